@@ -1,0 +1,1 @@
+"""An async, high-throughput sending engine for Amazon SES v2."""

@@ -1,0 +1,47 @@
+"""Recipients into batches: how many, how heavy, and how a refused batch is halved."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
+
+BATCH_WEIGHT_MAX = 50
+"""Addresses in one call. SES documents 50 destinations; whether it also means 50 addresses is not
+established (the older API does), so a batch keeps within both readings."""
+
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Bytes of entries in one call. SES publishes no limit for the request; one entry always goes."""
+
+
+def size_for(rate_per_s: float) -> int:
+    """Recipients in a batch at that rate: never more than one second's worth, and at least one.
+
+    SES: "The number of destinations you can contact in a single call can be limited by your
+    account's maximum sending rate."
+    """
+    return int(max(1, min(BATCH_RECIPIENTS_MAX, rate_per_s)))
+
+
+def take(queue: deque[Entry], size: int) -> list[Entry]:
+    """Remove from the left of `queue` what makes one batch: at most `size` entries and addresses.
+
+    Always at least one entry where there is one: a recipient with many addresses goes alone.
+    """
+    taken: list[Entry] = []
+    weight = total_bytes = 0
+    while queue and len(taken) < size:
+        entry = queue[0]
+        weight += entry.weight
+        total_bytes += len(entry.body)
+        if taken and (weight > min(size, BATCH_WEIGHT_MAX) or total_bytes > BATCH_BYTES_MAX):
+            break
+        taken.append(queue.popleft())
+    return taken
+
+
+def halves(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """The two halves of a batch of two or more."""
+    middle = len(entries) // 2
+    return tuple(entries[:middle]), tuple(entries[middle:])

@@ -1,0 +1,132 @@
+"""Who is to blame for a refused call: its batch is halved until the bad entries stand alone.
+
+SES answers 400 to a whole call and does not say which entry it means. So the halves are tried
+again, and an entry that is refused alone is a suspect. What becomes of suspects:
+
+- another part of the same batch was accepted: the mailing is in order, they are guilty;
+- every entry of the batch was refused alone, with the same text: the mailing is at fault;
+- with different texts: each for its own reason, they are guilty;
+- a batch of one shows neither: its suspect waits until a later call is accepted, which makes it
+  guilty, or until too many like it point at the mailing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mailsluice import batching
+from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
+from mailsluice.statuses import Verdict
+
+SUSPECTS_MAX = BATCH_RECIPIENTS_MAX
+"""That many entries refused alone and alike, with no call accepted since, point at the mailing."""
+
+
+class Suspect(NamedTuple):
+    """An entry that SES refused when it stood alone."""
+
+    entry: Entry
+    verdict: Verdict
+    number: int
+    """The batch in which it stood alone."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """What has come of one refused batch so far."""
+
+    size: int
+    parts: int = 1
+    """Parts of it without an answer."""
+    accepted: bool = False
+    suspects: list[Suspect] = field(default_factory=list)
+
+
+class Bisection:
+    """The halves still to be tried, and the entries under suspicion."""
+
+    def __init__(self) -> None:
+        self.mailing_at_fault: Verdict | None = None
+        """What SES said, once it cannot be the recipients' own fault."""
+        self._halves: list[tuple[tuple[Entry, ...], _Group]] = []
+        self._under_way: dict[int, _Group] = {}
+        self._lone: list[Suspect] = []
+        self._accepted_ever = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a half is waiting to be tried."""
+        return bool(self._halves)
+
+    @property
+    def open(self) -> bool:
+        """Whether a half or a suspect is left."""
+        return bool(self._halves or self._under_way or self._lone)
+
+    def next(self, number: int) -> tuple[Entry, ...]:
+        """The half to be tried next, as batch `number`; there must be one waiting."""
+        entries, group = self._halves.pop()
+        self._under_way[number] = group
+        return entries
+
+    def refused(self, number: int, entries: tuple[Entry, ...], verdict: Verdict) -> list[Suspect]:
+        """SES refused this whole batch for a reason that may lie in one entry. Who is guilty."""
+        group = self._under_way.pop(number, None) or _Group(len(entries))
+        if len(entries) > 1:
+            group.parts += 1
+            # A stack: one batch is cut down to its bad entries before the next one is touched, so
+            # that a mailing at fault shows after a hundred calls and not after thousands.
+            self._halves += [(half, group) for half in reversed(batching.halves(entries))]
+            return []
+        group.suspects.append(Suspect(entries[0], verdict, number))
+        return self._answered(group)
+
+    def accepted(self, number: int) -> list[Suspect]:
+        """SES took this batch. Who is guilty, now that the mailing is known to be in order."""
+        self._accepted_ever = True
+        guilty = [suspect for suspect in self._lone if suspect.number < number]
+        self._lone = [suspect for suspect in self._lone if suspect.number >= number]
+        group = self._under_way.pop(number, None)
+        if group is not None:
+            group.accepted = True
+            guilty += self._answered(group)
+        return guilty
+
+    def departed(self, number: int) -> list[Suspect]:
+        """This batch was neither taken nor refused; its entries go their own way. Who is guilty."""
+        group = self._under_way.pop(number, None)
+        if group is None:
+            return []
+        group.size += 1  # never again "every entry": one of them was not refused
+        return self._answered(group)
+
+    def rule(self) -> list[Suspect]:
+        """Nothing else is left to try. Who is guilty; or else the mailing is at fault."""
+        lone, self._lone = self._lone, []
+        if lone and _alike(lone) and (len(lone) > 1 or not self._accepted_ever):
+            self.mailing_at_fault = lone[0].verdict
+            return []
+        return lone
+
+    def _answered(self, group: _Group) -> list[Suspect]:
+        group.parts -= 1
+        suspects = group.suspects
+        if group.accepted:
+            group.suspects = []
+            return suspects
+        if group.parts:
+            return []
+        if group.size > 1 and len(suspects) == group.size:
+            if not _alike(suspects):
+                return suspects
+            self.mailing_at_fault = suspects[0].verdict
+            return []
+        self._lone += suspects
+        if len(self._lone) >= SUSPECTS_MAX and _alike(self._lone):
+            self.mailing_at_fault = self._lone[0].verdict
+        return []
+
+
+def _alike(suspects: list[Suspect]) -> bool:
+    return len({(suspect.verdict.status, suspect.verdict.error) for suspect in suspects}) == 1

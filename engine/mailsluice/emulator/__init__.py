@@ -1,0 +1,1 @@
+"""An SES v2 endpoint on loopback."""

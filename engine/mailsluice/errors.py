@@ -1,0 +1,25 @@
+"""The errors that mailsluice raises. A subclass exists only where a caller acts differently.
+
+Expected results of sending are values (`model.Outcome`), never exceptions: what is raised here is
+a configuration that cannot work, an input that cannot be read, or a journal that cannot be trusted.
+"""
+
+
+class MailsluiceError(Exception):
+    """The root of every error that mailsluice raises on purpose."""
+
+
+class ConfigurationError(MailsluiceError):
+    """A mailing file, setting, flag or credential cannot be used; nothing was sent."""
+
+
+class SourceError(MailsluiceError):
+    """The recipients cannot be read: a missing file, an unusable header, a broken gzip stream."""
+
+
+class SourceChangedError(SourceError):
+    """The source is not the one that this journal was begun with."""
+
+
+class JournalError(MailsluiceError):
+    """The journal cannot be written or trusted; nothing was sent after it was noticed."""

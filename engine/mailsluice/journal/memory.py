@@ -1,0 +1,41 @@
+"""A journal that lives as long as its process: for tests, and for services that accept its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mailsluice.errors import JournalError
+from mailsluice.journal import Record, Run
+
+
+class MemoryJournal:
+    """Keeps every record in a list: its memory grows with the run."""
+
+    name = "memory"
+    blocks = False
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._records: list[Record] = []
+
+    @property
+    def run(self) -> Run | None:
+        """The run that it belongs to; None before `begin`."""
+        return self._run
+
+    def begin(self, run: Run) -> None:
+        """Make it that run's."""
+        if self._run is not None:
+            raise JournalError("memory: this journal belongs to a run already")
+        self._run = run
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Append records."""
+        self._records.extend(records)
+
+    def replay(self, *, details: bool) -> Iterator[Record]:  # noqa: ARG002  # nothing to spare
+        """All records in the order of commit."""
+        yield from self._records
+
+    def close(self) -> None:
+        """Nothing to release."""

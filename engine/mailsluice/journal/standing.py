@@ -1,0 +1,172 @@
+"""What the records of a journal add up to: counts, what is settled, what is open.
+
+The only place that knows which transitions are legal (docs/guarantees.md draws them):
+
+    pending ──intent──▶ open ──settlement──▶ sent, rejected, failed, in doubt, or pending again
+    pending ──ruling──▶ rejected             in doubt ──resolve──▶ sent, failed, or pending again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from mailsluice.errors import JournalError
+from mailsluice.journal import (
+    BURNED_CODE,
+    STATES_BY_CODE,
+    Event,
+    Intent,
+    Record,
+    Resolution,
+    Settlement,
+    Taken,
+)
+from mailsluice.journal.bitmap import Bitmap
+from mailsluice.model import Counts, State
+
+End = Literal["finished", "held", "stopped"]
+"""How a process leaves a run; the event that says so has that name."""
+
+FINISHED: Final = "finished"
+"""Nothing is left to do."""
+
+HELD: Final = "held"
+"""It stopped for a cause outside the recipients, which the event's text names."""
+
+STOPPED: Final = "stopped"
+"""It was told to stop."""
+
+_REMARKED = {State.REFUSED: "refused", State.DUPLICATE: "duplicate", State.SUPPRESSED: "suppressed"}
+
+
+@dataclass(slots=True)
+class Standing:
+    """The state of a run after some of its records. `apply` is the only way to change it."""
+
+    counts: Counts = field(default_factory=Counts)
+    settled: Bitmap = field(default_factory=Bitmap)
+    """Rows that must not be attempted again: sent, rejected, failed, in doubt."""
+    open: dict[int, Sequence[int]] = field(default_factory=dict)
+    """Batch number to rows, of intents without a settlement."""
+    burned: dict[int, int] = field(default_factory=dict)
+    """Row to burned attempts, of deferred rows."""
+    in_doubt: set[int] = field(default_factory=set)
+    last_batch: int = 0
+    calls: int = 0
+    last_event: Event | None = None
+    last_at: float = 0.0
+    _underway: set[int] = field(default_factory=set)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended with nothing left to do (a resolution may reopen it)."""
+        ended = self.last_event is not None and self.last_event.name == FINISHED
+        return ended and self.counts.pending == 0
+
+    def check(self, record: Record) -> None:
+        """Raise JournalError if `record` may not follow. Changes nothing."""
+        match record:
+            case Intent():
+                self._check_intent(record)
+            case Settlement():
+                seqs = self.open.get(record.batch)
+                _require(seqs is not None, f"batch {record.batch} is settled but not open")
+                _require(len(seqs or ()) == len(record.states), "a settlement of another length")
+            case Taken():
+                _require(
+                    record.first == self.counts.read + 1 and record.last >= record.first,
+                    f"rows {record.first}-{record.last} do not follow row {self.counts.read}",
+                )
+            case Resolution():
+                self._check_resolution(record)
+            case Event():
+                pass
+
+    def apply(self, record: Record) -> None:
+        """Take one more record into account."""
+        self.check(record)
+        self.last_at = record.at
+        match record:
+            case Taken():
+                self._take(record)
+            case Intent():
+                self.open[record.batch] = record.seqs
+                self._underway.update(record.seqs)
+                self.last_batch = max(self.last_batch, record.batch)
+                self.calls += 1
+            case Settlement():
+                self._settle(record)
+            case Resolution():
+                self._resolve(record)
+            case Event():
+                self.last_event = record
+
+    def _check_intent(self, record: Intent) -> None:
+        _require(record.batch > self.last_batch, f"batch {record.batch} is used twice")
+        for seq in record.seqs:
+            if seq in self.settled or seq in self._underway:
+                raise JournalError(f"row {seq} is settled or under way and must not be sent again")
+        _require(max(record.seqs) <= self.counts.read, "an intent for rows that were not read")
+
+    def _check_resolution(self, record: Resolution) -> None:
+        if record.state is State.REJECTED:
+            free = not any(seq in self.settled or seq in self._underway for seq in record.seqs)
+            _require(free, "a ruling on rows that are not pending")
+        else:
+            _require(self.in_doubt.issuperset(record.seqs), "a resolution of rows not in doubt")
+
+    def _take(self, record: Taken) -> None:
+        rows = record.last - record.first + 1
+        moved = {"read": rows, "pending": rows - len(record.remarks)}
+        for remark in record.remarks:
+            name = _REMARKED[remark.state]
+            moved[name] = moved.get(name, 0) + 1
+        self.counts = self.counts.shifted(**moved)
+
+    def _settle(self, record: Settlement) -> None:
+        seqs = self.open.pop(record.batch)
+        self._underway.difference_update(seqs)
+        codes = record.states
+        for code in set(codes):
+            rows = seqs if codes == code * len(codes) else _rows_of(code, seqs, codes)
+            if code == BURNED_CODE:
+                for seq in rows:
+                    self.burned[seq] = self.burned.get(seq, 0) + 1
+            elif STATES_BY_CODE[code] is not State.PENDING:
+                self._close(rows, STATES_BY_CODE[code])
+
+    def _close(self, rows: Sequence[int], state: State) -> None:
+        self.settled.add(rows)
+        if self.burned:
+            for seq in rows:
+                self.burned.pop(seq, None)
+        if state is State.IN_DOUBT:
+            self.in_doubt.update(rows)
+        self.counts = self.counts.shifted(**{state.value: len(rows), "pending": -len(rows)})
+
+    def _resolve(self, record: Resolution) -> None:
+        rows = record.seqs
+        if record.state is State.REJECTED:
+            self._close(rows, State.REJECTED)
+            return
+        self.in_doubt.difference_update(rows)
+        if record.state is State.PENDING:
+            self.settled.discard(rows)
+        self.counts = self.counts.shifted(**{record.state.value: len(rows), "in_doubt": -len(rows)})
+
+    def apply_all(self, records: Iterable[Record]) -> Standing:
+        """Take all of `records` into account; returns itself."""
+        for record in records:
+            self.apply(record)
+        return self
+
+
+def _rows_of(code: str, seqs: Sequence[int], codes: str) -> list[int]:
+    return [seq for seq, each in zip(seqs, codes, strict=True) if each == code]
+
+
+def _require(condition: bool, problem: str) -> None:  # noqa: FBT001  # reads as a sentence
+    if not condition:
+        raise JournalError(f"{problem}: the journal cannot be trusted")

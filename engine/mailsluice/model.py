@@ -1,0 +1,195 @@
+"""The values that travel between stages: recipients, entries, batches, outcomes, counts."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+BATCH_RECIPIENTS_MAX = 50
+"""Entries in one `SendBulkEmail` call (SES developer guide, "send personalized email")."""
+
+RECIPIENT_ADDRESSES_MAX = 50
+"""To+Cc+Bcc addresses of one message (SES quotas page)."""
+
+
+class State(enum.StrEnum):
+    """What became of a recipient. Every row that was read is in exactly one state."""
+
+    REFUSED = "refused"
+    """Cannot be sent as it stands: never accepted, never attempted."""
+    DUPLICATE = "duplicate"
+    """The same address or key came earlier in this run."""
+    SUPPRESSED = "suppressed"
+    """Accepted syntax, but on a list of addresses not to be mailed."""
+    PENDING = "pending"
+    """Accepted, and to be sent: not attempted yet, or deferred."""
+    SENT = "sent"
+    """SES gave a MessageId for it."""
+    REJECTED = "rejected"
+    """SES refused it for good."""
+    FAILED = "failed"
+    """Its attempts are exhausted."""
+    IN_DOUBT = "in_doubt"
+    """The request may have reached SES and the answer is unknown."""
+
+
+class Recipient(NamedTuple):
+    """One destination with its own data, tags and headers, as a source or a caller gives it.
+
+    `to`, `cc` and `bcc` are addresses (`"a@example.com"` or `"Ann <a@example.com>"`), 50 at most in
+    all. `data` overrides the mailing's data key by key; `tags` and `headers` are added to the
+    mailing's, or replace those of the same name. `key` is the caller's own identity for it.
+
+    A NamedTuple, as `Entry` is, because one is built for every row: a frozen dataclass costs four
+    times as much to construct.
+    """
+
+    to: str | Sequence[str] = ()
+    cc: str | Sequence[str] = ()
+    bcc: str | Sequence[str] = ()
+    data: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    key: str | None = None
+
+
+class Entry(NamedTuple):
+    """An accepted recipient, encoded once: what travels from intake to the wire."""
+
+    seq: int
+    """Its row in the source, counted from 1."""
+    weight: int
+    """Number of addresses: what the SES quota counts."""
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    key: str | None
+    body: bytes
+    """The JSON of its `BulkEmailEntry`, UTF-8."""
+
+
+class Remark(NamedTuple):
+    """A row that intake does not hand on: refused, duplicate or suppressed."""
+
+    seq: int
+    state: State
+    address: str
+    """The first To address as the source gave it; empty where there is none to show."""
+    key: str | None
+    reason: str
+    """For a person: which line, which field, what is wrong with it."""
+
+
+class Chunk(NamedTuple):
+    """A run of consecutive rows after intake: `first .. last`, both inclusive."""
+
+    first: int
+    last: int
+    entries: list[Entry]
+    remarks: list[Remark]
+
+
+class Batch(NamedTuple):
+    """One `SendBulkEmail` call: 1-50 entries of one mailing."""
+
+    number: int
+    """Identity of this attempt in the journal; never used twice in a run."""
+    entries: tuple[Entry, ...]
+
+    @property
+    def weight(self) -> int:
+        """Addresses in the whole batch."""
+        return sum(entry.weight for entry in self.entries)
+
+
+class Outcome(NamedTuple):
+    """What became of one attempt for one recipient."""
+
+    state: State
+    """The recipient's state because of it: `PENDING` where the attempt was deferred."""
+    status: str
+    """SES's status, its error code, or one of `statuses.NO_ANSWER` and its kin."""
+    message_id: str | None = None
+    error: str | None = None
+    burned: bool = False
+    """Whether it counts against `delivery.max_attempts`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many recipients are in each state. `read` is the sum of all the others, always."""
+
+    read: int = 0
+    refused: int = 0
+    duplicate: int = 0
+    suppressed: int = 0
+    sent: int = 0
+    rejected: int = 0
+    failed: int = 0
+    in_doubt: int = 0
+    pending: int = 0
+
+    def shifted(self, **by: int) -> Counts:
+        """These counts with some of them moved by the given amounts."""
+        return replace(self, **{name: getattr(self, name) + n for name, n in by.items()})
+
+    @property
+    def conserved(self) -> bool:
+        """Whether the identity of the contract holds."""
+        values: dict[str, int] = asdict(self)
+        read = values.pop("read")
+        return read == sum(values.values()) and min(values.values()) >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What GetAccount says of the account (SES API reference, GetAccount)."""
+
+    rate_per_s: float
+    """MaxSendRate: recipients per second."""
+    daily_max: float
+    """Max24HourSend: recipients per 24 hours; -1 is unlimited."""
+    daily_sent: float
+    """SentLast24Hours."""
+    sending_enabled: bool = True
+    enforcement: str = "HEALTHY"
+    production: bool = True
+
+    @property
+    def daily_left(self) -> float:
+        """Recipients left in the rolling 24 hours; infinite where unlimited."""
+        return float("inf") if self.daily_max < 0 else max(0.0, self.daily_max - self.daily_sent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceIdentity:
+    """By what a source is recognised on resume."""
+
+    name: str
+    size: int | None = None
+    """Bytes; None where it has no size, as standard input."""
+    modified: float | None = None
+    """Modification time, seconds since the epoch."""
+    head: str | None = None
+    """SHA-256 of its first 64 KiB, hexadecimal."""
+
+
+class EntryResult(NamedTuple):
+    """One element of SES's `BulkEmailEntryResults`, as it came."""
+
+    status: str
+    message_id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one call came back with: results for its entries, or one error for the whole call."""
+
+    results: tuple[EntryResult, ...] = ()
+    code: str | None = None
+    """None where `results` count; otherwise SES's error code or one of `statuses.NOT_SENT` …"""
+    http_status: int | None = None
+    error: str | None = None

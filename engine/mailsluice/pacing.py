@@ -1,0 +1,95 @@
+"""Recipients per second: when the next batch may leave, and how throttles change that.
+
+The bucket is a schedule (GCRA): `ready_at` is the moment from which the next batch may go, and a
+batch of weight w moves it on by w / rate. Nothing is polled and nothing is rounded, so it is exact
+over time and safe under a virtual clock (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mailsluice import batching
+
+THROTTLE_FACTOR = 0.7
+"""A throttle multiplies the rate by this, once for all calls that were under way."""
+
+RECOVERY_PER_S = 0.05
+"""Part of the ceiling that the rate regains each second after a throttle."""
+
+RATE_FLOOR = 0.05
+"""Part of the ceiling below which throttles do not push the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacerStatistics:
+    """Rates in recipients per second."""
+
+    rate_per_s: float
+    ceiling_per_s: float
+    throttles: int
+    """Slow-downs so far."""
+
+
+class Pacer:
+    """The paced rate of one account; every batch takes its permit here.
+
+    The bucket is one batch deep (`batching.size_for`): in every window of t seconds the weights
+    permitted are at most `rate * t` + one batch. A batch smaller than that leaves a remainder, by
+    which a late caller may make up for its lateness.
+    """
+
+    def __init__(self, ceiling_per_s: float, now: float, *, calls_per_s: float = 0) -> None:
+        """`calls_per_s` limits calls as well, whatever their weight; 0 does not."""
+        self._ceiling = ceiling_per_s
+        self._call_interval_s = 1 / calls_per_s if calls_per_s else 0.0
+        self._cut_rate = ceiling_per_s
+        self._cut_at = now
+        self._cut_number = 0
+        self._ready_at = now
+        self._throttles = 0
+
+    @property
+    def ready_at(self) -> float:
+        """The moment from which the next batch may go."""
+        return self._ready_at
+
+    def rate(self, now: float) -> float:
+        """The present rate, recipients per second."""
+        regained = self._ceiling * RECOVERY_PER_S * max(0.0, now - self._cut_at)
+        return min(self._ceiling, self._cut_rate + regained)
+
+    def spend(self, weight: int, now: float) -> None:
+        """A batch of that weight goes now."""
+        rate = self.rate(now)
+        credit_s = max(0, batching.size_for(rate) - weight) / rate
+        paced = max(self._ready_at, now - credit_s) + weight / rate
+        self._ready_at = max(paced, now + self._call_interval_s)
+
+    def throttled(self, number: int, latest: int, now: float) -> None:
+        """SES throttled batch `number`; `latest` is the newest batch that has been started.
+
+        A batch that left before the last slow-down says nothing about the rate since.
+        """
+        if number <= self._cut_number:
+            return
+        self._cut_rate = max(self._ceiling * RATE_FLOOR, self.rate(now) * THROTTLE_FACTOR)
+        self._cut_at = now
+        self._cut_number = latest
+        self._throttles += 1
+
+    def set_ceiling(self, ceiling_per_s: float, now: float) -> None:
+        """The account's rate has become this one."""
+        if ceiling_per_s == self._ceiling:
+            return
+        unthrottled = self.rate(now) >= self._ceiling
+        before = self.rate(now)
+        self._ceiling = ceiling_per_s
+        self._cut_rate = ceiling_per_s if unthrottled else min(ceiling_per_s, before)
+        self._cut_at = now
+        # What is already booked was booked at the old rate.
+        self._ready_at = now + max(0.0, self._ready_at - now) * before / self.rate(now)
+
+    def statistics(self, now: float) -> PacerStatistics:
+        """The present rates."""
+        return PacerStatistics(self.rate(now), self._ceiling, self._throttles)

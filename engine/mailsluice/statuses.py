@@ -1,0 +1,193 @@
+"""THE table: what each SES status, error code and wire failure means for the engine.
+
+Sources: the SES v2 API model (enum `BulkEmailStatus` and the exceptions of SendBulkEmail), the
+SendBulkEmail page, whose prose spells four statuses differently from the enum (both spellings are
+here), and "Common errors" of AWS services. `classify` is the only reader of an answer.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mailsluice.model import Answer, EntryResult
+
+NOT_SENT = "NOT_SENT"
+"""Code of an answer that never was: nothing reached SES (refused, DNS, connect timeout, TLS)."""
+
+NO_ANSWER = "NO_ANSWER"
+"""Code of an answer that never came: the request may have reached SES."""
+
+BROKEN_ANSWER = "BROKEN_ANSWER"
+"""Code of a 200 that cannot be read, or that has another number of results than entries."""
+
+NO_CREDENTIALS = "NO_CREDENTIALS"
+"""Code of a call that the SDK could not sign: nothing left this machine."""
+
+FAILED_ATTEMPTS_MAX = 3
+"""Attempts for the status FAILED, which SES describes only as "see the error message"."""
+
+
+class Action(enum.Enum):
+    """What the engine does about a recipient, or a whole call."""
+
+    SENT = "sent"
+    DEFER = "try again later; an attempt is burned"
+    THROTTLE = "try again; the pacer slows down"
+    WAIT_DAILY = "try again when the rolling 24 hours have room"
+    RECONNECT = "not sent; try again, one call at a time, with back-off"
+    REJECT = "refused for good"
+    FAIL = "given up at once"
+    BISECT = "not sent; halve the batch until the bad entries stand alone"
+    HOLD = "stop the run; everything unsent stays pending"
+    DOUBT = "may have been sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table."""
+
+    action: Action
+    attempts_max: int | None = None
+    """Fewer attempts than `delivery.max_attempts`, where it is not None."""
+    warn: bool = False
+    """Whether this deserves a line in the log: nobody has described it."""
+
+
+_SENT = Rule(Action.SENT)
+_DEFER = Rule(Action.DEFER)
+_THROTTLE = Rule(Action.THROTTLE)
+_WAIT_DAILY = Rule(Action.WAIT_DAILY)
+_RECONNECT = Rule(Action.RECONNECT)
+_REJECT = Rule(Action.REJECT)
+_BISECT = Rule(Action.BISECT)
+_HOLD = Rule(Action.HOLD)
+_DOUBT = Rule(Action.DOUBT)
+
+ENTRY_RULES = {
+    "SUCCESS": _SENT,
+    "TRANSIENT_FAILURE": _DEFER,
+    "FAILED": Rule(Action.DEFER, attempts_max=FAILED_ATTEMPTS_MAX),
+    "ACCOUNT_THROTTLED": _THROTTLE,
+    "ACCOUNT_DAILY_QUOTA_EXCEEDED": _WAIT_DAILY,
+    "MESSAGE_REJECTED": _REJECT,
+    "INVALID_PARAMETER": _REJECT,
+    "INVALID_PARAMETER_VALUE": _REJECT,
+    "ACCOUNT_SUSPENDED": _HOLD,
+    "ACCOUNT_SENDING_PAUSED": _HOLD,
+    "CONFIGURATION_SET_SENDING_PAUSED": _HOLD,
+    "CONFIGURATION_SET_NOT_FOUND": _HOLD,
+    "CONFIGURATION_SET_DOES_NOT_EXIST": _HOLD,
+    "TEMPLATE_NOT_FOUND": _HOLD,
+    "TEMPLATE_DOES_NOT_EXIST": _HOLD,
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED": _HOLD,
+    "INVALID_SENDING_POOL_NAME": _HOLD,
+}
+"""By `BulkEmailEntryResults[].Status`."""
+
+CALL_RULES = {
+    NOT_SENT: _RECONNECT,
+    NO_ANSWER: _DOUBT,
+    BROKEN_ANSWER: _DOUBT,
+    NO_CREDENTIALS: _HOLD,
+    "TooManyRequestsException": _THROTTLE,
+    "ThrottlingException": _THROTTLE,
+    "Throttling": _THROTTLE,
+    "ThrottledException": _THROTTLE,
+    "RequestThrottled": _THROTTLE,
+    "RequestThrottledException": _THROTTLE,
+    "RequestLimitExceeded": _THROTTLE,
+    "SlowDown": _THROTTLE,
+    "BadRequestException": _BISECT,
+    "MessageRejected": _BISECT,
+    "LimitExceededException": _BISECT,
+    "ValidationException": _BISECT,
+    "AccountSuspendedException": _HOLD,
+    "SendingPausedException": _HOLD,
+    "MailFromDomainNotVerifiedException": _HOLD,
+    "NotFoundException": _HOLD,
+    "AccessDenied": _HOLD,
+    "AccessDeniedException": _HOLD,
+    "ExpiredToken": _HOLD,
+    "ExpiredTokenException": _HOLD,
+    "IncompleteSignature": _HOLD,
+    "InvalidClientTokenId": _HOLD,
+    "InvalidSignatureException": _HOLD,
+    "MissingAuthenticationToken": _HOLD,
+    "MissingAuthenticationTokenException": _HOLD,
+    "NotAuthorized": _HOLD,
+    "OptInRequired": _HOLD,
+    "RequestExpired": _HOLD,
+    "SignatureDoesNotMatch": _HOLD,
+    "UnrecognizedClientException": _HOLD,
+    "ServiceUnavailable": _RECONNECT,
+    "ServiceUnavailableException": _RECONNECT,
+    "InternalFailure": _DOUBT,
+    "InternalServiceErrorException": _DOUBT,
+    "InternalServerError": _DOUBT,
+    "RequestTimeout": _DOUBT,
+    "RequestTimeoutException": _DOUBT,
+}
+"""By the error code of a whole call."""
+
+_HTTP_RULES = {401: _HOLD, 403: _HOLD, 404: _HOLD, 408: _DOUBT, 429: _THROTTLE, 503: _RECONNECT}
+
+_DAILY_TEXT = re.compile(r"daily (message|sending) quota exceeded", re.IGNORECASE)
+"""SES developer guide, "errors related to sending quotas": the text of the daily throttle."""
+
+
+class Verdict(NamedTuple):
+    """The rule for one entry, with what SES said."""
+
+    rule: Rule
+    status: str
+    message_id: str | None = None
+    error: str | None = None
+
+
+def classify(answer: Answer, entries: int) -> list[Verdict]:
+    """What an answer to a call of that many entries means, entry by entry.
+
+    Results are matched by position; another number of results than entries leaves the whole batch
+    in doubt, because no result can be trusted to belong to its entry.
+    """
+    if answer.code is not None:
+        return [_call_verdict(answer)] * entries
+    if len(answer.results) != entries:
+        error = f"SES answered {len(answer.results)} results for {entries} entries"
+        return [Verdict(_DOUBT, BROKEN_ANSWER, error=error)] * entries
+    return [_entry_verdict(result) for result in answer.results]
+
+
+def _call_verdict(answer: Answer) -> Verdict:
+    code = answer.code or ""
+    rule = CALL_RULES.get(code) or _http_rule(answer.http_status)
+    if rule.action is Action.THROTTLE and _DAILY_TEXT.search(answer.error or ""):
+        rule = _WAIT_DAILY
+    return Verdict(rule, code, error=answer.error)
+
+
+def _http_rule(status: int | None) -> Rule:
+    """For a code that the table does not name: what its HTTP status alone says."""
+    if status is None:
+        return _DOUBT
+    if status in _HTTP_RULES:
+        return _HTTP_RULES[status]
+    if 300 <= status < 400:  # noqa: PLR2004  # HTTP's own classes
+        return _HOLD
+    return _BISECT if 400 <= status < 500 else _DOUBT  # noqa: PLR2004  # as above
+
+
+def _entry_verdict(result: EntryResult) -> Verdict:
+    status, message_id, error = result
+    rule = ENTRY_RULES.get(status)
+    if rule is _SENT and not message_id:
+        # "sent" promises a MessageId: a success without one cannot be shown to anybody.
+        rule = Rule(Action.DOUBT, warn=True)
+    elif rule is None:
+        rule = Rule(Action.SENT if message_id else Action.FAIL, warn=True)
+    elif rule.action is Action.THROTTLE and _DAILY_TEXT.search(error or ""):
+        rule = _WAIT_DAILY
+    return Verdict(rule, status, message_id, error)

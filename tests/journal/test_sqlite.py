@@ -1,0 +1,129 @@
+"""What is SQLite's own: the lock, the file's soundness, durability settings."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mailsluice.errors import JournalError
+from mailsluice.journal import Event, Run
+from mailsluice.journal.sqlite import SCHEMA_VERSION, SqliteJournal
+
+Opener = Callable[[Path], SqliteJournal]
+
+RUN = Run(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "run.journal"
+    journal = SqliteJournal.open(made)
+    journal.begin(RUN)
+    journal.commit([Event(float(n), "begun", "x" * 500) for n in range(200)])
+    journal.close()
+    return made
+
+
+def test_a_second_writer_is_refused_with_the_remedy(path: Path) -> None:
+    first = SqliteJournal.open(path)
+    with pytest.raises(JournalError, match=r"run\.journal: another process is using .* --journal"):
+        SqliteJournal.open(path)
+    first.close()
+    SqliteJournal.open(path).close()
+
+
+def test_the_lock_goes_with_its_process(path: Path) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from mailsluice.journal.sqlite import SqliteJournal\n"
+        "journal = SqliteJournal.open(pathlib.Path(sys.argv[1]))\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        assert SqliteJournal.is_being_written(path)
+        with pytest.raises(JournalError, match="another process"):
+            SqliteJournal.open(path)
+        holder.kill()
+    assert not SqliteJournal.is_being_written(path)
+    SqliteJournal.open(path).close()
+
+
+def test_it_can_be_read_while_it_is_written(path: Path) -> None:
+    writer = SqliteJournal.open(path)
+    writer.commit([Event(1.0, "held", "")])
+    reader = SqliteJournal.read(path)
+    assert sum(1 for _ in reader.replay(details=True)) == 201
+    reader.close()
+    writer.close()
+
+
+def test_every_commit_is_flushed_to_the_disk(path: Path) -> None:
+    journal = SqliteJournal.open(path)
+    pragma = {
+        name: journal._connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("synchronous", "journal_mode")
+    }
+    journal.close()
+    assert pragma == {"synchronous": 2, "journal_mode": "wal"}
+
+
+def alter(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("open_", [SqliteJournal.open, SqliteJournal.read])
+class TestRefusals:
+    def test_a_newer_schema_names_both_versions(self, path: Path, open_: Opener) -> None:
+        alter(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        with pytest.raises(JournalError, match=r"schema is version 2.*reads version 1"):
+            open_(path)
+
+    def test_another_database_is_no_journal(self, tmp_path: Path, open_: Opener) -> None:
+        other = tmp_path / "other.db"
+        alter(other, "CREATE TABLE t (x)")
+        with pytest.raises(JournalError, match="not a mailsluice journal"):
+            open_(other)
+
+    def test_a_file_that_is_no_database_is_refused(self, tmp_path: Path, open_: Opener) -> None:
+        text = tmp_path / "notes.txt"
+        text.write_text("hello " * 1000)
+        with pytest.raises(JournalError, match=r"notes\.txt"):
+            open_(text)
+
+    def test_a_corrupt_page_is_noticed(self, path: Path, open_: Opener) -> None:
+        with path.open("r+b") as file:
+            file.seek(5 * 8192)
+            file.write(b"\xaa" * 8192)
+        with pytest.raises(JournalError, match="corrupt"):
+            open_(path)
+
+    def test_a_truncated_file_is_noticed(self, path: Path, open_: Opener) -> None:
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+        with pytest.raises(JournalError, match=r"corrupt|malformed"):
+            open_(path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"nowhere/run\.journal.*No such file"):
+        SqliteJournal.open(tmp_path / "nowhere" / "run.journal")
+    with pytest.raises(JournalError, match="there is no such journal"):
+        SqliteJournal.read(tmp_path / "run.journal")
+
+
+def test_a_refused_journal_can_be_opened_by_others_again(path: Path) -> None:
+    alter(path, "PRAGMA user_version = 99")
+    for _ in range(2):
+        with pytest.raises(JournalError, match="schema is version 99"):
+            SqliteJournal.open(path)

@@ -1,0 +1,253 @@
+"""The decisions, without any I/O: a hand-driven run against scripted answers."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+
+from mailsluice import statuses
+from mailsluice.dispatcher import (
+    DOUBTS_IN_A_ROW_MAX,
+    FRESH_RECIPIENTS_MAX,
+    LINGER_S,
+    Dispatcher,
+    Done,
+    InDoubt,
+    Send,
+    Wait,
+)
+from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome, State
+from mailsluice.pacing import Pacer
+
+OK = EntryResult("SUCCESS", "id")
+LOST = Answer(code=statuses.NO_ANSWER, error="closed")
+REFUSED = Answer(code=statuses.NOT_SENT, error="connection refused")
+
+
+def entry(seq: int, weight: int = 1, size: int = 2) -> Entry:
+    return Entry(seq, weight, (f"{seq}@example.com",), (), (), None, b"x" * size)
+
+
+def dispatcher(
+    *, rate: float = 1e6, in_doubt: InDoubt = "hold", max_attempts: int = 3, in_flight: int = 4
+) -> Dispatcher:
+    return Dispatcher(
+        Pacer(rate, 0.0),
+        in_flight_max=in_flight,
+        max_attempts=max_attempts,
+        in_doubt=in_doubt,
+        random=Random(1),
+    )
+
+
+def loaded(count: int, **options: object) -> Dispatcher:
+    made = dispatcher(**options)  # type: ignore[arg-type]  # the options above
+    made.offer(map(entry, range(1, count + 1)), 0.0)
+    made.source_ended()
+    return made
+
+
+def answer_to(made: Dispatcher, batch: Batch, answer: Answer, now: float) -> list[Outcome]:
+    verdicts = statuses.classify(answer, len(batch.entries))
+    outcomes = made.judge(batch, verdicts)
+    made.absorb(batch, verdicts, outcomes, now)
+    return outcomes
+
+
+def drive(
+    made: Dispatcher, respond: Callable[[Batch], Answer], until: float = 1e6
+) -> dict[int, list[Outcome]]:
+    """Answer each batch at once until nothing is left; outcomes by row."""
+    history: dict[int, list[Outcome]] = {}
+    now = 0.0
+    while now < until:
+        match made.decide(now):
+            case Send(batch):
+                for each, outcome in zip(
+                    batch.entries, answer_to(made, batch, respond(batch), now), strict=True
+                ):
+                    history.setdefault(each.seq, []).append(outcome)
+            case Wait(None, _):
+                break
+            case Wait(float(moment), _):
+                now = moment
+            case Done():
+                break
+    return history
+
+
+def results(*each: EntryResult) -> Answer:
+    return Answer(results=each)
+
+
+def states(history: dict[int, list[Outcome]]) -> dict[int, list[State]]:
+    return {seq: [outcome.state for outcome in outcomes] for seq, outcomes in history.items()}
+
+
+def test_a_batch_is_never_more_than_fifty_and_in_order() -> None:
+    seen: list[Sequence[int]] = []
+
+    def respond(batch: Batch) -> Answer:
+        seen.append([each.seq for each in batch.entries])
+        return results(*[OK] * len(batch.entries))
+
+    drive(loaded(120), respond)
+    assert [list(range(1, 51)), list(range(51, 101)), list(range(101, 121))] == seen
+
+
+def test_a_slow_account_gets_batches_of_one_seconds_worth() -> None:
+    made = loaded(30, rate=14)
+    first = made.decide(0.0)
+    assert isinstance(first, Send)
+    assert len(first.batch.entries) == 14
+    assert Wait(1.0, "the rate") == made.decide(0.0)
+
+
+def test_no_more_calls_than_the_limit_are_in_flight() -> None:
+    made = loaded(1000, in_flight=4)
+    assert all(isinstance(made.decide(1.0 + n), Send) for n in range(4))
+    assert Wait(None, "the in-flight limit") == made.decide(10.0)
+
+
+def test_less_than_a_batch_waits_for_the_source_only_so_long() -> None:
+    made = dispatcher()
+    made.offer([entry(1)], 5.0)
+    assert Wait(5.0 + LINGER_S, "the source") == made.decide(5.0)
+    assert isinstance(made.decide(5.0 + LINGER_S), Send)
+
+
+def test_intake_is_told_to_wait_by_count_and_by_bytes() -> None:
+    by_count, by_bytes = dispatcher(), dispatcher()
+    by_count.offer(map(entry, range(FRESH_RECIPIENTS_MAX)), 0.0)
+    by_bytes.offer([entry(1, size=64 * 1024 * 1024)], 0.0)
+    assert not by_count.wants_more
+    assert not by_bytes.wants_more
+
+
+def test_a_transient_failure_is_tried_again_until_its_attempts_are_exhausted() -> None:
+    history = drive(loaded(1), lambda _: results(EntryResult("TRANSIENT_FAILURE", None, "later")))
+    assert states(history) == {1: [State.PENDING, State.PENDING, State.FAILED]}
+
+
+def test_failed_gets_few_attempts_however_many_are_allowed() -> None:
+    history = drive(loaded(1, max_attempts=10), lambda _: results(EntryResult("FAILED")))
+    assert len(history[1]) == statuses.FAILED_ATTEMPTS_MAX
+
+
+def test_throttling_burns_no_attempt_and_slows_the_pacer() -> None:
+    made = loaded(1, rate=10)
+    count = 0
+
+    def respond(_: Batch) -> Answer:
+        nonlocal count
+        count += 1
+        return results(EntryResult("ACCOUNT_THROTTLED") if count < 20 else OK)
+
+    history = drive(made, respond)
+    assert State.SENT is history[1][-1].state
+    assert len(history[1]) == 20
+    assert made.pacer.statistics(0.0).throttles > 0
+
+
+def test_the_daily_quota_stops_sending_until_there_is_room() -> None:
+    made = loaded(60)
+    drive(made, lambda b: results(*[EntryResult("ACCOUNT_DAILY_QUOTA_EXCEEDED")] * len(b.entries)))
+    assert Wait(None, "the daily quota") == made.decide(100.0)
+    made.daily_room = float("inf")
+    history = drive(made, lambda b: results(*[OK] * len(b.entries)))
+    assert len(history) == 60
+
+
+@pytest.mark.parametrize("in_doubt", ["hold", "resend"])
+def test_doubt_is_held_or_resent_as_configured(in_doubt: InDoubt) -> None:
+    answers = iter([LOST, results(OK)])
+    history = drive(loaded(1, in_doubt=in_doubt), lambda _: next(answers))
+    expected = {"hold": [State.IN_DOUBT], "resend": [State.PENDING, State.SENT]}
+    assert {1: expected[in_doubt]} == states(history)
+
+
+def test_resending_ends_in_doubt_and_not_as_failed() -> None:
+    history = drive(loaded(1, in_doubt="resend"), lambda _: LOST)
+    assert states(history) == {1: [State.PENDING, State.PENDING, State.IN_DOUBT]}
+
+
+def test_a_storm_of_doubt_narrows_to_one_call_at_a_time_until_one_is_answered() -> None:
+    made = loaded(5000, in_flight=8)
+    first = [made.decide(float(n)) for n in range(8)]
+    batches = [decision.batch for decision in first if isinstance(decision, Send)]
+    for batch in batches[:DOUBTS_IN_A_ROW_MAX]:
+        answer_to(made, batch, LOST, 10.0)
+    assert made.statistics().narrowed
+    for batch in batches[DOUBTS_IN_A_ROW_MAX:]:
+        answer_to(made, batch, LOST, 10.0)
+    waiting = made.decide(10.0)
+    assert isinstance(waiting, Wait)
+    assert waiting.until is not None
+    # All eight left before the narrowing: one outage, so the first back-off and not the eighth.
+    assert waiting.until - 10.0 <= 0.5
+    probe = made.decide(waiting.until)
+    assert isinstance(probe, Send)
+    assert Wait(None, "the in-flight limit") == made.decide(waiting.until)
+    answer_to(made, probe.batch, results(*[OK] * len(probe.batch.entries)), 20.0)
+    assert not made.statistics().narrowed
+
+
+def test_an_unreachable_endpoint_loses_nobody_and_burns_nothing() -> None:
+    made = loaded(10)
+    answers = iter([REFUSED] * 20)
+    history = drive(made, lambda b: next(answers, results(*[OK] * len(b.entries))))
+    assert all(State.SENT is outcomes[-1].state for outcomes in history.values())
+    assert not any(outcome.burned for outcomes in history.values() for outcome in outcomes[:-1])
+
+
+def test_a_hold_lets_calls_in_flight_end_and_starts_nothing() -> None:
+    made = loaded(200)
+    one, two = made.decide(0.0), made.decide(1.0)
+    assert isinstance(one, Send)
+    assert isinstance(two, Send)
+    held = results(*[EntryResult("ACCOUNT_SENDING_PAUSED", None, "paused")] * 50)
+    outcomes = answer_to(made, one.batch, held, 2.0)
+    assert {State.PENDING} == {outcome.state for outcome in outcomes}
+    assert made.hold == "ACCOUNT_SENDING_PAUSED: paused"
+    assert isinstance(made.decide(3.0), Wait)
+    answer_to(made, two.batch, results(*[OK] * 50), 4.0)
+    assert Done() == made.decide(5.0)
+    assert not made.complete
+
+
+def test_a_heavy_recipient_goes_alone_and_pays_for_its_addresses() -> None:
+    made = dispatcher(rate=10)
+    made.offer([entry(1), entry(2, weight=50), entry(3)], 0.0)
+    made.source_ended()
+    sizes = []
+
+    def respond(batch: Batch) -> Answer:
+        sizes.append([each.seq for each in batch.entries])
+        return results(*[OK] * len(batch.entries))
+
+    drive(made, respond)
+    assert sizes == [[1], [2], [3]]
+
+
+def test_one_bad_entry_is_rejected_alone_and_the_rest_is_sent() -> None:
+    made = loaded(120)
+    rejected: list[int] = []
+
+    def respond(batch: Batch) -> Answer:
+        if any(each.seq == 17 for each in batch.entries):
+            return Answer(code="BadRequestException", http_status=400, error="bad entry")
+        return results(*[OK] * len(batch.entries))
+
+    now = 0.0
+    while not isinstance(decision := made.decide(now), Done):
+        if isinstance(decision, Wait):
+            assert decision.until is not None
+            now = decision.until
+            continue
+        batch = decision.batch
+        verdicts = statuses.classify(respond(batch), len(batch.entries))
+        outcomes = made.judge(batch, verdicts)
+        rejected += [each.entry.seq for each in made.absorb(batch, verdicts, outcomes, now)]
+    assert rejected == [17]
+    assert made.complete
+    assert made.hold is None
