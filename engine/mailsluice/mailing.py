@@ -1,0 +1,327 @@
+"""The mailing: what all recipients share, checked against the API's limits and encoded once."""
+
+from __future__ import annotations
+
+import base64
+import math
+import mimetypes
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from mailsluice import addresses, wire
+from mailsluice.errors import ConfigurationError
+from mailsluice.model import Entry
+
+CONTENT_BYTES_MAX = 1024 * 1024
+"""An inline template as JSON (SES developer guide, "send personalized email": 1 MB)."""
+
+MESSAGE_BYTES_MAX = 40 * 1024 * 1024
+"""A whole message, attachments in base64 (SES quotas page: 40 MB)."""
+
+SUFFIX = b"]}"
+"""What closes a request that `Mailing.prefix` begins."""
+
+_is_ses_name = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+
+
+def assemble(prefix: bytes, entries: Iterable[Entry]) -> bytes:
+    """The whole `SendBulkEmail` request: a mailing's prefix with the entries of one batch."""
+    return prefix + b",".join([entry.body for entry in entries]) + SUFFIX
+
+
+def _address(text: str) -> str:
+    return addresses.normalise(text).text
+
+
+def _ses_name(text: str) -> str:
+    if not _is_ses_name(text):
+        raise ValueError("it may hold 1 to 64 of A-Z a-z 0-9 _ - and nothing else")
+    return text
+
+
+EmailAddress = Annotated[str, AfterValidator(_address)]
+"""A sender's address, `a@example.com` or `Ann <a@example.com>`, in the form SES takes."""
+
+SesName = Annotated[str, AfterValidator(_ses_name)]
+"""A tenant or configuration set (API reference: up to 64 letters, digits, _ and -)."""
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        # Errors are shown and logged; addresses and data must not be.
+        hide_input_in_errors=True,
+    )
+
+
+class Content(_Table):
+    """An inline template. SES knows only simple substitutions here, no `{{#if}}`."""
+
+    subject: NonEmpty
+    text: str | None = None
+    html: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_body_that_fits(self) -> Self:
+        if not (self.text or self.html):
+            raise ValueError("text or html is needed")
+        if self.size > CONTENT_BYTES_MAX:
+            raise ValueError(
+                f"{self.size:,} bytes as JSON; an inline template may have {CONTENT_BYTES_MAX:,}:"
+                " store it with CreateEmailTemplate and name it by template"
+            )
+        return self
+
+    @property
+    def size(self) -> int:
+        """Bytes as JSON."""
+        return len(orjson.dumps(self.request()))
+
+    def request(self) -> dict[str, str]:
+        """It in the API's shape."""
+        parts = {"Subject": self.subject, "Text": self.text, "Html": self.html}
+        return {name: part for name, part in parts.items() if part}
+
+
+class Attachment(_Table):
+    """A file that every recipient gets: on disk, by `path`, or in memory, by `content`.
+
+    A relative path counts from the folder of the mailing file. The file is read when the mailing is
+    encoded, so its content is what it is then.
+    """
+
+    path: Path | None = None
+    content: bytes | None = None
+    file_name: str = Field(default="", max_length=255)
+    """As recipients see it; default: that of `path`."""
+    description: str | None = Field(default=None, max_length=1000)
+    disposition: Literal["ATTACHMENT", "INLINE"] = "ATTACHMENT"
+    content_id: str | None = Field(default=None, min_length=1, max_length=78)
+    """For INLINE: what `<img src="cid:…">` names."""
+    transfer_encoding: Literal["BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT"] = "BASE64"
+    content_type: str = Field(default="", max_length=78)
+    """Default: by the ending of the file name, else application/octet-stream."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _completed(cls, given: Any, info: ValidationInfo) -> Any:
+        table = {"path": given} if isinstance(given, str | Path) else given
+        if not isinstance(table, Mapping):
+            return table
+        folder = (info.context or {}).get("folder", Path())
+        path = table.get("path")
+        if not isinstance(path, str | Path):
+            return dict(table)
+        return {"file_name": Path(path).name, **table, "path": Path(folder, path)}
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return path
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.path is None) == (self.content is None):
+            raise ValueError("either path or content is needed, and not both")
+        if not self.file_name or not self.file_name.isprintable():
+            raise ValueError("file_name is needed, without line breaks or control characters")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Bytes in base64."""
+        plain = self.path.stat().st_size if self.path else len(self.content or b"")
+        return 4 * math.ceil(plain / 3)
+
+    def request(self) -> dict[str, str]:
+        """It in the API's shape. Raises ConfigurationError where its file cannot be read."""
+        parts = {
+            "RawContent": base64.b64encode(self._read()).decode(),
+            "FileName": self.file_name,
+            "ContentDescription": self.description,
+            "ContentDisposition": self.disposition,
+            "ContentId": self.content_id,
+            "ContentTransferEncoding": self.transfer_encoding,
+            "ContentType": self.content_type or _content_type(self.file_name),
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _read(self) -> bytes:
+        if self.path is None:
+            return self.content or b""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"attachment {self.path}: {error.strerror}") from error
+
+
+def _content_type(file_name: str) -> str:
+    kind, compression = mimetypes.guess_type(file_name)
+    return "application/octet-stream" if kind is None or compression else kind
+
+
+class Tracking(_Table):
+    """Open and click tracking of this mailing; None: as the configuration set says."""
+
+    opens: bool | None = None
+    clicks: bool | None = None
+
+    def request(self) -> dict[str, str]:
+        """It in the API's shape; empty where nothing is overridden."""
+        parts = {"OpenTrackingEnabled": self.opens, "ClickTrackingEnabled": self.clicks}
+        return {
+            name: "ENABLED" if enabled else "DISABLED"
+            for name, enabled in parts.items()
+            if enabled is not None
+        }
+
+
+class Mailing(_Table):
+    """What all recipients of a mailing share; the `[mailing]` table of a mailing file.
+
+    Names the template in exactly one of three ways: `template`, `template_arn`, `content`. Every
+    limit that the API documents is checked here, so that SES need not refuse a thousand calls for
+    the same mistake. Raises pydantic's ValidationError (a ValueError) that names the field.
+    """
+
+    from_address: EmailAddress = Field(alias="from")
+    from_arn: NonEmpty | None = None
+    """FromEmailAddressIdentityArn, for sending authorization."""
+    reply_to: list[EmailAddress] = []
+    feedback_forwarding: EmailAddress | None = None
+    """Where bounces and complaints are mailed to."""
+    feedback_forwarding_arn: NonEmpty | None = None
+    template: NonEmpty | None = None
+    template_arn: NonEmpty | None = None
+    content: Content | None = None
+    data: dict[str, Any] = {}
+    """TemplateData: defaults for every recipient, merged key by key by SES."""
+    tags: dict[str, str] = {}
+    tags_id: bool = True
+    """Whether every recipient carries the unique tag `mailsluice-id`."""
+    headers: dict[str, str] = {}
+    attachments: list[Attachment] = []
+    configuration_set: SesName | None = None
+    tenant: SesName | None = None
+    endpoint_id: NonEmpty | None = None
+    """A global endpoint (multi-region)."""
+    tracking: Tracking = Tracking()
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any], folder: Path) -> Self:
+        """The mailing that a `[mailing]` table says; relative paths count from `folder`.
+
+        Raises ConfigurationError that names each field at fault.
+        """
+        try:
+            return cls.model_validate(dict(table), context={"folder": folder})
+        except ValidationError as error:
+            raise ConfigurationError("\n".join(map(_complaint, error.errors()))) from error
+
+    @field_validator("data")
+    @classmethod
+    def _data_is_json(cls, data: dict[str, Any]) -> dict[str, Any]:
+        wire.encode_data(data)
+        return data
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_allowed(cls, tags: dict[str, str]) -> dict[str, str]:
+        wire.check_tags(tags)
+        return tags
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_are_allowed(cls, headers: dict[str, str]) -> dict[str, str]:
+        wire.check_headers(headers)
+        return headers
+
+    @model_validator(mode="after")
+    def _names_one_template(self) -> Self:
+        ways = [self.template, self.template_arn, self.content]
+        if sum(way is not None for way in ways) != 1:
+            raise ValueError("exactly one of template, template_arn and content is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_the_id_tag_alone(self) -> Self:
+        if self.tags_id and wire.ID_TAG in self.tags:
+            raise ValueError(
+                f"tags: {wire.ID_TAG} is set by mailsluice; tags_id = false leaves it free"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_in_a_message(self) -> Self:
+        size = sum(attachment.size for attachment in self.attachments)
+        size += self.content.size if self.content else 0
+        if size > MESSAGE_BYTES_MAX:
+            raise ValueError(
+                f"attachments: the message has {size:,} bytes in base64; SES takes"
+                f" {MESSAGE_BYTES_MAX:,}: leave some out, or link to them"
+            )
+        return self
+
+    def prefix(self) -> bytes:
+        """The JSON of a `SendBulkEmail` request up to its first entry; `SUFFIX` closes it.
+
+        Reads the attachments, so call it once and off the event loop. Raises ConfigurationError
+        where one cannot be read.
+        """
+        tracking = self.tracking.request()
+        request = {
+            "FromEmailAddress": self.from_address,
+            "FromEmailAddressIdentityArn": self.from_arn,
+            "ReplyToAddresses": self.reply_to,
+            "FeedbackForwardingEmailAddress": self.feedback_forwarding,
+            "FeedbackForwardingEmailAddressIdentityArn": self.feedback_forwarding_arn,
+            "DefaultEmailTags": wire.encode_pairs(self.tags),
+            "DefaultContent": {"Template": self._template_request()},
+            "ConfigurationSetName": self.configuration_set,
+            "EndpointId": self.endpoint_id,
+            "TenantName": self.tenant,
+            "ConfigurationOverrides": {"Tracking": tracking} if tracking else None,
+        }
+        return orjson.dumps(_without_empty(request))[:-1] + b',"BulkEmailEntries":['
+
+    def _template_request(self) -> dict[str, Any]:
+        template = {
+            "TemplateName": self.template,
+            "TemplateArn": self.template_arn,
+            "TemplateContent": self.content and self.content.request(),
+            # Always there: the older bulk call refused a request without it.
+            "TemplateData": wire.encode_data(self.data),
+            "Headers": wire.encode_pairs(self.headers),
+            "Attachments": [attachment.request() for attachment in self.attachments],
+        }
+        return _without_empty(template)
+
+
+def _without_empty(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in request.items() if value}
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    where = " ".join(("[mailing]", ".".join(str(part) for part in error["loc"]))).rstrip()
+    what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{where}: {what.removeprefix('Value error, ')}"

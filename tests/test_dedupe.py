@@ -1,0 +1,38 @@
+"""The memory of duplicates, against a plain set."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailsluice.dedupe import Seen
+
+
+@given(st.lists(st.text(max_size=3)))
+def test_a_text_is_new_exactly_once(texts: list[str]) -> None:
+    seen, plain = Seen(), set[str]()
+    for text in texts:
+        assert seen.add(text) == (text not in plain)
+        plain.add(text)
+    assert len(seen) == len(plain)
+
+
+def test_two_hundred_thousand_addresses_are_told_apart_and_recognised() -> None:
+    seen = Seen()
+    texts = [f"user{i}@example.com" for i in range(200_000)]
+    assert all(map(seen.add, texts))
+    assert not any(map(seen.add, texts))
+    assert len(seen) == 200_000
+
+
+def test_a_match_across_two_records_is_no_match() -> None:
+    """A bucket is searched as bytes: a hit astride two records means nothing."""
+    seen = Seen()
+    text = "a@example.com"
+    assert seen.add(text)
+    bucket = next(bucket for bucket in seen._buckets if bucket)
+    record = bytes(bucket)
+    bucket[:] = b"\x00\x00\x00" + record + b"\x00\x00\x00"
+    assert seen.add(text)
+    assert bytes(bucket) == b"\x00\x00\x00" + record + b"\x00\x00\x00" + record
+    assert not seen.add(text)

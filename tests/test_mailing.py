@@ -1,0 +1,331 @@
+"""The mailing: its limits by table, its request against botocore's own validator and serializer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore import serialize, validate
+from botocore.model import OperationModel
+from pydantic import ValidationError
+
+from mailsluice.errors import ConfigurationError
+from mailsluice.intake import Intake
+from mailsluice.mailing import SUFFIX, Attachment, Content, Mailing, Tracking, assemble
+from mailsluice.model import Recipient
+from mailsluice.sources import Row
+
+FROM = {"from": "News <news@example.com>"}
+MINIMAL = FROM | {"template": "welcome"}
+
+FULL_TABLE: dict[str, Any] = {
+    "from": "Nëws <news@example.com>",
+    "from_arn": "arn:aws:ses:eu-west-1:123456789012:identity/example.com",
+    "reply_to": ["help@example.com", "Help <b@münchen.de>"],
+    "feedback_forwarding": "bounces@example.com",
+    "feedback_forwarding_arn": "arn:aws:ses:eu-west-1:123456789012:identity/example.org",
+    "template": "welcome",
+    "data": {"city": 'Lissabon \u2028 "é"', "n": [1, 2.5, None, True], "deep": {"a": {}}},
+    "tags": {"campaign": "november"},
+    "headers": {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
+    "configuration_set": "default",
+    "tenant": "tenant-1",
+    "endpoint_id": "abc123.456",
+    "attachments": [
+        "terms.pdf",
+        {
+            "path": "logo.png",
+            "file_name": "Logo.png",
+            "description": "our logo",
+            "disposition": "INLINE",
+            "content_id": "logo",
+            "transfer_encoding": "BASE64",
+            "content_type": "image/png",
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def operation() -> OperationModel:
+    model = botocore.session.get_session().get_service_model("sesv2")
+    return model.operation_model("SendBulkEmail")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "terms.pdf").write_bytes(b"%PDF \xff")
+    (tmp_path / "logo.png").write_bytes(b"\x89PNG")
+    return tmp_path
+
+
+def full_request() -> dict[str, Any]:
+    """What `FULL_TABLE` with one recipient says, written down as the SDK's parameters."""
+    return {
+        "FromEmailAddress": "=?utf-8?b?TsOrd3M=?= <news@example.com>",
+        "FromEmailAddressIdentityArn": FULL_TABLE["from_arn"],
+        "ReplyToAddresses": ["help@example.com", "Help <b@xn--mnchen-3ya.de>"],
+        "FeedbackForwardingEmailAddress": "bounces@example.com",
+        "FeedbackForwardingEmailAddressIdentityArn": FULL_TABLE["feedback_forwarding_arn"],
+        "DefaultEmailTags": [{"Name": "campaign", "Value": "november"}],
+        "DefaultContent": {
+            "Template": {
+                "TemplateName": "welcome",
+                "TemplateData": json.dumps(
+                    FULL_TABLE["data"], ensure_ascii=False, separators=(",", ":")
+                ),
+                "Headers": [
+                    {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"}
+                ],
+                "Attachments": [
+                    {
+                        "RawContent": b"%PDF \xff",
+                        "FileName": "terms.pdf",
+                        "ContentDisposition": "ATTACHMENT",
+                        "ContentTransferEncoding": "BASE64",
+                        "ContentType": "application/pdf",
+                    },
+                    {
+                        "RawContent": b"\x89PNG",
+                        "FileName": "Logo.png",
+                        "ContentDescription": "our logo",
+                        "ContentDisposition": "INLINE",
+                        "ContentId": "logo",
+                        "ContentTransferEncoding": "BASE64",
+                        "ContentType": "image/png",
+                    },
+                ],
+            }
+        },
+        "BulkEmailEntries": [
+            {
+                "Destination": {
+                    "ToAddresses": ["a@example.com"],
+                    "CcAddresses": ["b@example.com", "c@example.com"],
+                    "BccAddresses": ["d@example.com"],
+                },
+                "ReplacementTags": [
+                    {"Name": "campaign", "Value": "own"},
+                    {"Name": "kind", "Value": "x"},
+                    {"Name": "mailsluice-id", "Value": "run-1"},
+                ],
+                "ReplacementEmailContent": {
+                    "ReplacementTemplate": {"ReplacementTemplateData": '{"name":"Ænn"}'}
+                },
+                "ReplacementHeaders": [{"Name": "X-Own", "Value": "1"}],
+            }
+        ],
+        "ConfigurationSetName": "default",
+        "EndpointId": "abc123.456",
+        "TenantName": "tenant-1",
+    }
+
+
+def body(mailing: Mailing, *recipients: Recipient) -> bytes:
+    chunk = Intake(mailing, "run").take([Row(0, recipient) for recipient in recipients])
+    assert not chunk.remarks
+    return assemble(mailing.prefix(), chunk.entries)
+
+
+def test_a_request_with_everything_in_it_equals_what_the_sdk_would_send(
+    operation: OperationModel, folder: Path
+) -> None:
+    recipient = Recipient(
+        to="a@example.com",
+        cc=["b@example.com", "c@example.com"],
+        bcc="d@example.com",
+        data={"name": "Ænn"},
+        tags={"campaign": "own", "kind": "x"},
+        headers={"X-Own": "1"},
+    )
+    sent = body(Mailing.from_table(FULL_TABLE, folder), recipient)
+    by_sdk = serialize.create_serializer("rest-json").serialize_to_request(
+        full_request(), operation
+    )
+    assert json.loads(sent) == json.loads(by_sdk["body"])
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"template": "welcome"},
+        {"template_arn": "arn:aws:ses:eu-west-1:123456789012:template/welcome"},
+        {"content": {"subject": "Hi {{name}}", "text": "text", "html": "<p>é</p>"}},
+    ],
+    ids=lambda way: next(iter(way)),
+)
+def test_each_way_to_name_the_template_passes_the_sdks_own_validator(
+    operation: OperationModel, way: dict[str, Any]
+) -> None:
+    mailing = Mailing.model_validate(FROM | way)
+    request = json.loads(body(mailing, Recipient("a@example.com"), Recipient("b@example.com")))
+    assert operation.input_shape is not None
+    report = validate.ParamValidator().validate(request, operation.input_shape)
+    assert not report.has_errors(), report.generate_report()
+    assert len(request["BulkEmailEntries"]) == 2
+
+
+def test_inline_content_is_said_in_the_apis_shape() -> None:
+    mailing = Mailing(from_address="a@example.com", content=Content(subject="S", html="<p>"))
+    template = json.loads(mailing.prefix() + SUFFIX)["DefaultContent"]["Template"]
+    assert template == {"TemplateContent": {"Subject": "S", "Html": "<p>"}, "TemplateData": "{}"}
+
+
+def test_a_minimal_request_holds_nothing_that_was_not_said() -> None:
+    assert json.loads(Mailing.model_validate(MINIMAL).prefix() + SUFFIX) == {
+        "FromEmailAddress": "News <news@example.com>",
+        "DefaultContent": {"Template": {"TemplateName": "welcome", "TemplateData": "{}"}},
+        "BulkEmailEntries": [],
+    }
+
+
+def test_tracking_overrides_only_what_it_says() -> None:
+    mailing = Mailing(
+        from_address="a@example.com", template="t", tracking=Tracking(opens=False, clicks=None)
+    )
+    request = json.loads(mailing.prefix() + SUFFIX)
+    assert request["ConfigurationOverrides"] == {"Tracking": {"OpenTrackingEnabled": "DISABLED"}}
+
+
+def test_an_attachment_can_be_given_in_memory() -> None:
+    mailing = Mailing(
+        from_address="a@example.com",
+        template="t",
+        attachments=[Attachment(content=b"\x00\xff", file_name="data.tar.gz")],
+    )
+    template = json.loads(mailing.prefix() + SUFFIX)["DefaultContent"]["Template"]
+    assert template["Attachments"] == [
+        {
+            "RawContent": "AP8=",
+            "FileName": "data.tar.gz",
+            "ContentDisposition": "ATTACHMENT",
+            "ContentTransferEncoding": "BASE64",
+            "ContentType": "application/octet-stream",
+        }
+    ]
+
+
+def test_an_attachment_that_has_gone_since_is_a_configuration_error(folder: Path) -> None:
+    mailing = Mailing.from_table(MINIMAL | {"attachments": ["terms.pdf"]}, folder)
+    (folder / "terms.pdf").unlink()
+    with pytest.raises(ConfigurationError, match=r"terms\.pdf: No such file"):
+        mailing.prefix()
+
+
+def test_a_message_over_40_mib_in_base64_is_refused(folder: Path) -> None:
+    with (folder / "huge.bin").open("wb") as file:
+        file.truncate(30 * 1024 * 1024)
+    Mailing.from_table(MINIMAL | {"attachments": ["huge.bin"]}, folder)
+    with pytest.raises(ConfigurationError, match="attachments: the message has 41,943,048 bytes"):
+        Mailing.from_table(MINIMAL | {"attachments": ["huge.bin", "logo.png"]}, folder)
+
+
+def test_fields_are_named_from_address_in_code_and_from_in_a_file() -> None:
+    in_code = Mailing(from_address="News <news@example.com>", template="welcome")
+    assert in_code == Mailing.model_validate(MINIMAL)
+
+
+def test_what_is_private_does_not_appear_in_an_error() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Mailing.model_validate(FROM | {"data": {"secret": float("nan")}, "reply_to": "s3cret"})
+    assert "secret" not in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+ONE_TEMPLATE = "[mailing]: exactly one of template, template_arn and content is needed"
+TAG_NAME = "[mailing] tags: a tag name may hold 1 to 256 of A-Z a-z 0-9 _ - and nothing else"
+TAG_VALUE = "[mailing] tags: the value of tag a may hold 1 to 256 of"
+HEADER_NAME = "[mailing] headers: a header name must be 1 to 126 ASCII characters"
+HEADER_VALUE = "[mailing] headers: the value of header X must be 1 to 995 printable ASCII"
+NAME = "it may hold 1 to 64 of A-Z a-z 0-9 _ - and nothing else"
+
+REFUSED = [
+    ({"from": None}, "[mailing] from: Input should be a valid string"),
+    ({"from": "news"}, "[mailing] from: there is no @"),
+    ({"reply_to": ["a@example.com", "b\n@c.de"]}, "[mailing] reply_to.1: it has a line break"),
+    ({"feedback_forwarding": "ä@b.de"}, "[mailing] feedback_forwarding: the part before @"),
+    ({"template": None}, ONE_TEMPLATE),
+    ({"template_arn": "arn"}, ONE_TEMPLATE),
+    ({"template": ""}, "[mailing] template: String should have at least 1 character"),
+    (
+        {"template": None, "content": {"subject": "S"}},
+        "[mailing] content: text or html is needed",
+    ),
+    (
+        {"template": None, "content": {"subject": "S", "text": "x" * 1024 * 1024}},
+        "[mailing] content: 1,048,601 bytes as JSON; an inline template may have 1,048,576",
+    ),
+    ({"data": [1]}, "[mailing] data: Input should be a valid dictionary"),
+    ({"data": {"a": float("inf")}}, "[mailing] data: it cannot be written as JSON: a number is"),
+    ({"data": {"a": "x" * 262_144}}, "[mailing] data: 262,152 characters as JSON; SES takes"),
+    ({"tags": {"a b": "x"}}, TAG_NAME),
+    ({"tags": {"": "x"}}, TAG_NAME),
+    ({"tags": {"x" * 257: "x"}}, TAG_NAME),
+    ({"tags": {"a": ""}}, TAG_VALUE),
+    ({"tags": {"a": "é"}}, TAG_VALUE),
+    ({"tags": {"a": "x\n"}}, TAG_VALUE),
+    ({"tags": {"mailsluice-id": "x"}}, "[mailing]: tags: mailsluice-id is set by mailsluice"),
+    ({"headers": {"X Y": "1"}}, HEADER_NAME),
+    ({"headers": {"X:": "1"}}, HEADER_NAME),
+    ({"headers": {"X" * 127: "1"}}, HEADER_NAME),
+    ({"headers": {"X": "1\r\nBcc: b@c.de"}}, "[mailing] headers: the value of header X has a line"),
+    ({"headers": {"X": ""}}, HEADER_VALUE),
+    ({"headers": {"X": "é"}}, HEADER_VALUE),
+    ({"headers": {"X": "x" * 996}}, HEADER_VALUE),
+    ({"headers": {"XY": "x" * 995}}, "[mailing] headers: header XY: name and value exceed 996"),
+    ({"headers": {"X": "1", "x": "2"}}, "[mailing] headers: a header comes twice"),
+    (
+        {"headers": {f"X-{i}": "1" for i in range(16)}},
+        "[mailing] headers: 16 headers; SES takes 15",
+    ),
+    ({"configuration_set": "a b"}, f"[mailing] configuration_set: {NAME}"),
+    ({"tenant": "x" * 65}, f"[mailing] tenant: {NAME}"),
+    ({"endpoint_id": ""}, "[mailing] endpoint_id: String should have at least 1 character"),
+    ({"attachments": ["none.pdf"]}, "[mailing] attachments.0.path: there is no file"),
+    ({"attachments": [{"file_name": "a"}]}, "[mailing] attachments.0: either path or content"),
+    (
+        {"attachments": [{"path": "logo.png", "file_name": "a\nb"}]},
+        "[mailing] attachments.0: file_name is needed, without line breaks",
+    ),
+    (
+        {"attachments": [{"path": "logo.png", "file_name": "x" * 256}]},
+        "[mailing] attachments.0.file_name: String should have at most 255 characters",
+    ),
+    (
+        {"attachments": [{"path": "logo.png", "disposition": "inline"}]},
+        "[mailing] attachments.0.disposition: Input should be 'ATTACHMENT' or 'INLINE'",
+    ),
+    ({"attachments": [7]}, "[mailing] attachments.0: Input should be a valid dictionary"),
+    ({"tag": {}}, "[mailing] tag: there is no such key"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_what_the_api_would_refuse_is_refused_with_its_field_named(
+    change: dict[str, Any], message: str, folder: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Mailing.from_table(MINIMAL | change, folder)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Mailing.from_table({"from": "x", "template": "", "tennant": "x"}, Path())
+    assert len(str(raised.value).splitlines()) == 3
+
+
+def test_what_is_exactly_at_a_limit_is_taken() -> None:
+    Mailing.model_validate(
+        MINIMAL
+        | {
+            "data": {"a": "é" * (262_144 - len('{"a":""}'))},
+            "tags": {"x" * 256: "y" * 256},
+            "headers": {"X": "y" * 995} | {f"X-{i}": "1" for i in range(14)},
+            "tenant": "x" * 64,
+        }
+    )
