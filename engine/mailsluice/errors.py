@@ -23,3 +23,15 @@ class SourceChangedError(SourceError):
 
 class JournalError(MailsluiceError):
     """The journal cannot be written or trusted; nothing was sent after it was noticed."""
+
+
+def root_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error in a task group's end that a caller can act on: the others followed from it."""
+    errors = _leaves(group)
+    return next((each for each in errors if isinstance(each, MailsluiceError)), errors[0])
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]

@@ -74,9 +74,8 @@ class Writer:
     ) -> None:
         self._closing = True
         self._wake.set()
-        # Whatever ended the block, what was handed over is flushed: it is one commit.
-        with anyio.CancelScope(shield=True):
-            await self._tasks.__aexit__(None, None, None)
+        # Whatever ended the block, `_run` flushes what was handed over before it ends.
+        await self._tasks.__aexit__(None, None, None)
 
     async def write(self, records: Sequence[Record]) -> None:
         """Return when `records` are durable, all of them in one transaction.

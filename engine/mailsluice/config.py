@@ -1,0 +1,189 @@
+"""One tree of settings from a TOML file, the environment and flags, each key checked by name.
+
+A flag wins over the environment, the environment over the file, the file over the defaults. Keys
+are those of design section 5: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA__RATE` and
+`--set quota.rate=…`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from mailsluice.dispatcher import InDoubt
+from mailsluice.errors import ConfigurationError
+from mailsluice.intake import Dedupe
+from mailsluice.mailing import Mailing
+from mailsluice.sources import Fields
+
+PRICE_PER_1000_USD = 0.10
+"""SES pricing page: US dollars for 1,000 emails, without attachments and extras."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecipientsSettings(_Table):
+    """`[recipients]`: where the recipients are, and which column holds what."""
+
+    path: str | None = None
+    """A file, relative to the mailing file; "-" is standard input."""
+    address: str = "email"
+    cc: str | None = None
+    bcc: str | None = None
+    data: tuple[str, ...] | None = None
+    """Columns that become template data; None: all that have no other role."""
+    tags: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    key: str | None = None
+    dedupe: Dedupe = "address"
+
+    def fields(self) -> Fields:
+        """These columns as sources want them."""
+        return Fields(**self.model_dump(exclude={"path", "dedupe"}))
+
+
+class QuotaSettings(_Table):
+    """`[quota]`: how much of the account's sending rate and daily quota a run may use."""
+
+    rate: Literal["account"] | Annotated[float, Field(gt=0)] = "account"
+    """Recipients per second."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    reserve: int = Field(default=0, ge=0)
+    """Recipients of the 24-hour quota left alone."""
+    calls_per_second: float = Field(default=0, ge=0)
+    """0: no limit on calls."""
+    refresh_s: float = Field(default=60.0, gt=0)
+    """Seconds between two GetAccount calls."""
+    price_per_1000: float = Field(default=PRICE_PER_1000_USD, ge=0)
+    """US dollars, for `--dry-run`'s estimate."""
+
+
+class DeliverySettings(_Table):
+    """`[delivery]`: how calls are made, and what is done about doubt."""
+
+    in_flight: int = Field(default=32, ge=1, le=1024)
+    """Bulk calls at once."""
+    in_doubt: InDoubt = "hold"
+    max_attempts: int = Field(default=10, ge=1)
+    timeout_s: float = Field(default=30.0, gt=0)
+
+
+class SesSettings(_Table):
+    """`[ses]`: None leaves each to the AWS SDK's own resolution."""
+
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+
+
+class Settings(BaseSettings):
+    """What an engine is configured by. `Settings()` is the environment over the defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAILSLUICE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    recipients: RecipientsSettings = RecipientsSettings()
+    quota: QuotaSettings = QuotaSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    ses: SesSettings = SesSettings()
+
+
+class _File(Settings):
+    """The settings with the mailing's own table, read from `tables`."""
+
+    mailing: dict[str, Any] = {}
+
+    @classmethod
+    def settings_customise_sources(  # the library's signature
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        tables = init_settings.init_kwargs.pop("tables")  # type: ignore[attr-defined]  # ours
+        return init_settings, env_settings, InitSettingsSource(settings_cls, tables)
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
+    """Read a mailing file. `overrides` are `key=value` with dotted keys, as `--set` takes them.
+
+    Raises ConfigurationError that names the file, the key and the remedy.
+    """
+    tables = _read(path)
+    flags = _flags(overrides)
+    try:
+        file = _File(tables=tables, **flags)
+        mailing = Mailing.from_table(file.mailing, path.parent)
+    except ValidationError as error:
+        raise ConfigurationError(_named(path, map(_complaint, error.errors()))) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(_named(path, str(error).splitlines())) from error
+    settings = Settings.model_construct(
+        recipients=file.recipients, quota=file.quota, delivery=file.delivery, ses=file.ses
+    )
+    return mailing, settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: it cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: it is not UTF-8 ({error.reason})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: it is not TOML: {error}") from error
+
+
+def _flags(overrides: Iterable[str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        *tables, name = key.strip().split(".")
+        if not equals or not tables or not name:
+            raise ConfigurationError(
+                f"--set {override}: write it as table.key=value, as in --set quota.rate=50"
+            )
+        table = tree
+        for part in tables:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigurationError(f"--set {override}: {part} is a value, not a table")
+        table[name] = _value(text)
+    return tree
+
+
+def _value(text: str) -> Any:
+    """A flag's value: TOML where it is TOML (50, true, ["a"]), otherwise the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _named(path: Path, complaints: Iterable[str]) -> str:
+    return "\n".join(f"{path}: {complaint}" for complaint in complaints)
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    table, *rest = (str(part) for part in error["loc"])
+    place = f"[{table}] {'.'.join(rest)}" if rest else table
+    what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{place}: {what}"

@@ -1,0 +1,312 @@
+"""The composition root: puts transport, journal, quota and pipeline together, and runs mailings.
+
+The only module that names concrete adapters.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from mailsluice import quota as quotas
+from mailsluice import resume
+from mailsluice.config import DeliverySettings, QuotaSettings, RecipientsSettings, Settings
+from mailsluice.dispatcher import Dispatcher, DispatcherStatistics
+from mailsluice.errors import ConfigurationError, MailsluiceError, root_of
+from mailsluice.intake import Intake
+from mailsluice.journal import Event, Journal, Run
+from mailsluice.journal.memory import MemoryJournal
+from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED, End, Standing
+from mailsluice.journal.writer import Writer
+from mailsluice.mailing import Mailing
+from mailsluice.model import Account, Counts
+from mailsluice.pacing import Pacer, PacerStatistics
+from mailsluice.pipeline import Pipeline, PipelineStatistics
+from mailsluice.quota import QuotaKeeper
+from mailsluice.report import Report
+from mailsluice.ses import AccountUnavailableError, Transport
+from mailsluice.ses.client import Client
+from mailsluice.sources import Source
+from mailsluice.sources.iterable import IterableSource, Recipients
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """One moment of a run; display, tests and status read it."""
+
+    counts: Counts
+    elapsed_s: float
+    rate_per_s: float
+    """Recipients sent per second by this process."""
+    fraction_read: float | None
+    """Part of the source read so far, 0.0-1.0; None where its size is unknown."""
+    pacer: PacerStatistics
+    dispatcher: DispatcherStatistics
+    pipeline: PipelineStatistics
+
+
+class _HeldError(MailsluiceError):
+    """The run cannot begin for a cause outside it."""
+
+
+class Engine:
+    """Sends mailings through one account.
+
+    `Engine.open(settings)` builds one on the AWS SDK; the constructor takes any transport, and a
+    journal: without one, each run is remembered only as long as it lasts.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        journal: Journal | None = None,
+        quota: QuotaSettings | None = None,
+        delivery: DeliverySettings | None = None,
+        recipients: RecipientsSettings | None = None,
+    ) -> None:
+        self._transport = transport
+        self._journal = journal
+        self._quota = quota or QuotaSettings()
+        self._delivery = delivery or DeliverySettings()
+        self._dedupe = (recipients or RecipientsSettings()).dedupe
+        self._current: _Current | None = None
+        self._stopping = False
+
+    @classmethod
+    def open(
+        cls, settings: Settings | None = None, *, journal: Path | str | None = None
+    ) -> AbstractAsyncContextManager[Engine]:
+        """An engine on the AWS SDK, with an SQLite journal where a path is given.
+
+        Raises ConfigurationError (region, profile) and JournalError on entry.
+        """
+        return _opened(settings or Settings(), None if journal is None else Path(journal))
+
+    async def run(self, mailing: Mailing, recipients: Source | Recipients) -> Report:
+        """Send `mailing` to all of `recipients`; with a journal, carry on where it stopped.
+
+        Raises ConfigurationError or SourceError where nothing can be sent, SourceChangedError where
+        the journal was begun with another source, and JournalError where nothing more was sent
+        because it could not be recorded. A cancelled run leaves the calls in flight in doubt.
+        """
+        source = as_source(recipients)
+        journal = self._journal or MemoryJournal()
+        standing = await to_thread.run_sync(resume.standing_of, journal)
+        prefix = await to_thread.run_sync(mailing.prefix)  # reads attachments
+        identity = await source.identify()
+        resume.require_same(journal, identity)
+        if standing.finished:
+            return _report(standing, FINISHED)
+        try:
+            account = await self._account()
+        except _HeldError as error:
+            return _report(standing, HELD, str(error))
+        # Only now: a run that could not begin leaves nothing behind that binds the next one.
+        run, event = resume.claim(journal, prefix, identity, time.time())
+        try:
+            async with Writer(journal, standing) as writer:
+                orphans = resume.orphans(standing, self._delivery.in_doubt, event.at)
+                await writer.write([event, *orphans])
+                self._current = self._wire(mailing, prefix, source, run, writer, account)
+                return await self._current.run(stopping=self._stopping)
+        except BaseExceptionGroup as group:
+            raise root_of(group) from None
+        finally:
+            self._current = None
+
+    def stop(self) -> None:
+        """Start nothing more; `run` returns when the calls in flight have been settled."""
+        self._stopping = True
+        if self._current is not None:
+            self._current.stop()
+
+    def statistics(self) -> Statistics | None:
+        """The present moment of the run under way; None between runs."""
+        return None if self._current is None else self._current.statistics()
+
+    def _wire(  # noqa: PLR0913, PLR0917  # the run's parts, each once
+        self,
+        mailing: Mailing,
+        prefix: bytes,
+        source: Source,
+        run: Run,
+        writer: Writer,
+        account: Account | None,
+    ) -> _Current:
+        """Put the parts of one run together."""
+        standing = writer.standing
+        pacer = Pacer(
+            quotas.rate_per_s(self._quota, account),
+            anyio.current_time(),
+            calls_per_s=self._quota.calls_per_second,
+        )
+        dispatcher = Dispatcher(
+            pacer,
+            in_flight_max=self._delivery.in_flight,
+            max_attempts=self._delivery.max_attempts,
+            in_doubt=self._delivery.in_doubt,
+            first_number=standing.last_batch + 1,
+            burned=standing.burned,
+        )
+        pipeline = Pipeline(
+            prefix=prefix,
+            endpoint_id=mailing.endpoint_id,
+            source=source,
+            intake=Intake(mailing, run.id, self._dedupe, standing.settled),
+            dispatcher=dispatcher,
+            writer=writer,
+            transport=self._transport,
+        )
+        keeper = QuotaKeeper(self._transport, self._quota, pacer, dispatcher, pipeline.wake)
+        if account is not None:
+            keeper.apply(account)
+        return _Current(
+            source=source,
+            writer=writer,
+            pacer=pacer,
+            dispatcher=dispatcher,
+            pipeline=pipeline,
+            keeper=keeper,
+        )
+
+    async def _account(self) -> Account | None:
+        """What GetAccount says; None where it may not be asked and need not be."""
+        try:
+            account = await quotas.ask(self._transport)
+        except AccountUnavailableError as error:
+            self._require_account(error)
+            logger.warning("%s; sending at the configured rate, blind to the daily quota", error)
+            return None
+        if (why := quotas.obstacle(account)) is not None:
+            raise _HeldError(why)
+        return account
+
+    def _require_account(self, error: AccountUnavailableError) -> None:
+        """Return where the run can do without an answer from GetAccount; raise where not."""
+        answer = error.answer
+        if answer.code == NO_CREDENTIALS:
+            raise ConfigurationError(
+                f"no AWS credentials: {answer.error}; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
+            ) from error
+        rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
+        if rejected and classify(answer, 1)[0].rule.action is Action.HOLD:
+            raise _HeldError(f"{answer.code}: {answer.error}") from error
+        if answer.code == NOT_SENT:
+            raise _HeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error
+        if self._quota.rate == "account":
+            raise ConfigurationError(
+                f"{error}; allow ses:GetAccount, or give the rate, as in --set quota.rate=14"
+            ) from error
+
+
+class _Current:
+    """One run under way."""
+
+    def __init__(  # noqa: PLR0913  # the run's parts, each once
+        self,
+        *,
+        source: Source,
+        writer: Writer,
+        pacer: Pacer,
+        dispatcher: Dispatcher,
+        pipeline: Pipeline,
+        keeper: QuotaKeeper,
+    ) -> None:
+        self._source = source
+        self._writer = writer
+        self._pacer = pacer
+        self._dispatcher = dispatcher
+        self._pipeline = pipeline
+        self._keeper = keeper
+        self._began_at = anyio.current_time()
+        self._sent_before = writer.standing.counts.sent
+
+    async def run(self, *, stopping: bool) -> Report:
+        """Run to the end, record how it ended, and report it."""
+        self._dispatcher.stopping = stopping
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keeper.run)
+            await self._pipeline.run()
+            tasks.cancel_scope.cancel()
+        hold = self._dispatcher.hold
+        state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
+        await self._writer.write([Event(time.time(), state, hold or "")])
+        now = self.statistics()
+        return _report(self._writer.standing, state, hold, now)
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._dispatcher.stopping = True
+        self._pipeline.wake()
+
+    def statistics(self) -> Statistics:
+        """The present moment."""
+        now = anyio.current_time()
+        counts = self._writer.standing.counts
+        elapsed_s = now - self._began_at
+        return Statistics(
+            counts=counts,
+            elapsed_s=elapsed_s,
+            rate_per_s=(counts.sent - self._sent_before) / elapsed_s if elapsed_s else 0.0,
+            fraction_read=self._source.fraction_read,
+            pacer=self._pacer.statistics(now),
+            dispatcher=self._dispatcher.statistics(),
+            pipeline=self._pipeline.statistics(),
+        )
+
+
+def as_source(recipients: Source | Recipients) -> Source:
+    """A source as it is; anything that can be iterated over as a source."""
+    return recipients if isinstance(recipients, Source) else IterableSource(recipients)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, path: Path | None) -> AsyncIterator[Engine]:
+    journal = None if path is None else await to_thread.run_sync(SqliteJournal.open, path)
+    try:
+        client = Client(
+            region=settings.ses.region,
+            profile=settings.ses.profile,
+            endpoint_url=settings.ses.endpoint_url,
+            in_flight_max=settings.delivery.in_flight,
+            timeout_s=settings.delivery.timeout_s,
+        )
+        async with client:
+            yield Engine(
+                transport=client,
+                journal=journal,
+                quota=settings.quota,
+                delivery=settings.delivery,
+                recipients=settings.recipients,
+            )
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+def _report(
+    standing: Standing, state: End, hold: str | None = None, now: Statistics | None = None
+) -> Report:
+    return Report(
+        state=state,
+        hold=hold,
+        counts=standing.counts,
+        calls=now.pipeline.calls if now else 0,
+        throttled=now.pipeline.throttled if now else 0,
+        elapsed_s=now.elapsed_s if now else 0.0,
+        rate_per_s=now.rate_per_s if now else 0.0,
+        quota_rate_per_s=now.pacer.ceiling_per_s if now else 0.0,
+    )

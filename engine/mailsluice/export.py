@@ -1,0 +1,173 @@
+"""One line a recipient out of a journal, in constant memory but for what is not settled yet."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import IO, NamedTuple
+
+import orjson
+
+from mailsluice.journal import (
+    STATES_BY_CODE,
+    Addresses,
+    Event,
+    Intent,
+    Record,
+    Resolution,
+    Settlement,
+    Taken,
+)
+from mailsluice.journal.bitmap import Bitmap
+from mailsluice.model import State
+
+
+class Line(NamedTuple):
+    """What became of one recipient: the columns of `mailsluice export`."""
+
+    seq: int
+    key: str | None
+    address: str
+    """The first To address."""
+    to: str
+    """Several addresses are separated by a comma and a space, here and in `cc` and `bcc`."""
+    cc: str
+    bcc: str
+    state: str
+    status: str
+    """SES's status or error code for the last attempt; empty where there was none."""
+    message_id: str | None
+    error: str | None
+    """SES's text, or the reason of a refusal."""
+    attempts: int
+    """Calls that it was part of."""
+    at: str
+    """When the state was recorded: UTC, ISO 8601."""
+
+
+def lines(records: Iterable[Record]) -> Iterator[Line]:
+    """All recipients that the journal knows, in the order in which they reached their state.
+
+    Rows that were read and never attempted come last, without addresses: those are the source's.
+    """
+    collector = _Collector()
+    for record in records:
+        yield from collector.take(record)
+    yield from collector.rest()
+
+
+class _Collector:
+    """Holds recipients until nothing can happen to them any more."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Intent] = {}
+        self._unsettled: dict[int, Line] = {}
+        self._seen = Bitmap()
+        self._read = 0
+        self._read_at = 0.0
+
+    def take(self, record: Record) -> Iterator[Line]:
+        """Lines that this record makes final."""
+        match record:
+            case Taken():
+                self._read, self._read_at = record.last, record.at
+                self._seen.add(remark.seq for remark in record.remarks)
+                at = _utc(record.at)
+                for seq, state, address, key, reason in record.remarks:
+                    yield Line(
+                        seq, key, address, address, "", "", state.value, "", None, reason, 0, at
+                    )
+            case Intent():
+                self._open[record.batch] = record
+                self._seen.add(record.seqs)
+            case Settlement():
+                yield from self._settle(record)
+            case Resolution():
+                yield from self._resolve(record)
+            case Event():
+                pass
+
+    def _settle(self, record: Settlement) -> Iterator[Line]:
+        intent = self._open.pop(record.batch)
+        at = _utc(record.at)
+        for i, seq in enumerate(intent.seqs):
+            before = self._unsettled.pop(seq, None) if self._unsettled else None
+            state = STATES_BY_CODE[record.states[i]]
+            line = _line(
+                seq, intent.addresses[i], state, attempts=1 + (before.attempts if before else 0)
+            )._replace(
+                status=record.statuses[i],
+                message_id=record.message_ids[i],
+                error=record.errors[i],
+                at=at,
+            )
+            if state in {State.PENDING, State.IN_DOUBT}:
+                self._unsettled[seq] = line
+            else:
+                yield line
+
+    def _resolve(self, record: Resolution) -> Iterator[Line]:
+        for seq in record.seqs:
+            line = self._unsettled.pop(seq)._replace(
+                state=record.state.value,
+                status=record.status,
+                error=record.reason,
+                at=_utc(record.at),
+            )
+            if record.state is State.PENDING:
+                self._unsettled[seq] = line
+            else:
+                yield line
+
+    def rest(self) -> Iterator[Line]:
+        """Deferred, in doubt, in flight when the journal ends, and never attempted."""
+        for intent in self._open.values():
+            for seq, addresses in zip(intent.seqs, intent.addresses, strict=True):
+                before = self._unsettled.pop(seq, None)
+                yield _line(
+                    seq, addresses, State.IN_DOUBT, attempts=1 + (before.attempts if before else 0)
+                )._replace(at=_utc(intent.at))
+        yield from self._unsettled.values()
+        nowhere = Addresses((), (), (), None)
+        at = _utc(self._read_at)
+        for seq in range(1, self._read + 1):
+            if seq not in self._seen:
+                yield _line(seq, nowhere, State.PENDING, attempts=0)._replace(at=at)
+
+
+def _line(seq: int, addresses: Addresses, state: State, *, attempts: int) -> Line:
+    to, cc, bcc, key = addresses
+    first = to[0] if to else ""
+    joined = first if len(to) < 2 else ", ".join(to)  # noqa: PLR2004  # nothing to join
+    return Line(
+        seq,
+        key,
+        first,
+        joined,
+        ", ".join(cc) if cc else "",
+        ", ".join(bcc) if bcc else "",
+        state.value,
+        "",
+        None,
+        None,
+        attempts,
+        "",
+    )
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def write_csv(rows: Iterable[Line], out: IO[str]) -> None:
+    """A header, then a row a recipient; CRLF line ends as RFC 4180 has them."""
+    writer = csv.writer(out)
+    writer.writerow(Line._fields)
+    writer.writerows(rows)
+
+
+def write_ndjson(rows: Iterable[Line], out: IO[str]) -> None:
+    """A JSON object a line."""
+    for row in rows:
+        out.write(orjson.dumps(row._asdict(), option=orjson.OPT_APPEND_NEWLINE).decode())

@@ -1,0 +1,204 @@
+"""The flow of one run: source → intake → dispatcher → sender → settle → journal.
+
+For one batch, in this order, always: permit from the pacer, COMMIT intent, bytes on the wire,
+classify, COMMIT settlement, count. Everything is decided by `dispatcher`; everything durable goes
+through `journal.writer`; this module only moves values between them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from mailsluice import journal, statuses
+from mailsluice.bisection import Suspect
+from mailsluice.dispatcher import Dispatcher, Done, Send, Wait
+from mailsluice.errors import SourceError
+from mailsluice.intake import Intake
+from mailsluice.journal import Record, Resolution, Taken
+from mailsluice.journal.writer import Writer
+from mailsluice.mailing import assemble
+from mailsluice.model import Answer, Batch, Chunk, State
+from mailsluice.ses import Transport
+from mailsluice.sources import Source
+from mailsluice.statuses import Action
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineStatistics:
+    """What this process has done in the run so far."""
+
+    calls: int
+    throttled: int
+    """Recipients whose attempt was throttled, counted each time."""
+    waiting_for: str
+    """Why the dispatcher does not start another batch at this moment."""
+
+
+class _Signal:
+    """Wakes the one task that waits for it; setting it early is not lost."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait_until(self, moment: float | None) -> None:
+        """Return when it is set, or when the event loop's clock shows `moment`."""
+        with anyio.CancelScope(deadline=float("inf") if moment is None else moment):
+            await self._event.wait()
+        self._event = anyio.Event()
+
+
+class Pipeline:
+    """One run's task group.
+
+    `prefix` is the mailing's part of each request (`Mailing.prefix`); `wall` gives seconds since
+    the epoch, for the journal's records.
+    """
+
+    def __init__(  # noqa: PLR0913  # the composition root hands over each part once
+        self,
+        *,
+        prefix: bytes,
+        endpoint_id: str | None,
+        source: Source,
+        intake: Intake,
+        dispatcher: Dispatcher,
+        writer: Writer,
+        transport: Transport,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._prefix = prefix
+        self._endpoint_id = endpoint_id
+        self._source = source
+        self._intake = intake
+        self._dispatcher = dispatcher
+        self._writer = writer
+        self._transport = transport
+        self._wall = wall
+        self._decide_again = _Signal()
+        self._room = _Signal()
+        self._calls = 0
+        self._throttled = 0
+        self._waiting_for = "the source"
+
+    async def run(self) -> None:
+        """Send until nothing is left, the run is held, or it is told to stop.
+
+        Raises SourceError where the source breaks, JournalError where nothing more can be recorded;
+        what was in flight has been settled, or is in doubt in the journal.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._take_in)
+            await self._dispatch(tasks)
+            await self._record_rulings(self._dispatcher.rule_on_suspects())
+            tasks.cancel_scope.cancel()  # intake, where the run ends before its source
+
+    def wake(self) -> None:
+        """Something outside has changed: the daily quota, a request to stop, the rate."""
+        self._decide_again.set()
+
+    def statistics(self) -> PipelineStatistics:
+        """What has been done so far."""
+        return PipelineStatistics(self._calls, self._throttled, self._waiting_for)
+
+    # --- source → intake ---------------------------------------------------------------------
+
+    async def _take_in(self) -> None:
+        try:
+            await self._take_in_all()
+        except SourceError as error:
+            if self._writer.standing.counts.read == 0:
+                raise
+            # What came before the break has been accepted and is accounted for.
+            self._dispatcher.hold = f"SOURCE_BROKEN: {error}"
+        else:
+            self._dispatcher.source_ended()
+        self._decide_again.set()
+
+    async def _take_in_all(self) -> None:
+        async for rows in self._source.rows():
+            chunk = self._intake.take(rows)
+            await self._record_chunk(chunk)
+            self._dispatcher.offer(chunk.entries, anyio.current_time())
+            self._decide_again.set()
+            while not self._dispatcher.wants_more:
+                await self._room.wait_until(None)
+
+    async def _record_chunk(self, chunk: Chunk) -> None:
+        """Make durable that these rows were read, unless an earlier process has done so."""
+        known = self._writer.standing.counts.read
+        if chunk.last <= known:
+            return
+        remarks = [remark for remark in chunk.remarks if remark.seq > known]
+        first = max(chunk.first, known + 1)
+        await self._writer.write([Taken(self._wall(), first, chunk.last, remarks)])
+
+    # --- dispatcher → sender -----------------------------------------------------------------
+
+    async def _dispatch(self, tasks: TaskGroup) -> None:
+        """Do as the dispatcher decides until it has nothing left."""
+        while True:
+            match self._dispatcher.decide(anyio.current_time()):
+                case Send(batch):
+                    tasks.start_soon(self._send, batch)
+                    self._room.set()
+                case Wait(until, reason):
+                    self._waiting_for = reason
+                    await self._decide_again.wait_until(until)
+                case Done():
+                    return
+
+    async def _send(self, batch: Batch) -> None:
+        await self._writer.write([journal.intent(batch, self._wall())])
+        try:
+            answer = await self._call(batch)
+        except anyio.get_cancelled_exc_class():
+            interrupted = Answer(code=statuses.NO_ANSWER, error="the call was cancelled")
+            with anyio.CancelScope(shield=True):
+                await self._settle(batch, interrupted)
+            raise
+        await self._settle(batch, answer)
+
+    async def _call(self, batch: Batch) -> Answer:
+        self._calls += 1
+        body = assemble(self._prefix, batch.entries)
+        return await self._transport.send_bulk_email(body, self._endpoint_id)
+
+    # --- sender → settle → journal -----------------------------------------------------------
+
+    async def _settle(self, batch: Batch, answer: Answer) -> None:
+        verdicts = statuses.classify(answer, len(batch.entries))
+        outcomes = self._dispatcher.judge(batch, verdicts)
+        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
+        guilty = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())
+        self._throttled += sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
+        for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
+            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)
+        await self._record_rulings(guilty)
+        self._decide_again.set()
+        self._room.set()
+
+    async def _record_rulings(self, guilty: list[Suspect]) -> None:
+        """SES refused these alone, and the mailing is in order: they are rejected."""
+        rulings: list[Record] = [
+            Resolution(
+                self._wall(),
+                [suspect.entry.seq],
+                State.REJECTED,
+                suspect.verdict.status,
+                suspect.verdict.error or "",
+            )
+            for suspect in guilty
+        ]
+        if rulings:
+            await self._writer.write(rulings)

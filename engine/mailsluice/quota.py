@@ -1,0 +1,98 @@
+"""What the account allows: GetAccount, asked now and then, into rate and daily room."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from mailsluice.config import QuotaSettings
+from mailsluice.dispatcher import Dispatcher
+from mailsluice.model import Account
+from mailsluice.pacing import Pacer
+from mailsluice.ses import AccountUnavailableError, Transport
+from mailsluice.statuses import Action, classify
+
+logger = logging.getLogger(__name__)
+
+ASK_ATTEMPTS_MAX = 5
+"""Times that GetAccount is asked at the start while it is throttled."""
+
+ASK_INTERVAL_S = 1.0
+"""SES quotas page: GetAccount may be called once a second."""
+
+
+def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:
+    """Recipients per second that this run may send."""
+    if settings.rate != "account":
+        return settings.rate
+    if account is None:
+        raise ValueError("the account's rate is not known")
+    return account.rate_per_s * settings.share
+
+
+def daily_room(settings: QuotaSettings, account: Account) -> float:
+    """Recipients that this run may still send in the rolling 24 hours."""
+    if account.daily_max < 0:
+        return float("inf")
+    return account.daily_max * settings.share - account.daily_sent - settings.reserve
+
+
+def obstacle(account: Account) -> str | None:
+    """Why the account sends nothing at present; None where it does."""
+    if account.enforcement == "SHUTDOWN":
+        return "ACCOUNT_SUSPENDED: SES has shut the account's sending down (EnforcementStatus)"
+    if not account.sending_enabled:
+        return "ACCOUNT_SENDING_PAUSED: sending is disabled for the account (SendingEnabled)"
+    return None
+
+
+async def ask(transport: Transport) -> Account:
+    """GetAccount, asked again while it is throttled. Raises AccountUnavailableError."""
+    for _ in range(ASK_ATTEMPTS_MAX - 1):
+        try:
+            return await transport.get_account()
+        except AccountUnavailableError as error:
+            if classify(error.answer, 1)[0].rule.action is not Action.THROTTLE:
+                raise
+        await anyio.sleep(ASK_INTERVAL_S)
+    return await transport.get_account()
+
+
+class QuotaKeeper:
+    """Keeps a run's pacer and daily room in step with the account."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: QuotaSettings,
+        pacer: Pacer,
+        dispatcher: Dispatcher,
+        changed: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._pacer = pacer
+        self._dispatcher = dispatcher
+        self._changed = changed
+
+    def apply(self, account: Account) -> None:
+        """Act on what GetAccount said."""
+        self._pacer.set_ceiling(rate_per_s(self._settings, account), anyio.current_time())
+        self._dispatcher.daily_room = daily_room(self._settings, account)
+        self._dispatcher.hold = self._dispatcher.hold or obstacle(account)
+        if account.enforcement == "PROBATION":
+            logger.warning("SES has put the account under review (EnforcementStatus PROBATION)")
+        self._changed()
+
+    async def run(self) -> None:
+        """Ask at every interval, for ever."""
+        while True:
+            await anyio.sleep(self._settings.refresh_s)
+            try:
+                account = await self._transport.get_account()
+            except AccountUnavailableError as error:
+                logger.warning("%s; the last known quota stays in force", error)
+            else:
+                self.apply(account)

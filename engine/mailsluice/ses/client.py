@@ -1,0 +1,218 @@
+"""The aioboto3 transport: SES reached as every AWS SDK reaches it.
+
+Credentials, region, profile and endpoint are the SDK's own resolution. The request's body was
+encoded at intake; a `before-call` hook puts it in place of what the SDK would serialise, which
+halves the CPU of a call (docs/adr/0004). The SDK never retries: SendBulkEmail has no idempotency
+token, and botocore's default would send a batch up to five times when an answer is lost.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import aioboto3
+import aiohttp
+from aiobotocore.config import AioConfig
+from botocore import exceptions as botocore_errors
+from botocore.parsers import ResponseParserError
+
+from mailsluice.errors import ConfigurationError
+from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.ses import AccountUnavailableError
+from mailsluice.statuses import BROKEN_ANSWER, NO_ANSWER, NO_CREDENTIALS, NOT_SENT
+
+CONNECT_TIMEOUT_S = 10.0
+"""Nothing has been sent while this runs, so a short one costs no doubt."""
+
+KEEPALIVE_S = 15.0
+"""Idle connections are closed by us before AWS closes them (20 s), which would be a doubt."""
+
+ERROR_CHARS_MAX = 500
+"""Characters of SES's or the SDK's text that are kept."""
+
+REGION_OF_OWN_ENDPOINTS = "us-east-1"
+"""Signed for where only an endpoint is configured, as for an emulator."""
+
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL")
+
+_NO_REGION = (
+    "no AWS region is configured: set AWS_REGION, or `region` in the [ses] table, "
+    "or a default region in the AWS profile"
+)
+
+_NEVER_LEFT = (
+    botocore_errors.ConnectTimeoutError,
+    botocore_errors.SSLError,
+    botocore_errors.ProxyConnectionError,
+)
+_UNSIGNED = (
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.CredentialRetrievalError,
+    botocore_errors.TokenRetrievalError,
+    botocore_errors.UnauthorizedSSOTokenError,
+    botocore_errors.SSOTokenLoadError,
+    botocore_errors.MissingDependencyException,
+)
+
+_body: contextvars.ContextVar[bytes] = contextvars.ContextVar("mailsluice_body")
+
+
+class Client:
+    """One SES client: `async with Client(...) as client`.
+
+    `timeout_s` is how long an answer may take before its batch is in doubt. Raises
+    ConfigurationError on entry where the region or the profile cannot be resolved.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str | None,
+        profile: str | None,
+        endpoint_url: str | None,
+        in_flight_max: int,
+        timeout_s: float,
+    ) -> None:
+        self._profile = profile
+        # Every AWS SDK reads AWS_REGION but botocore, which knows AWS_DEFAULT_REGION only.
+        self._region = region or os.environ.get("AWS_REGION")
+        self._endpoint_url = endpoint_url
+        self._config = AioConfig(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=timeout_s,
+            # One more than the batches: GetAccount never waits behind them.
+            max_pool_connections=in_flight_max + 1,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            # The body is not the SDK's, so there is nothing for it to validate.
+            parameter_validation=False,
+            connector_args={"keepalive_timeout": KEEPALIVE_S},
+        )
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._client = await self._connect(self._region)
+        except botocore_errors.NoRegionError as error:
+            if not self._has_own_endpoint():
+                raise ConfigurationError(_NO_REGION) from error
+            self._client = await self._connect(REGION_OF_OWN_ENDPOINTS)
+        except (botocore_errors.BotoCoreError, ValueError) as error:
+            raise ConfigurationError(f"the AWS SDK cannot be set up: {error}") from error
+        retries = self._client.meta.config.retries
+        if retries.get("total_max_attempts") != 1:
+            raise ConfigurationError(f"the AWS SDK would retry by itself: {retries}")
+        self._client.meta.events.register("before-call.sesv2.SendBulkEmail", _put_body)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _connect(self, region: str | None) -> Any:
+        session = aioboto3.Session(profile_name=self._profile, region_name=region)
+        client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
+        return await self._stack.enter_async_context(client)
+
+    def _has_own_endpoint(self) -> bool:
+        return bool(self._endpoint_url or any(os.environ.get(name) for name in _ENDPOINT_VARIABLES))
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where requests go."""
+        return str(self._client.meta.endpoint_url)
+
+    async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
+        """POST one request; see `ses.Transport`."""
+        _body.set(body)
+        # The SDK still resolves the endpoint from its arguments.
+        routing = {"EndpointId": endpoint_id} if endpoint_id else {}
+        try:
+            response = await self._client.send_bulk_email(
+                DefaultContent={}, BulkEmailEntries=[], **routing
+            )
+            results = response["BulkEmailEntryResults"]
+            return Answer(results=tuple(_entry_result(result) for result in results))
+        except botocore_errors.ClientError as error:
+            return _refusal(error)
+        except (KeyError, TypeError, AttributeError, ResponseParserError) as error:
+            # botocore hands on a 200 whose body is not JSON as an empty dictionary.
+            return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {error!r}")
+        except (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError) as error:
+            return Answer(code=_wire_code(error), error=_text(error))
+
+    async def get_account(self) -> Account:
+        """Ask GetAccount. Raises AccountUnavailableError where it does not answer."""
+        try:
+            response = await self._client.get_account()
+            return _account(response)
+        except botocore_errors.ClientError as error:
+            answer = _refusal(error)
+            raise AccountUnavailableError(answer) from error
+        except (KeyError, TypeError, AttributeError, ResponseParserError) as error:
+            raise AccountUnavailableError(Answer(code=BROKEN_ANSWER, error=repr(error))) from error
+        except (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError) as error:
+            answer = Answer(code=_wire_code(error), error=_text(error))
+            raise AccountUnavailableError(answer) from error
+
+
+def _put_body(params: dict[str, Any], **_: Any) -> None:
+    params["body"] = _body.get()
+
+
+def _entry_result(result: dict[str, Any]) -> EntryResult:
+    error = result.get("Error")
+    return EntryResult(
+        result.get("Status", ""), result.get("MessageId"), error and error[:ERROR_CHARS_MAX]
+    )
+
+
+def _account(response: dict[str, Any]) -> Account:
+    quota = response["SendQuota"]
+    return Account(
+        rate_per_s=float(quota["MaxSendRate"]),
+        daily_max=float(quota.get("Max24HourSend", -1)),
+        daily_sent=float(quota.get("SentLast24Hours", 0)),
+        sending_enabled=bool(response.get("SendingEnabled", True)),
+        enforcement=str(response.get("EnforcementStatus", "HEALTHY")),
+        production=bool(response.get("ProductionAccessEnabled", True)),
+    )
+
+
+def _refusal(error: botocore_errors.ClientError) -> Answer:
+    """What SES answered with an HTTP status of 300 or more."""
+    details = error.response.get("Error", {})
+    return Answer(
+        code=str(details.get("Code", "")) or "Unknown",
+        http_status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"),
+        error=str(details.get("Message", ""))[:ERROR_CHARS_MAX],
+    )
+
+
+def _wire_code(error: BaseException) -> str:
+    """Whether anything can have reached SES.
+
+    EndpointConnectionError alone proves nothing: aiobotocore raises it for a reset after the
+    request as well. Only a cause from before the connection stood does.
+    """
+    if isinstance(error, _UNSIGNED):
+        return NO_CREDENTIALS
+    if isinstance(error, _NEVER_LEFT):
+        return NOT_SENT
+    cause = getattr(error, "kwargs", {}).get("error")
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return NOT_SENT
+    return NO_ANSWER
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]

@@ -1,0 +1,36 @@
+from mailsluice import audit, export
+from mailsluice.journal import Addresses, Intent, Record, Settlement, Taken
+
+RECORDS: list[Record] = [
+    Taken(0.0, 1, 4, []),
+    Intent(0.0, 1, [1, 2, 3, 4], [Addresses([f"{n}@e.org"], [], [], None) for n in range(1, 5)]),
+    Settlement(0.0, 1, "ssir", ["x"] * 4, ["a", "b", None, None], [None] * 4),
+]
+
+
+def found(*accepted: tuple[str, str]) -> audit.Audit:
+    return audit.compare(export.lines(RECORDS), accepted)
+
+
+def test_ledgers_that_agree() -> None:
+    result = found(("run-1", "a"), ("run-2", "b"), ("run-3", "c"))
+    assert result.agree
+    assert (2, 3, 1) == (result.sent, result.accepted, result.delivered_in_doubt)
+
+
+def test_what_ses_never_saw_is_lost() -> None:
+    assert (2,) == found(("run-1", "a")).lost
+
+
+def test_another_message_id_is_no_proof() -> None:
+    assert (1,) == found(("run-1", "z"), ("run-2", "b")).lost
+
+
+def test_what_the_journal_does_not_account_for_is_unexplained() -> None:
+    result = found(("run-1", "a"), ("run-2", "b"), ("run-4", "d"), ("run-9", "e"))
+    assert (4, 9) == result.unexplained
+    assert not result.agree
+
+
+def test_what_ses_accepted_twice_is_duplicated() -> None:
+    assert (1,) == found(("run-1", "a"), ("run-1", "q"), ("run-2", "b")).duplicated

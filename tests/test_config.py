@@ -1,0 +1,120 @@
+"""One tree of settings: file, environment, flags; errors that name file, key and remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from mailsluice import config
+from mailsluice.errors import ConfigurationError
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+
+MINIMAL = '[mailing]\nfrom = "a@example.com"\ntemplate = "t"\n'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mailing.toml"
+    path.write_text(MINIMAL)
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_example_loads(path: Path) -> None:
+    mailing, settings = config.load(path)
+    assert mailing.from_address
+    assert settings.recipients.path
+
+
+def test_there_are_examples() -> None:
+    assert {"local-emulator", "sandbox", "production"} <= {path.stem for path in CONFIGS}
+
+
+def test_the_defaults_are_those_of_the_contract(file: Path) -> None:
+    _, settings = config.load(file)
+    assert (
+        settings.quota.rate,
+        settings.quota.share,
+        settings.quota.reserve,
+        settings.quota.calls_per_second,
+    ) == ("account", 1.0, 0, 0)
+    delivery = settings.delivery
+    assert (
+        delivery.in_flight,
+        delivery.in_doubt,
+        delivery.max_attempts,
+        delivery.timeout_s,
+    ) == (32, "hold", 10, 30)
+    assert (
+        settings.ses.region,
+        settings.ses.profile,
+        settings.ses.endpoint_url,
+    ) == (None, None, None)
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(MINIMAL + "[quota]\nrate = 10\nreserve = 1\nshare = 0.5\n")
+    monkeypatch.setenv("MAILSLUICE_QUOTA__RATE", "20")
+    monkeypatch.setenv("MAILSLUICE_QUOTA__RESERVE", "2")
+    _, settings = config.load(file, ["quota.rate=30"])
+    assert (settings.quota.rate, settings.quota.reserve, settings.quota.share) == (30, 2, 0.5)
+
+
+def test_the_mailing_can_be_overridden_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILSLUICE_MAILING__TEMPLATE", "from-environment")
+    mailing, _ = config.load(file, ["mailing.from=Ann <b@example.com>", "mailing.tags={a='b'}"])
+    assert mailing.template == "from-environment"
+    assert (mailing.from_address, mailing.tags) == ("Ann <b@example.com>", {"a": "b"})
+
+
+def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
+    _, settings = config.load(file, ["ses.endpoint_url=http://127.0.0.1:1", "quota.rate=account"])
+    assert settings.ses.endpoint_url == "http://127.0.0.1:1"
+    assert settings.quota.rate == "account"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "[quota]\nrat = 1\n", r"mailing\.toml: \[quota\] rat: there is no such key"),
+        (MINIMAL + "[qota]\nrate = 1\n", r"mailing\.toml: qota: there is no such key"),
+        (MINIMAL + "[quota]\nshare = 2\n", r"\[quota\] share: .*less than or equal to 1"),
+        (MINIMAL + "[delivery]\nin_doubt = 'x'\n", r"\[delivery\] in_doubt: .*'hold' or 'resend'"),
+        (MINIMAL + "[recipients]\ndedupe = 'x'\n", r"\[recipients\] dedupe"),
+        ("[mailing]\ntemplate = 't'\n", r"mailing\.toml: \[mailing\] from: "),
+        ("[mailing]\nfrom = 'a@example.com'\n", r"\[mailing\].*template"),
+        (MINIMAL + "nonsense\n", r"mailing\.toml: it is not TOML: .*line 4"),
+        ("", r"mailing\.toml: \[mailing\] from"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("rate=1", "table.key=value"),
+        ("quota.rate", "table.key=value"),
+        ("quota.=1", "table.key=value"),
+        ("quota.rate.x=1", r"\[quota\] rate"),
+    ],
+)
+def test_a_flag_that_is_none_says_how_to_write_one(file: Path, flag: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        config.load(file, [flag])
+
+
+def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.toml: there is no such file"):
+        config.load(tmp_path / "none.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match=r"binary\.toml: it is not UTF-8"):
+        config.load(binary)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        config.load(tmp_path)
