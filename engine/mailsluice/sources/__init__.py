@@ -1,0 +1,68 @@
+"""Where recipients come from: the protocol that every source follows.
+
+A source reads and parses; it judges nothing about addresses or data (that is intake's). It never
+blocks the event loop: bytes are read in a worker thread, and parsing is cut into lists of at most
+`ROWS_MAX` rows with a checkpoint between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from mailsluice.model import Recipient, SourceIdentity
+
+ROWS_MAX = 256
+"""Rows in one list: about 2 ms of parsing and intake."""
+
+ROW_BYTES_MAX = 4 * 1024 * 1024
+"""A longer row is refused: template data (262,144 characters, 4 bytes each) fits four times."""
+
+
+class Row(NamedTuple):
+    """One row of a source: a recipient, or the reason why it cannot be read."""
+
+    line: int
+    """Line of a file on which it begins, from 1; 0 where the source has no lines."""
+    recipient: Recipient | None
+    problem: str | None = None
+    """For a person, without the line: "has 3 fields, the header has 4"."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Rows in a fixed order: reading it again gives the same rows."""
+
+    async def identify(self) -> SourceIdentity | None:
+        """By what it is recognised on resume; None where nothing can be said of it.
+
+        Called before `rows`. It may wait: standard input, where it is a pipe, is known by its first
+        64 KiB, which `rows` then gives all the same. Raises SourceError as `rows` does.
+        """
+
+    @property
+    def fraction_read(self) -> float | None:
+        """Part of its bytes read so far, 0.0-1.0; None where its size is unknown."""
+
+    def rows(self) -> AsyncGenerator[list[Row], None]:
+        """All rows from the first, in lists of 1-`ROWS_MAX`.
+
+        Raises SourceError where the source as a whole cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Which column (CSV) or field (NDJSON) holds what."""
+
+    address: str = "email"
+    cc: str | None = None
+    bcc: str | None = None
+    data: tuple[str, ...] | None = None
+    """None: every field that has no other meaning here."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Tag name to column."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Header name to column."""
+    key: str | None = None

@@ -1,0 +1,244 @@
+"""The bytes of a file, pipe or terminal, in bounded blocks, decompressed where they are gzip.
+
+Regular files are read and decompressed in a worker thread, one hop for each block. What can be
+polled (a pipe, socket or terminal) is waited for on the loop instead: a read that waits in a
+thread could not be cancelled, and a slow producer's bytes must be handed on as they come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zlib
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from mailsluice.errors import SourceError
+from mailsluice.model import SourceIdentity
+
+BLOCK_BYTES = 256 * 1024
+"""Most content in one block: some 4,000 rows, so that thread hops cost next to nothing."""
+
+PIPE_BYTES = 64 * 1024
+"""Most that is taken from a pipe at once: the capacity of a pipe on Linux."""
+
+HEAD_BYTES = 64 * 1024
+"""What `SourceIdentity.head` covers, of the bytes as they are stored."""
+
+STANDARD_INPUT = "-"
+"""The path that means standard input."""
+
+_STANDARD_INPUT_FD = 0
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+
+class BrokenGzipError(Exception):
+    """The gzip stream is cut or corrupt; content before the break has been handed on."""
+
+
+class Unpacker:
+    """Stored bytes in, content out: gunzips where the first two bytes say so, else hands on."""
+
+    def __init__(self) -> None:
+        self._stored = b""
+        self._member: zlib._Decompress | None = None
+        self._gzip: bool | None = None
+
+    def push(self, stored: bytes) -> None:
+        """Take the next stored bytes."""
+        self._stored += stored
+        if self._gzip is None and len(self._stored) >= len(_GZIP_MAGIC):
+            self._gzip = self._stored.startswith(_GZIP_MAGIC)
+
+    def pull(self) -> bytes:
+        """Up to `BLOCK_BYTES` of content; empty where more stored bytes are needed.
+
+        Raises BrokenGzipError.
+        """
+        if self._gzip is None:
+            return b""
+        if self._gzip:
+            return self._inflate()
+        content, self._stored = self._stored[:BLOCK_BYTES], self._stored[BLOCK_BYTES:]
+        return content
+
+    def finish(self) -> bytes:
+        """What is left once the stored bytes have ended and `pull` is empty.
+
+        Raises BrokenGzipError where they end inside a gzip member.
+        """
+        if self._member is not None:
+            raise BrokenGzipError("ends in the middle")
+        content, self._stored = self._stored, b""
+        return content
+
+    def _inflate(self) -> bytes:
+        content = b""
+        while not content and (self._member or self._next_member()):
+            member = self._member
+            assert member is not None
+            try:
+                content = member.decompress(self._stored, BLOCK_BYTES)
+            except zlib.error as error:
+                raise BrokenGzipError(f"is corrupt ({error})") from error
+            if member.eof:
+                self._stored, self._member = member.unused_data, None
+                continue
+            self._stored = member.unconsumed_tail
+            if not content:
+                break
+        return content
+
+    def _next_member(self) -> bool:
+        # Writers pad the last member with zeros; gzip(1) passes over them as well.
+        self._stored = self._stored.lstrip(b"\0")
+        if self._stored:
+            self._member = zlib.decompressobj(_GZIP_WINDOW)
+        return bool(self._stored)
+
+
+class Blocks:
+    """The content of one file or of standard input (`"-"`), in blocks of 1-`BLOCK_BYTES` bytes.
+
+    Raises SourceError, naming the file, where it is missing, is a directory, may not be read, or
+    breaks off while it is read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self.name = "standard input" if self.path == STANDARD_INPUT else self.path
+        self._fd: int | None = _STANDARD_INPUT_FD if self.path == STANDARD_INPUT else None
+        self._taken = False
+        self._stored_read = 0
+        self._ahead: deque[bytes] = deque()
+        self._hash = hashlib.sha256()
+        self._head: str | None = None
+        with self._errors_named():
+            self._stat = Path(self.path).stat() if self._fd is None else os.fstat(self._fd)
+            mode = self._stat.st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(0, "it is a directory")
+            self._regular = stat.S_ISREG(mode)
+            self._terminal = stat.S_ISCHR(mode) and self._is_terminal()
+            self._polled = self._terminal or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+            if self._regular:
+                self._head = self._head_of_file()
+
+    async def identify(self) -> SourceIdentity:
+        """Name, size, modification time and head, as far as it has them.
+
+        A regular file, also one redirected to standard input, has them all. A pipe has its head
+        only: this waits for its first 64 KiB, or its end. They are kept for the iteration. A
+        terminal has nothing but a name: what is typed is not typed twice.
+        """
+        with self._errors_named():
+            while self._head is None and self._polled and not self._terminal:
+                self._ahead.append(await self._read_stored())
+        known = self._stat if self._regular else None
+        return SourceIdentity(
+            name=self.path,
+            size=known.st_size if known else None,
+            modified=known.st_mtime if known else None,
+            head=self._head,
+        )
+
+    @property
+    def fraction_read(self) -> float | None:
+        """Part of the stored (compressed) bytes read so far; None for a pipe."""
+        if not self._regular:
+            return None
+        return min(1.0, self._stored_read / self._stat.st_size) if self._stat.st_size else 1.0
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """All content from its beginning.
+
+        Raises SourceError as the class says, and where a pipe is to be read a second time;
+        BrokenGzipError after the last content before the break.
+        """
+        if self._taken and (self._polled or self.path == STANDARD_INPUT):
+            raise SourceError(f"{self.name} can be read only once")
+        self._taken = True
+        self._stored_read = 0
+        unpacker = Unpacker()
+        try:
+            with self._errors_named():
+                while block := await self._next_block(unpacker):
+                    yield block
+        finally:
+            self._close()
+
+    async def _next_block(self, unpacker: Unpacker) -> bytes:
+        if not self._polled:
+            return await to_thread.run_sync(self._next_block_waiting, unpacker)
+        while not (block := unpacker.pull()):
+            stored = self._ahead.popleft() if self._ahead else await self._read_stored()
+            if not stored:
+                return unpacker.finish()
+            unpacker.push(stored)
+        return block
+
+    def _next_block_waiting(self, unpacker: Unpacker) -> bytes:
+        while not (block := unpacker.pull()):
+            stored = os.read(self._open(), BLOCK_BYTES)
+            if not stored:
+                return unpacker.finish()
+            self._stored_read += len(stored)
+            unpacker.push(stored)
+        return block
+
+    async def _read_stored(self) -> bytes:
+        fd = self._open()
+        while True:
+            await anyio.wait_readable(fd)
+            try:
+                stored = os.read(fd, PIPE_BYTES)
+            except BlockingIOError:  # another process that shares the pipe was quicker
+                continue
+            self._note_head(stored)
+            return stored
+
+    def _note_head(self, stored: bytes) -> None:
+        if self._head is None:
+            self._hash.update(stored[: HEAD_BYTES - self._stored_read])
+            self._stored_read += len(stored)
+            if not stored or self._stored_read >= HEAD_BYTES:
+                self._head = self._hash.hexdigest()
+
+    def _is_terminal(self) -> bool:
+        try:
+            return os.isatty(self._open())
+        finally:
+            self._close()
+
+    def _head_of_file(self) -> str:
+        fd = self._open()
+        try:
+            return hashlib.sha256(os.pread(fd, HEAD_BYTES, 0)).hexdigest()
+        finally:
+            self._close()
+
+    def _open(self) -> int:
+        if self._fd is None:
+            # Without O_NONBLOCK opening a named pipe waits for its writer, beyond cancellation.
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return self._fd
+
+    def _close(self) -> None:
+        if self._fd is not None and self.path != STANDARD_INPUT:
+            os.close(self._fd)
+            self._fd = None
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise SourceError(f"{self.name} cannot be read: {reason}") from error

@@ -1,0 +1,148 @@
+"""Sources that are files, or standard input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from anyio.lowlevel import checkpoint
+
+from mailsluice.errors import SourceError
+from mailsluice.model import SourceIdentity
+from mailsluice.sources import Fields, Row
+from mailsluice.sources.blocks import BLOCK_BYTES, Blocks, BrokenGzipError
+from mailsluice.sources.csv import CsvParser
+from mailsluice.sources.dialect import SEPARATORS
+from mailsluice.sources.lines import UTF8_BOM
+from mailsluice.sources.ndjson import NdjsonParser
+
+TAB_FIRST = ("\t", *(separator for separator in SEPARATORS if separator != "\t"))
+"""With one column any separator would do: a TSV's must then not be the comma."""
+
+
+class Parser(Protocol):
+    """Bytes in, rows out; see `csv.CsvParser`."""
+
+    @property
+    def line(self) -> int:
+        """Lines of which the rows have been given."""
+
+    def feed(self, block: bytes) -> Iterator[list[Row]]:
+        """The rows that `block` completes."""
+
+    def finish(self) -> Iterator[list[Row]]:
+        """The rows that the end completes."""
+
+
+def open_source(path: str | os.PathLike[str], fields: Fields) -> FileSource:
+    """The source for a file, by its suffix; for "-", which is standard input, by its content.
+
+    Content is NDJSON where its first character is `{` or `[`, otherwise CSV. Whether it is
+    gzipped is seen by its first bytes, whatever the name says. Blocks for as long as it takes to
+    read 64 KiB. Raises SourceError where the file is missing, unreadable, or of no known suffix.
+    """
+    blocks = Blocks(path)
+    suffix = suffix_of(blocks.path)
+    if suffix not in PARSERS:
+        raise SourceError(
+            f'{blocks.name}: "{suffix}" is no known format; save it as "CSV UTF-8" (.csv), '
+            "or use .tsv, .ndjson, .jsonl, each also with .gz"
+        )
+    return FileSource(blocks, fields, PARSERS[suffix])
+
+
+def suffix_of(path: str) -> str:
+    """The suffix that tells the format, in lower case: `.csv` of `a.CSV.gz`; empty where none."""
+    return Path(Path(path).name.lower().removesuffix(".gz")).suffix
+
+
+class FileSource:
+    """A `Source` over the content of a file, in the format that `new_parser` parses."""
+
+    def __init__(self, blocks: Blocks, fields: Fields, new_parser: NewParser) -> None:
+        self._blocks = blocks
+        self._fields = fields
+        self._new_parser = new_parser
+
+    async def identify(self) -> SourceIdentity:
+        """See `Source.identify` and `Blocks.identify`."""
+        return await self._blocks.identify()
+
+    @property
+    def fraction_read(self) -> float | None:
+        """Part of the stored (compressed) bytes read so far; None for a pipe."""
+        return self._blocks.fraction_read
+
+    async def rows(self) -> AsyncGenerator[list[Row], None]:
+        """All rows; rows from a pipe are handed on as they arrive.
+
+        Parsing stays on the event loop: a thread would hold the interpreter's lock for 5 ms at a
+        time, longer than any of these lists takes.
+        """
+        parser = self._new_parser(self._blocks.name, self._fields)
+        try:
+            async with aclosing(aiter(self._blocks)) as blocks:
+                async for block in blocks:
+                    for rows in parser.feed(block):
+                        if rows:
+                            yield rows
+                        await checkpoint()
+                    await checkpoint()  # also where a block holds no end of a row
+        except BrokenGzipError as error:
+            raise SourceError(
+                f"{self._blocks.name}: the gzip stream {error} after line {parser.line}"
+            ) from error
+        for rows in parser.finish():
+            if rows:
+                yield rows
+            await checkpoint()
+
+
+class DetectingParser:
+    """Chooses the parser by the first character that is not blank."""
+
+    def __init__(self, name: str, fields: Fields) -> None:
+        self._name = name
+        self._fields = fields
+        self._begun = b""
+        self._chosen: Parser | None = None
+
+    @property
+    def line(self) -> int:
+        """Lines of which the rows have been given."""
+        return self._chosen.line if self._chosen else 0
+
+    def feed(self, block: bytes) -> Iterator[list[Row]]:
+        """The rows that `block` completes."""
+        if self._chosen is None:
+            block = self._begun + block
+            first = block.lstrip(UTF8_BOM + b" \t\r\n")[:1]
+            if not first and len(block) < BLOCK_BYTES:
+                self._begun = block
+                return
+            new_parser = NdjsonParser if first in {b"{", b"["} else CsvParser
+            self._chosen = new_parser(self._name, self._fields)
+        yield from self._chosen.feed(block)
+
+    def finish(self) -> Iterator[list[Row]]:
+        """The rows that the end completes."""
+        if self._chosen is None:
+            raise SourceError(f"{self._name} is empty")
+        yield from self._chosen.finish()
+
+
+NewParser = Callable[[str, Fields], Parser]
+
+PARSERS: dict[str, NewParser] = {
+    ".csv": CsvParser,
+    ".tsv": partial(CsvParser, separators=TAB_FIRST),
+    ".ndjson": NdjsonParser,
+    ".jsonl": NdjsonParser,
+    "": DetectingParser,
+    ".txt": DetectingParser,
+}
+"""By suffix, a final `.gz` aside."""

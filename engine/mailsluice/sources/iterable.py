@@ -1,0 +1,115 @@
+"""Recipients from the caller's own objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from itertools import islice
+from time import monotonic
+from typing import TypeAlias
+
+import anyio
+from anyio import WouldBlock
+from anyio.lowlevel import checkpoint
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from mailsluice.errors import SourceError
+from mailsluice.model import Recipient
+from mailsluice.sources import ROWS_MAX, Row
+
+SLICE_S = 0.002
+"""Longest that a synchronous iterable is asked for more before the loop gets its turn, seconds."""
+
+Recipients: TypeAlias = Iterable[Recipient | str] | AsyncIterable[Recipient | str]
+"""What can be sent to: a plain string is an address, with no data of its own."""
+
+
+class IterableSource:
+    """A `Source` over any iterable or asynchronous iterable of recipients, in its order.
+
+    A synchronous one is iterated on the event loop, not in a thread: database cursors and the like
+    may be used only in the thread that made them. So each of its items should come quickly. Of an
+    asynchronous one nothing is held back while it waits, and at most 2 `ROWS_MAX` items are taken
+    ahead. An item that is no recipient becomes a row with a problem.
+    """
+
+    fraction_read = None
+
+    def __init__(self, items: Recipients) -> None:
+        """Raises TypeError where `items` is a string, or cannot be iterated over."""
+        if isinstance(items, str | bytes) or not isinstance(items, Iterable | AsyncIterable):
+            raise TypeError(f"recipients must be an iterable, not {type(items).__name__}")
+        self._items = items
+        self._taken = False
+
+    async def identify(self) -> None:
+        """Nothing is known of it: a journal's run can be resumed, if the items are the same."""
+
+    async def rows(self) -> AsyncGenerator[list[Row], None]:
+        """All rows. Raises what the iterable raises; SourceError where an iterator is used up."""
+        if self._taken and isinstance(self._items, Iterator | AsyncIterator):
+            raise SourceError("the recipients are an iterator, which can be read only once")
+        self._taken = True
+        if isinstance(self._items, AsyncIterable):
+            async for rows in _as_they_come(self._items):
+                yield rows
+        else:
+            for rows in _slices(self._items):
+                yield rows
+                await checkpoint()
+
+
+def _slices(items: Iterable[object]) -> Iterator[list[Row]]:
+    iterator = iter(items)
+    while True:
+        until = monotonic() + SLICE_S
+        rows = []
+        for item in islice(iterator, ROWS_MAX):
+            rows.append(_row(item))
+            if monotonic() >= until:
+                break
+        if not rows:
+            return
+        yield rows
+
+
+async def _as_they_come(items: AsyncIterable[object]) -> AsyncIterator[list[Row]]:
+    send, receive = anyio.create_memory_object_stream[Row](ROWS_MAX)
+    # Not in a task group: its cancel scope may not stay open across a yield.
+    pump = asyncio.create_task(_pump(items, send))
+    try:
+        async for row in receive:
+            yield [row, *islice(_waiting(receive), ROWS_MAX - 1)]
+        await pump
+    finally:
+        pump.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([pump])
+        send.close()
+        receive.close()
+
+
+async def _pump(items: AsyncIterable[object], send: MemoryObjectSendStream[Row]) -> None:
+    with send:
+        async for item in items:
+            row = _row(item)
+            try:
+                send.send_nowait(row)
+            except WouldBlock:
+                await send.send(row)
+
+
+def _waiting(receive: MemoryObjectReceiveStream[Row]) -> Iterator[Row]:
+    try:
+        while True:
+            yield receive.receive_nowait()
+    except (WouldBlock, anyio.EndOfStream):
+        return
+
+
+def _row(item: object) -> Row:
+    if isinstance(item, Recipient):
+        return Row(0, item)
+    if isinstance(item, str):
+        return Row(0, Recipient(item))
+    return Row(0, None, f"is of type {type(item).__name__}, neither a Recipient nor an address")

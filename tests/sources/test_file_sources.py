@@ -1,0 +1,327 @@
+"""Files, pipes and standard input: formats, gzip, identity, waiting and cancelling."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from mailsluice.errors import SourceError
+from mailsluice.model import SourceIdentity
+from mailsluice.sources import ROWS_MAX, Fields, Row, Source
+from mailsluice.sources.blocks import BLOCK_BYTES, HEAD_BYTES
+from mailsluice.sources.files import open_source
+from mailsluice.sources.lines import TOO_LONG
+
+CSV = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
+NDJSON = b'{"email":"ann@example.com"}\n{"email":"bob@example.com"}\n'
+ADDRESSES = ["ann@example.com", "bob@example.com"]
+MANY = b"email,name\n" + b"".join(b"u%d@example.com,U\n" % n for n in range(40_000))
+
+
+async def read(source: Source) -> list[Row]:
+    return [row async for rows in source.rows() for row in rows]
+
+
+async def read_into(rows: list[Row], source: Source) -> None:
+    async for some in source.rows():
+        rows += some
+
+
+async def addresses(source: Source) -> list[object]:
+    return [row.recipient and row.recipient.to for row in await read(source)]
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@contextmanager
+def standard_input(fd: int) -> Iterator[None]:
+    before = os.dup(0)
+    os.dup2(fd, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+@contextmanager
+def pipe(content: bytes | None = None) -> Iterator[tuple[int, int]]:
+    """A pipe's two ends; with `content`, written and closed."""
+    reading, writing = os.pipe()
+    if content is not None:
+        os.write(writing, content)
+        os.close(writing)
+    try:
+        yield reading, writing
+    finally:
+        os.close(reading)
+        if content is None:
+            os.close(writing)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", CSV),
+        ("a.CSV", CSV),
+        ("a.tsv", CSV.replace(b",", b"\t")),
+        ("a.ndjson", NDJSON),
+        ("a.jsonl", NDJSON),
+        ("a.csv.gz", gzip.compress(CSV)),
+        ("a.ndjson.gz", gzip.compress(NDJSON)),
+        ("plain.csv.gz", CSV),
+        ("packed.csv", gzip.compress(CSV)),
+        ("members.csv.gz", gzip.compress(CSV[:20]) + gzip.compress(b"") + gzip.compress(CSV[20:])),
+        ("padded.csv.gz", gzip.compress(CSV) + bytes(512)),
+        ("a.txt", CSV.replace(b",", b"\t")),
+        ("noname", NDJSON),
+        ("noname.gz", gzip.compress(b"\n" + NDJSON)),
+    ],
+)
+async def test_the_suffix_tells_the_format_and_the_content_whether_it_is_gzip(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    source = open_source(written(tmp_path / name, content), Fields())
+    assert isinstance(source, Source)
+    assert await addresses(source) == ADDRESSES
+    assert source.fraction_read == 1.0
+    assert await addresses(source) == ADDRESSES  # read again from the first
+
+
+@pytest.mark.parametrize(
+    "content",
+    [CSV, NDJSON, b"\xef\xbb\xbf\r\n" + NDJSON, gzip.compress(CSV), gzip.compress(NDJSON)],
+)
+@pytest.mark.parametrize("how", ["pipe", "file"])
+async def test_standard_input_is_told_by_its_content(
+    content: bytes, how: str, tmp_path: Path
+) -> None:
+    with (
+        pipe(content) as (reading, _),
+        written(tmp_path / "in", content).open("rb") as file,
+        standard_input(reading if how == "pipe" else file.fileno()),
+    ):
+        source = open_source("-", Fields())
+        identity = await source.identify()
+        assert identity.head == hashlib.sha256(content).hexdigest()
+        assert identity.size == (None if how == "pipe" else len(content))
+        assert await addresses(source) == ADDRESSES
+        with pytest.raises(SourceError, match="standard input can be read only once"):
+            await read(source)
+
+
+async def test_empty_standard_input_is_refused() -> None:
+    empty = pytest.raises(SourceError, match="standard input is empty")
+    with pipe(b"") as (reading, _), standard_input(reading), empty:
+        await read(open_source("-", Fields()))
+    with open(os.devnull, "rb") as null, standard_input(null.fileno()):  # noqa: ASYNC230, PTH123  # cannot be polled
+        assert (await open_source("-", Fields()).identify()).head is None
+        with pytest.raises(SourceError, match="standard input is empty"):
+            await read(open_source("-", Fields()))
+
+
+def test_a_process_reads_rows_from_its_real_standard_input() -> None:
+    program = (
+        "import anyio\n"
+        "from mailsluice.sources import Fields\n"
+        "from mailsluice.sources.files import open_source\n"
+        "async def main():\n"
+        "    async for rows in open_source('-', Fields()).rows():\n"
+        "        print(len(rows), flush=True)\n"
+        "anyio.run(main)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(CSV)
+        process.stdin.flush()
+        assert process.stdout.readline() == b"2\n"  # while the pipe is still open
+        process.stdin.write(b"cy@example.com,Cy\n")
+        process.stdin.close()
+        assert process.stdout.read() == b"1\n"
+    assert process.returncode == 0
+
+
+async def test_rows_of_a_slow_producer_are_handed_on_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "fifo.csv"
+    os.mkfifo(path)
+    source = open_source(path, Fields())
+    writer = os.open(path, os.O_RDWR)
+    os.write(writer, CSV + b"half@exam")
+    lists = source.rows()
+    assert [row.line for row in await anext(lists)] == [2, 3]
+    os.write(writer, b"ple.com,Half\n")
+    assert [row.line for row in await anext(lists)] == [4]
+    os.close(writer)
+    assert await anext(lists, None) is None
+    assert source.fraction_read is None
+
+
+async def test_a_pipe_is_known_by_its_first_64_kib_and_still_read_from_its_first_row(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fifo.csv"
+    os.mkfifo(path)
+    source = open_source(path, Fields())
+
+    async def write() -> None:
+        async with await anyio.open_file(path, "wb") as file:
+            await file.write(MANY)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        head = hashlib.sha256(MANY[:HEAD_BYTES]).hexdigest()
+        assert await source.identify() == SourceIdentity(name=str(path), head=head)
+        assert len(await read(source)) == 40_000
+
+
+@pytest.mark.parametrize("method", ["identify", "rows"])
+async def test_waiting_for_a_pipe_can_be_cancelled(method: str) -> None:
+    with pipe() as (reading, _), standard_input(reading):
+        source = open_source("-", Fields())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(source.identify if method == "identify" else lambda: read(source))
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+    assert tasks.cancel_scope.cancelled_caught
+
+
+async def test_a_file_is_known_by_size_time_and_head(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", MANY)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    assert await open_source(path, Fields()).identify() == SourceIdentity(
+        name=str(path),
+        size=len(MANY),
+        modified=1_700_000_000,
+        head=hashlib.sha256(MANY[:HEAD_BYTES]).hexdigest(),
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_progress_grows_to_one(packed: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a table's value
+    content = MANY + os.urandom(3 * BLOCK_BYTES).hex().encode() + b"\n"
+    path = written(tmp_path / "a.csv", gzip.compress(content) if packed else content)
+    source = open_source(path, Fields())
+    begun = source.fraction_read
+    seen = [begun, *[source.fraction_read async for _ in source.rows()]]
+    assert seen[0] == 0.0
+    assert seen[-1] == 1.0
+    assert seen == sorted(seen, key=float)  # type: ignore[arg-type]  # a file's is never None
+    assert len(set(seen)) > 2
+
+
+async def test_the_loop_gets_its_turn_between_lists_of_rows(tmp_path: Path) -> None:
+    source = open_source(written(tmp_path / "a.csv", MANY), Fields())
+    turns = lists = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count_turns)
+        async for _ in source.rows():
+            lists += 1
+        tasks.cancel_scope.cancel()
+    assert turns >= lists >= 40_000 // ROWS_MAX
+
+
+async def test_no_list_is_empty_where_a_file_is_full_of_blank_lines(tmp_path: Path) -> None:
+    for name, content in (("a.csv", CSV + b",\n" * 5_000), ("a.ndjson", NDJSON + b"\n" * 5_000)):
+        source = open_source(written(tmp_path / name, content), Fields())
+        assert [len(rows) async for rows in source.rows()] == [2]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_huge_line_is_one_bad_row_in_bounded_memory(packed: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a table's value
+    path = tmp_path / "a.csv"
+    size = 64 * 1024 * 1024
+    with gzip.open(path, "wb", compresslevel=1) if packed else path.open("wb") as file:
+        file.write(CSV + b'x@example.com,"')
+        file.write(bytes(size)) if packed else file.seek(size, os.SEEK_CUR)
+        file.write(b"\n" + b"cy@example.com,Cy\n")
+    tracemalloc.start()
+    try:
+        rows = await read(open_source(path, Fields()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [row.problem for row in rows] == [None, None, TOO_LONG, None]
+    assert [row.line for row in rows] == [2, 3, 4, 5]
+    assert peak < 16 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda packed: packed[: len(packed) // 2], "ends in the middle after line "),
+        (lambda packed: packed[:1], None),
+        (lambda packed: packed[:-2], "ends in the middle after line 40001"),
+        (lambda packed: packed[:-8] + bytes(8), "is corrupt"),
+        (lambda packed: packed + b"junk", "is corrupt"),
+    ],
+)
+async def test_a_broken_gzip_stream_ends_the_run_after_its_good_rows(
+    damage: object, told: str | None, tmp_path: Path
+) -> None:
+    assert callable(damage)
+    source = open_source(written(tmp_path / "a.csv.gz", damage(gzip.compress(MANY))), Fields())
+    rows: list[Row] = []
+    with pytest.raises(SourceError) as caught:
+        await read_into(rows, source)
+    assert "a.csv.gz" in str(caught.value)
+    if told:
+        assert told in str(caught.value)
+        assert len(rows) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("missing.csv", "No such file"),
+        ("folder.csv", "directory"),
+        ("book.xlsx", 'save it as "CSV UTF-8"'),
+        ("nowhere/a.csv", "No such file"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_by_name(name: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    written(tmp_path / "book.xlsx", b"PK\3\4")
+    with pytest.raises(SourceError, match=told) as caught:
+        open_source(tmp_path / name, Fields())
+    assert name in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", CSV)
+    path.chmod(0)
+    with pytest.raises(SourceError, match="Permission denied"):
+        open_source(path, Fields())
+
+
+async def test_a_file_that_vanishes_before_it_is_read_is_a_source_error(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", CSV)
+    source = open_source(path, Fields())
+    path.unlink()
+    with pytest.raises(SourceError, match="No such file"):
+        await read(source)
