@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice import batching
-from mailsluice.pacing import RATE_FLOOR, THROTTLE_FACTOR, Pacer
+from mailsluice.pacing import RATE_FLOOR, THROTTLE_CUT, Pacer
 
 
 def submit(rate: float, lateness: list[float], weights: list[int]) -> list[tuple[float, int]]:
@@ -46,16 +46,22 @@ def test_a_punctual_caller_gets_the_whole_rate(rate: float) -> None:
 
 def test_throttles_of_calls_from_before_the_slow_down_count_once() -> None:
     pacer = Pacer(100.0, 0.0)
-    pacer.throttled(number=3, latest=10, now=1.0)
-    pacer.throttled(number=9, latest=10, now=1.0)
-    assert pacer.rate(1.0) == 100 * THROTTLE_FACTOR
-    pacer.throttled(number=11, latest=12, now=1.0)
-    assert abs(100 * THROTTLE_FACTOR**2 - pacer.rate(1.0)) < 1e-9
+    pacer.throttled(number=3, share=1.0, latest=10, now=1.0)
+    pacer.throttled(number=9, share=1.0, latest=10, now=1.0)
+    assert pacer.rate(1.0) == 100 * (1 - THROTTLE_CUT)
+    pacer.throttled(number=11, share=1.0, latest=12, now=1.0)
+    assert abs(100 * (1 - THROTTLE_CUT) ** 2 - pacer.rate(1.0)) < 1e-9
+
+
+def test_a_batch_throttled_in_part_slows_down_by_that_part() -> None:
+    pacer = Pacer(100.0, 0.0)
+    pacer.throttled(number=1, share=0.02, latest=1, now=0.0)
+    assert pacer.rate(0.0) == 100 * (1 - THROTTLE_CUT * 0.02)
 
 
 def test_the_rate_recovers_to_the_ceiling_and_no_further() -> None:
     pacer = Pacer(100.0, 0.0)
-    pacer.throttled(1, 1, 0.0)
+    pacer.throttled(1, 1.0, 1, 0.0)
     rates = [pacer.rate(t) for t in range(30)]
     assert rates == sorted(rates)
     assert rates[-1] == 100.0
@@ -64,7 +70,7 @@ def test_the_rate_recovers_to_the_ceiling_and_no_further() -> None:
 def test_throttles_never_push_the_rate_below_the_floor() -> None:
     pacer = Pacer(100.0, 0.0)
     for number in range(1, 100):
-        pacer.throttled(number, number, 0.0)
+        pacer.throttled(number, 1.0, number, 0.0)
     assert pacer.rate(0.0) == 100 * RATE_FLOOR
 
 

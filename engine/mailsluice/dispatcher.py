@@ -255,7 +255,10 @@ class Dispatcher:
         else:
             guilty = self._bisection.departed(batch.number)
         for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
-            self._absorb_entry(batch.number, entry, verdict, outcome, now)
+            self._absorb_entry(entry, verdict, outcome, now)
+        throttled = sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
+        if throttled:
+            self.pacer.throttled(batch.number, throttled / len(verdicts), self._number, now)
         for suspect in guilty:
             self._forget(suspect.entry)
         return guilty
@@ -268,9 +271,7 @@ class Dispatcher:
         self._hold_on(self._bisection.mailing_at_fault)
         return guilty
 
-    def _absorb_entry(
-        self, number: int, entry: Entry, verdict: Verdict, outcome: Outcome, now: float
-    ) -> None:
+    def _absorb_entry(self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float) -> None:
         if outcome.state is not State.PENDING:
             self._forget(entry)
             return
@@ -287,7 +288,6 @@ class Dispatcher:
             case Action.RECONNECT:
                 self._due.append(entry)
             case Action.THROTTLE:
-                self.pacer.throttled(number, self._number, now)
                 delay_s = retry.THROTTLE_BACKOFF.delay_s(1, self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
             case _:

@@ -82,6 +82,7 @@ class Engine:
         self._delivery = delivery or DeliverySettings()
         self._dedupe = (recipients or RecipientsSettings()).dedupe
         self._current: _Current | None = None
+        self._preparing: anyio.CancelScope | None = None
         self._stopping = False
 
     @classmethod
@@ -105,14 +106,19 @@ class Engine:
         journal = self._journal or MemoryJournal()
         standing = await to_thread.run_sync(resume.standing_of, journal)
         prefix = await to_thread.run_sync(mailing.prefix)  # reads attachments
-        identity = await source.identify()
-        resume.require_same(journal, identity)
-        if standing.finished:
-            return _report(standing, FINISHED)
-        try:
-            account = await self._account()
-        except _HeldError as error:
-            return _report(standing, HELD, str(error))
+        with anyio.CancelScope() as self._preparing:
+            if self._stopping:
+                self._preparing.cancel()
+            identity = await source.identify()
+            resume.require_same(journal, identity)
+            if standing.finished:
+                return _report(standing, FINISHED)
+            try:
+                account = await self._account()
+            except _HeldError as error:
+                return _report(standing, HELD, str(error))
+        if self._preparing.cancelled_caught:
+            return _report(standing, STOPPED)
         # Only now: a run that could not begin leaves nothing behind that binds the next one.
         run, event = resume.claim(journal, prefix, identity, time.time())
         try:
@@ -131,6 +137,8 @@ class Engine:
         self._stopping = True
         if self._current is not None:
             self._current.stop()
+        elif self._preparing is not None:
+            self._preparing.cancel()
 
     def statistics(self) -> Statistics | None:
         """The present moment of the run under way; None between runs."""

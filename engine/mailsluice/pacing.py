@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from mailsluice import batching
 
-THROTTLE_FACTOR = 0.7
-"""A throttle multiplies the rate by this, once for all calls that were under way."""
+THROTTLE_CUT = 0.3
+"""Part of the rate that a wholly throttled batch costs; a batch throttled in part costs as much
+less. All calls that were under way together cost it once."""
 
 RECOVERY_PER_S = 0.05
 """Part of the ceiling that the rate regains each second after a throttle."""
@@ -66,14 +67,16 @@ class Pacer:
         paced = max(self._ready_at, now - credit_s) + weight / rate
         self._ready_at = max(paced, now + self._call_interval_s)
 
-    def throttled(self, number: int, latest: int, now: float) -> None:
-        """SES throttled batch `number`; `latest` is the newest batch that has been started.
+    def throttled(self, number: int, share: float, latest: int, now: float) -> None:
+        """SES throttled that share (0-1] of batch `number`; `latest` is the newest batch started.
 
         A batch that left before the last slow-down says nothing about the rate since.
         """
         if number <= self._cut_number:
             return
-        self._cut_rate = max(self._ceiling * RATE_FLOOR, self.rate(now) * THROTTLE_FACTOR)
+        self._cut_rate = max(
+            self._ceiling * RATE_FLOOR, self.rate(now) * (1 - THROTTLE_CUT * share)
+        )
         self._cut_at = now
         self._cut_number = latest
         self._throttles += 1

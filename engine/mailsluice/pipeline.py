@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
@@ -126,13 +127,14 @@ class Pipeline:
         self._decide_again.set()
 
     async def _take_in_all(self) -> None:
-        async for rows in self._source.rows():
-            chunk = self._intake.take(rows)
-            await self._record_chunk(chunk)
-            self._dispatcher.offer(chunk.entries, anyio.current_time())
-            self._decide_again.set()
-            while not self._dispatcher.wants_more:
-                await self._room.wait_until(None)
+        async with aclosing(self._source.rows()) as source:
+            async for rows in source:
+                chunk = self._intake.take(rows)
+                await self._record_chunk(chunk)
+                self._dispatcher.offer(chunk.entries, anyio.current_time())
+                self._decide_again.set()
+                while not self._dispatcher.wants_more:
+                    await self._room.wait_until(None)
 
     async def _record_chunk(self, chunk: Chunk) -> None:
         """Make durable that these rows were read, unless an earlier process has done so."""

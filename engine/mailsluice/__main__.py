@@ -1,0 +1,5 @@
+"""`python -m mailsluice` is the command."""
+
+from mailsluice.cli import main
+
+main()

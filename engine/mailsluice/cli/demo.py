@@ -1,0 +1,149 @@
+"""`mailsluice demo`: a whole run on loopback, with everything going wrong that does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mailsluice.audit import Audit
+    from mailsluice.emulator import EmulatorOptions, EmulatorProcess
+
+RATE_PER_S = 1_000
+"""The emulated account: 20,000 recipients take 20 seconds."""
+
+LATENCY_S = "0.03-0.12"
+"""SES answers in 40 to 60 ms as a rule (peers' measurements), now and then later."""
+
+TRANSIENT_SHARE = 0.01
+THROTTLED_SHARE = 0.005
+
+MAILING = """\
+[mailing]
+from = "News <news@example.com>"
+template = "welcome"
+data = { city = "Lisbon" }
+tags = { campaign = "demo" }
+
+[recipients]
+path = "recipients.csv"
+"""
+
+BAD_ADDRESSES = ("no-at.example.com", "zoë@example.com", "a@-bad-.example", "", "a b@example.com")
+
+
+def demo(
+    recipients: Annotated[
+        int, typer.Option("--recipients", min=100, help="Rows of the generated list.")
+    ] = 20_000,
+) -> None:
+    """Send a generated list to an emulated SES on loopback, and compare both ledgers.
+
+    Exit code 0 if what the journal believes is what the emulated SES accepted.
+    """
+    import tempfile
+
+    from mailsluice.cli import loop
+
+    with tempfile.TemporaryDirectory(prefix="mailsluice-demo-") as folder:
+        job = _Demo(Path(folder), recipients)
+        raise typer.Exit(loop.run(job.run))
+
+
+class _Demo:
+    def __init__(self, folder: Path, recipients: int) -> None:
+        self._folder = folder
+        self._recipients = recipients
+
+    async def run(self) -> int:
+        """Write the list, start the emulator, send, compare."""
+        import os
+
+        from rich.console import Console
+
+        from mailsluice import emulator
+        from mailsluice.cli.send import Job
+
+        console = Console(highlight=False)
+        write_list(self._folder / "recipients.csv", self._recipients)
+        mailing = self._folder / "mailing.toml"
+        mailing.write_text(MAILING)
+        async with emulator.emulator_process(_options()) as process:
+            os.environ.update(process.environment)
+            console.print(
+                f"an emulated SES at {process.url}: {RATE_PER_S:,} recipients/s, "
+                f"{TRANSIENT_SHARE:.1%} fail for a while, {THROTTLED_SHARE:.1%} are throttled"
+            )
+            console.print(f"a list of {self._recipients:,} rows, some bad, some twice\n")
+            await Job.from_flags(mailing).send()
+            audit = await self._compare(process)
+        return _tell(audit, console)
+
+    async def _compare(self, process: EmulatorProcess) -> Audit:
+        import aiohttp
+        import orjson
+
+        from mailsluice import audit, export
+        from mailsluice.journal.sqlite import SqliteJournal
+
+        ledger = f"{process.url}/_emulator/ledger"
+        async with aiohttp.ClientSession() as session, session.get(ledger) as answer:
+            accepted = [orjson.loads(line) async for line in answer.content]
+        journal = SqliteJournal.read(self._folder / "mailing.journal")
+        try:
+            return audit.compare(
+                export.lines(journal.replay(details=True)),
+                [(each["tags"]["mailsluice-id"], each["message_id"]) for each in accepted],
+            )
+        finally:
+            journal.close()
+
+
+def write_list(path: Path, rows: int) -> None:
+    """A list as real ones are: every 500th address is bad, every 300th came before."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write("email,name\n")
+        for n in range(1, rows + 1):
+            address = f"user{n}@example.com"
+            if n % 500 == 0:
+                address = BAD_ADDRESSES[n // 500 % len(BAD_ADDRESSES)]
+            elif n % 300 == 0:
+                address = f"User{n - 7}@Example.com"
+            file.write(f"{address},Name {n}\n")
+
+
+def _options() -> EmulatorOptions:
+    from mailsluice.emulator import (
+        AccountSettings,
+        EmulatorOptions,
+        EntryFault,
+        Latency,
+        Script,
+    )
+
+    return EmulatorOptions(
+        account=AccountSettings(rate_per_s=RATE_PER_S, daily_max=-1),
+        latency=Latency.parse(LATENCY_S),
+        faults=Script(
+            seed=20,
+            entry=(
+                EntryFault(status="TRANSIENT_FAILURE", rate=TRANSIENT_SHARE, times=2),
+                EntryFault(status="ACCOUNT_THROTTLED", rate=THROTTLED_SHARE, times=1),
+            ),
+        ),
+    )
+
+
+def _tell(audit: Audit, console: Console) -> int:
+    console.print("\n[bold]both ledgers[/]")
+    console.print(f"sent, says the journal       {audit.sent:>10,}")
+    console.print(f"accepted, says the emulator  {audit.accepted:>10,}")
+    console.print(f"sent, but never accepted     {len(audit.lost):>10,}")
+    console.print(f"accepted, but not accounted  {len(audit.unexplained):>10,}")
+    console.print(f"accepted more than once      {len(audit.duplicated):>10,}")
+    console.print("[bold green]they agree[/]" if audit.agree else "[bold red]they differ[/]")
+    return 0 if audit.agree else 1

@@ -1,0 +1,112 @@
+"""How a run shows itself: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+
+import anyio
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from mailsluice.engine import Engine, Statistics
+from mailsluice.report import Report
+
+REFRESH_S = 0.25
+"""Between two pictures on a terminal."""
+
+LINE_S = 10.0
+"""Between two lines where there is no terminal."""
+
+BAR_CHARACTERS = 30
+
+
+async def show(engine: Engine, console: Console) -> None:
+    """Draw until cancelled."""
+    if not console.is_terminal:
+        await _show_lines(engine, console)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            now = engine.statistics()
+            if now is not None:
+                live.update(_picture(now), refresh=True)
+            await anyio.sleep(REFRESH_S)
+
+
+async def _show_lines(engine: Engine, console: Console) -> None:
+    while True:
+        await anyio.sleep(LINE_S)
+        now = engine.statistics()
+        if now is not None:
+            console.print(_line(now), highlight=False, soft_wrap=True)
+
+
+def _line(now: Statistics) -> str:
+    counts = now.counts
+    return (
+        f"sent {counts.sent} ({now.rate_per_s:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
+        f"deferred {now.dispatcher.deferred}, in doubt {counts.in_doubt}, "
+        f"rejected {counts.rejected + counts.failed}, refused {counts.refused}, "
+        f"ETA {_eta(now)}, waiting for {now.pipeline.waiting_for}"
+    )
+
+
+def _picture(now: Statistics) -> Table:
+    counts, share = now.counts, _done_share(now)
+    table = Table.grid(padding=(0, 2))
+    if share is not None:
+        full = round(share * BAR_CHARACTERS)
+        table.add_row("progress", f"{'█' * full}{'░' * (BAR_CHARACTERS - full)} {share:.0%}")
+    pace = now.rate_per_s / now.pacer.ceiling_per_s
+    table.add_row("sent", f"[bold green]{counts.sent:,}[/]")
+    table.add_row(
+        "rate", f"{now.rate_per_s:,.1f}/s of {now.pacer.ceiling_per_s:,.6g}/s ({pace:.0%})"
+    )
+    table.add_row("deferred", f"{now.dispatcher.deferred:,}")
+    table.add_row("in doubt", f"[yellow]{counts.in_doubt:,}[/]" if counts.in_doubt else "0")
+    bad = counts.refused + counts.rejected + counts.failed
+    table.add_row("not sent", f"{bad:,} refused or rejected, {counts.duplicate:,} duplicate")
+    table.add_row("ETA", _eta(now))
+    table.add_row("limited by", now.pipeline.waiting_for)
+    return table
+
+
+def _done_share(now: Statistics) -> float | None:
+    """Part of all recipients that is settled, judged by how much of the source has been read."""
+    counts = now.counts
+    if now.fraction_read is None or not counts.read:
+        return None
+    return now.fraction_read * (counts.read - counts.pending) / counts.read
+
+
+def _eta(now: Statistics) -> str:
+    counts = now.counts
+    if not now.fraction_read or not now.rate_per_s:
+        return "not known"
+    left = counts.read / now.fraction_read - (counts.read - counts.pending)
+    return str(timedelta(seconds=max(0, round(left / now.rate_per_s))))
+
+
+def summarise(report: Report, console: Console) -> None:
+    """The last word on a run."""
+    counts = report.counts
+    console.print(f"[bold]{report.state}[/]" + (f": {report.hold}" if report.hold else ""))
+    table = Table.grid(padding=(0, 2))
+    for name in ("read", "refused", "duplicate", "suppressed"):
+        table.add_row(name, f"{getattr(counts, name):>12,}")
+    for name in ("sent", "rejected", "failed", "in_doubt", "pending"):
+        table.add_row(name.replace("_", " "), f"{getattr(counts, name):>12,}")
+    console.print(table)
+    if report.elapsed_s:
+        console.print(
+            f"{report.calls:,} calls in {report.elapsed_s:.1f} s, {report.rate_per_s:,.1f} "
+            f"recipients/s of {report.quota_rate_per_s:,.6g}/s, {report.throttled:,} throttled",
+            highlight=False,
+        )
+
+
+def progress_console() -> Console:
+    """Progress goes to standard error, so that standard output stays the command's result."""
+    return Console(file=sys.stderr)

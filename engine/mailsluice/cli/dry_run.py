@@ -1,0 +1,106 @@
+"""`mailsluice send --dry-run`: everything but the sending."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+
+from mailsluice import plan as plans
+from mailsluice import quota as quotas
+from mailsluice import resume
+from mailsluice.config import Settings
+from mailsluice.errors import ConfigurationError
+from mailsluice.intake import Intake
+from mailsluice.journal.bitmap import Bitmap
+from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.mailing import Mailing
+from mailsluice.model import Account
+from mailsluice.report import ExitCode
+from mailsluice.ses import AccountUnavailableError
+from mailsluice.ses.client import Client
+from mailsluice.sources import Source
+
+RUN_ID_SHOWN = "dryrun"
+"""Stands in the first request where a run's id would."""
+
+
+async def show(mailing: Mailing, settings: Settings, source: Source, journal: Path) -> ExitCode:
+    """Print the plan; 1 where some rows would not be sent."""
+    account = await _account(settings)
+    known = account is not None or settings.quota.rate != "account"
+    intake = Intake(mailing, RUN_ID_SHOWN, settings.recipients.dedupe, _settled(journal))
+    plan = await plans.make(
+        mailing.prefix(),
+        source,
+        intake,
+        rate_per_s=quotas.rate_per_s(settings.quota, account) if known else None,
+        account=account,
+        price_per_1000=settings.quota.price_per_1000,
+    )
+    _print(plan)
+    return ExitCode.SOME_NOT_SENT if plan.counts.refused else ExitCode.FINISHED
+
+
+async def _account(settings: Settings) -> Account | None:
+    """What GetAccount says, where credentials and network allow asking."""
+    try:
+        async with Client(
+            region=settings.ses.region,
+            profile=settings.ses.profile,
+            endpoint_url=settings.ses.endpoint_url,
+            in_flight_max=1,
+            timeout_s=settings.delivery.timeout_s,
+        ) as client:
+            return await quotas.ask(client)
+    except (AccountUnavailableError, ConfigurationError) as error:
+        print(f"mailsluice: the account was not asked: {error}", file=sys.stderr)
+        return None
+
+
+def _settled(path: Path) -> Bitmap:
+    """Rows that a journal has settled; none where there is no journal yet."""
+    if not path.is_file():
+        return Bitmap()
+    journal = SqliteJournal.read(path)
+    try:
+        return resume.standing_of(journal).settled
+    finally:
+        journal.close()
+
+
+def _print(plan: plans.Plan) -> None:
+    counts = plan.counts
+    say = _say
+    say("recipients", f"{counts.read:,} read, {counts.pending:,} to be sent")
+    say("not sent", f"{counts.refused:,} refused, {counts.duplicate:,} duplicate")
+    if counts.sent:
+        say("settled", f"{counts.sent:,} by an earlier run of this journal")
+    say("addresses", f"{plan.weight:,} (what the quota counts)")
+    say("calls", f"{plan.calls:,} of SendBulkEmail")
+    if plan.account is not None:
+        _print_account(plan.account)
+    if plan.seconds is not None:
+        say("rate", f"{plan.rate_per_s:,.6g} recipients/s")
+        say("time", f"{timedelta(seconds=round(plan.seconds))} at that rate")
+    say("cost", f"${plan.price:,.2f}")
+    for remark in plan.remarks:
+        say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")
+    if plan.first_body is not None:
+        print("\nthe first request:")  # the command's own output
+        body = orjson.dumps(orjson.loads(plan.first_body), option=orjson.OPT_INDENT_2)
+        print(body.decode())  # as above
+
+
+def _print_account(account: Account) -> None:
+    daily = "unlimited" if account.daily_max < 0 else f"{account.daily_max:,.0f} per 24 h"
+    sandbox = "" if account.production else ", in the sandbox"
+    _say(
+        "account", f"{account.rate_per_s:,.6g}/s, {daily}, {account.daily_sent:,.0f} used{sandbox}"
+    )
+
+
+def _say(name: str, text: str) -> None:
+    print(f"{name:<12}{text}")  # the command's own output

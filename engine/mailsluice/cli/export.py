@@ -1,0 +1,44 @@
+"""`mailsluice export`: one line a recipient."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailsluice.model import State
+
+
+class Format(enum.StrEnum):
+    """What `export` writes."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+def export(
+    journal: Annotated[Path, typer.Argument(help="The run's journal.")],
+    state: Annotated[
+        State | None, typer.Option("--state", help="Only recipients in this state.")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.CSV,
+) -> None:
+    """Write what became of every recipient to standard output."""
+    from mailsluice import export as exports
+    from mailsluice.journal.sqlite import SqliteJournal
+
+    opened = SqliteJournal.read(journal)
+    try:
+        rows = exports.lines(opened.replay(details=True))
+        if state is not None:
+            rows = (row for row in rows if row.state == state.value)
+        # Record separators are the format's business: no translation of line ends.
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]  # a TextIOWrapper
+        write = exports.write_csv if format_ is Format.CSV else exports.write_ndjson
+        write(rows, sys.stdout)
+        sys.stdout.flush()
+    finally:
+        opened.close()

@@ -1,0 +1,69 @@
+"""`mailsluice resolve`: an operator settles what is in doubt."""
+
+from __future__ import annotations
+
+import enum
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mailsluice.model import State
+
+
+class Decision(enum.StrEnum):
+    """What an operator can say of recipients in doubt."""
+
+    SENT = "sent"
+    RESEND = "resend"
+    DROP = "drop"
+
+
+_STATES = {
+    Decision.SENT: State.SENT,
+    Decision.RESEND: State.PENDING,
+    Decision.DROP: State.FAILED,
+}
+
+
+def resolve(
+    journal: Annotated[Path, typer.Argument(help="The run's journal.")],
+    in_doubt: Annotated[
+        Decision,
+        typer.Option(
+            "--in-doubt",
+            help="sent: they were delivered; resend: send them again on the next `send`; "
+            "drop: never send them again.",
+        ),
+    ],
+    seq: Annotated[
+        list[int] | None, typer.Option("--seq", help="Only this row (repeatable); default: all.")
+    ] = None,
+) -> None:
+    """Settle recipients whose answer was lost. Recorded in the journal with its time."""
+    from mailsluice import resume
+    from mailsluice.errors import ConfigurationError
+    from mailsluice.journal import Record, Resolution
+    from mailsluice.journal.sqlite import SqliteJournal
+
+    if not journal.is_file():
+        raise ConfigurationError(f"{journal}: there is no such journal")
+    opened = SqliteJournal.open(journal)
+    try:
+        standing = resume.standing_of(opened)
+        now = time.time()
+        records: list[Record] = resume.orphans(standing, "hold", now)
+        standing.apply_all(records)
+        chosen = sorted(seq or standing.in_doubt)
+        unknown = [each for each in chosen if each not in standing.in_doubt]
+        if unknown:
+            raise ConfigurationError(f"{journal}: row {unknown[0]} is not in doubt")
+        if chosen:
+            reason = f"resolved by an operator: {in_doubt.value}"
+            records.append(Resolution(now, chosen, _STATES[in_doubt], "RESOLVED", reason))
+        if records:
+            opened.commit(records)
+    finally:
+        opened.close()
+    typer.echo(f"{len(chosen)} recipients resolved: {in_doubt.value}")

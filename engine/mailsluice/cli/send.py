@@ -1,0 +1,182 @@
+"""`mailsluice send`: one mailing to all of its recipients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mailsluice.config import Settings
+    from mailsluice.engine import Engine
+    from mailsluice.mailing import Mailing
+    from mailsluice.report import Report
+    from mailsluice.sources import Source
+
+EXIT_STOPPED = 4
+
+
+def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
+    mailing: Annotated[Path, typer.Argument(help="The mailing, a TOML file.")],
+    recipients: Annotated[
+        str | None, typer.Option(help='Recipients, instead of [recipients] path; "-": stdin.')
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="The run's journal; default: beside the mailing file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help='Write the JSON report here; "-": standard output.')
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: quota.rate=50."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate everything, show the plan, send nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Send a mailing; run it again to carry on where it stopped.
+
+    Exit codes: 0 finished and all sent; 1 finished, some not sent; 2 bad usage, configuration or
+    input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted.
+    """
+    from mailsluice.cli import loop
+
+    job = Job.from_flags(mailing, recipients, journal, report, set_ or [], quiet=quiet)
+    raise typer.Exit(loop.run(job.plan if dry_run else job.send))
+
+
+def _source(mailing: Path, recipients: str | None, settings: Settings) -> Source:
+    from mailsluice.errors import ConfigurationError
+    from mailsluice.sources import files
+
+    path = recipients or settings.recipients.path
+    if path is None:
+        raise ConfigurationError(
+            f"{mailing}: no recipients: set [recipients] path, or use --recipients FILE"
+        )
+    if recipients is None and path != "-":
+        path = str(mailing.parent / path)
+    return files.open_source(path, settings.recipients.fields())
+
+
+class Job:
+    """What the flags add up to."""
+
+    def __init__(  # noqa: PLR0913  # as `send`
+        self,
+        mailing: Mailing,
+        settings: Settings,
+        source: Source,
+        journal: Path,
+        report: Path | None,
+        *,
+        quiet: bool,
+    ) -> None:
+        self._mailing = mailing
+        self._settings = settings
+        self._source = source
+        self._journal = journal
+        self._report = report
+        self._quiet = quiet
+
+    @classmethod
+    def from_flags(  # noqa: PLR0913  # as `send`
+        cls,
+        mailing: Path,
+        recipients: str | None = None,
+        journal: Path | None = None,
+        report: Path | None = None,
+        overrides: Sequence[str] = (),
+        *,
+        quiet: bool = False,
+    ) -> Job:
+        """Raises ConfigurationError or SourceError where nothing can be sent like this."""
+        from mailsluice import config
+
+        loaded, settings = config.load(mailing, overrides)
+        source = _source(mailing, recipients, settings)
+        path = journal or mailing.with_suffix(".journal")
+        return cls(loaded, settings, source, path, report, quiet=quiet)
+
+    async def send(self) -> int:
+        """Send, show progress, write the report; the exit code."""
+        from rich.console import Console
+
+        from mailsluice.cli import display
+        from mailsluice.engine import Engine
+
+        async with Engine.open(self._settings, journal=self._journal) as engine:
+            report = await self._run(engine)
+        if self._report is not None:
+            _write(report, self._report)
+        if not self._quiet:
+            display.summarise(report, Console(stderr=str(self._report) == "-"))
+        return report.exit_code
+
+    async def _run(self, engine: Engine) -> Report:
+        import anyio
+
+        from mailsluice.cli import display
+        from mailsluice.errors import root_of
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_obey_signals, engine)
+                if not self._quiet:
+                    tasks.start_soon(display.show, engine, display.progress_console())
+                report = await engine.run(self._mailing, self._source)
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise root_of(group) from None
+        return report
+
+    async def plan(self) -> int:
+        """Show what would be sent; the exit code."""
+        from mailsluice.cli import dry_run
+
+        return await dry_run.show(self._mailing, self._settings, self._source, self._journal)
+
+
+async def _obey_signals(engine: Engine) -> None:
+    """The first signal stops the engine; a second one ends the process at once."""
+    import os
+    import signal
+    import sys
+
+    from anyio import open_signal_receiver
+
+    with open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        stopping = False
+        async for _ in signals:
+            if stopping:
+                # What is in flight is found open in the journal, and is in doubt on resume.
+                os._exit(EXIT_STOPPED)
+            stopping = True
+            print(  # the command's own output
+                "mailsluice: stopping when the calls in flight end; again to stop at once",
+                file=sys.stderr,
+            )
+            engine.stop()
+
+
+def _write(report: Report, path: Path) -> None:
+    import sys
+
+    import orjson
+
+    from mailsluice.errors import ConfigurationError
+
+    text = orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    if str(path) == "-":
+        sys.stdout.buffer.write(text)
+        return
+    try:
+        path.write_bytes(text)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the report cannot be written: {error.strerror}"
+        ) from error
