@@ -251,3 +251,12 @@ def test_one_bad_entry_is_rejected_alone_and_the_rest_is_sent() -> None:
     assert rejected == [17]
     assert made.complete
     assert made.hold is None
+
+
+def test_a_hold_does_not_quote_addresses() -> None:
+    made = loaded(1)
+    text = "Email address is not verified: <News@Example.com>, region us-east-1"
+    drive(made, lambda _: Answer(code="MailFromDomainNotVerifiedException", error=text))
+    assert made.hold is not None
+    assert "@" not in made.hold
+    assert "us-east-1" in made.hold

@@ -7,6 +7,7 @@ for each recipient, `absorb` takes note of it once it is durable. `pipeline` doe
 from __future__ import annotations
 
 import heapq
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ LINGER_S = 0.02
 
 CLOCK_GRAIN_S = 1e-6
 """A moment this close has come: timers and floats do not meet a deadline exactly."""
+
+_ADDRESS = re.compile(r"[^\s<>,;:\"'()]+@[^\s<>,;:\"'()]+")
 
 InDoubt = Literal["hold", "resend"]
 
@@ -300,7 +303,9 @@ class Dispatcher:
 
     def _hold_on(self, verdict: Verdict | None) -> None:
         if verdict is not None and self.hold is None:
-            self.hold = f"{verdict.status}: {verdict.error or 'SES gave no further text'}"
+            # A hold is shown and logged; SES's text may quote addresses.
+            text = _ADDRESS.sub("<address>", verdict.error or "SES gave no further text")
+            self.hold = f"{verdict.status}: {text}"
 
     # --- a storm costs a few doubts, not thousands --------------------------------------------
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 EXIT_STOPPED = 4
 
+SHOW_CURSOR = "\x1b[?25h"
+"""The live display hides it."""
+
 
 def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     mailing: Annotated[Path, typer.Argument(help="The mailing, a TOML file.")],
@@ -109,6 +112,7 @@ class Job:
         from mailsluice.cli import display
         from mailsluice.engine import Engine
 
+        _check_writable(self._report)
         async with Engine.open(self._settings, journal=self._journal) as engine:
             report = await self._run(engine)
         if self._report is not None:
@@ -153,14 +157,30 @@ async def _obey_signals(engine: Engine) -> None:
         stopping = False
         async for _ in signals:
             if stopping:
+                if sys.stderr.isatty():
+                    sys.stderr.write(SHOW_CURSOR)
+                    sys.stderr.flush()
                 # What is in flight is found open in the journal, and is in doubt on resume.
                 os._exit(EXIT_STOPPED)
             stopping = True
-            print(  # the command's own output
+            print(
                 "mailsluice: stopping when the calls in flight end; again to stop at once",
                 file=sys.stderr,
             )
             engine.stop()
+
+
+def _check_writable(path: Path | None) -> None:
+    """Find out before anything is sent. Raises ConfigurationError."""
+    from mailsluice.errors import ConfigurationError
+
+    if path is None or str(path) == "-":
+        return
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        problem = f"{path}: the report cannot be written there: {error.strerror}"
+        raise ConfigurationError(problem) from error
 
 
 def _write(report: Report, path: Path) -> None:
@@ -168,15 +188,13 @@ def _write(report: Report, path: Path) -> None:
 
     import orjson
 
-    from mailsluice.errors import ConfigurationError
-
     text = orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if str(path) == "-":
         sys.stdout.buffer.write(text)
+        sys.stdout.flush()
         return
     try:
         path.write_bytes(text)
     except OSError as error:
-        raise ConfigurationError(
-            f"{path}: the report cannot be written: {error.strerror}"
-        ) from error
+        # The mails are out and journalled: the exit code says what became of them.
+        print(f"mailsluice: {path}: the report is not written: {error.strerror}", file=sys.stderr)
