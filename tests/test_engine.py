@@ -1,0 +1,234 @@
+"""The library as a service uses it: real HTTP, any iterable, cancellation, stop."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mailsluice import (
+    DeliverySettings,
+    Engine,
+    JournalError,
+    Mailing,
+    QuotaSettings,
+    Recipient,
+    Settings,
+    SourceChangedError,
+    export,
+)
+from mailsluice.emulator import CallFault, Emulator
+from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.sources import Fields
+from mailsluice.sources.files import open_source
+
+MAILING = Mailing(from_address="News <news@example.com>", template="welcome")
+
+pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
+
+
+def addresses(count: int) -> list[str]:
+    return [f"user{n}@example.com" for n in range(count)]
+
+
+def states(path: Path) -> dict[str, str]:
+    journal = SqliteJournal.read(path)
+    found = {line.address: line.state for line in export.lines(journal.replay(details=True))}
+    journal.close()
+    return found
+
+
+async def until_called(emulator: Emulator, calls: int) -> None:
+    """Return when the emulator has had that many SendBulkEmail calls."""
+    while emulator.statistics().account.calls < calls:
+        await anyio.sleep(0.005)
+
+
+async def test_any_iterable_of_recipients_will_do(ses_emulator: Emulator) -> None:
+    def generated() -> Iterator[Recipient]:
+        for n, address in enumerate(addresses(120)):
+            yield Recipient(to=address, data={"n": n}, key=f"k{n}")
+
+    async def arriving() -> AsyncIterator[str]:
+        for address in addresses(70):
+            yield address
+
+    async with Engine.open(Settings()) as engine:
+        first = await engine.run(MAILING, generated())
+        second = await engine.run(MAILING, arriving())
+        third = await engine.run(MAILING, [])
+    assert (first.counts.sent, second.counts.sent, third.counts.read) == (120, 70, 0)
+    assert {first.state, second.state, third.state} == {"finished"}
+    assert len(ses_emulator.ledger) == 190
+
+
+async def test_what_a_recipient_says_reaches_ses(ses_emulator: Emulator) -> None:
+    mailing = Mailing(
+        from_address="News <news@example.com>", template="t", tags={"a": "1"}, data={"city": "x"}
+    )
+    recipient = Recipient(
+        to="Ann <ann@EXAMPLE.com>",
+        cc=["c@bücher.example"],
+        bcc="b@example.com",
+        data={"name": "Ann"},
+        tags={"b": "2"},
+        headers={"List-Unsubscribe": "<https://example.com/u>"},
+    )
+    async with Engine.open(Settings()) as engine:
+        await engine.run(mailing, [recipient])
+    [request] = ses_emulator.requests
+    [entry] = request["BulkEmailEntries"]
+    assert entry["Destination"] == {
+        "ToAddresses": ["Ann <ann@EXAMPLE.com>"],
+        "CcAddresses": ["c@xn--bcher-kva.example"],
+        "BccAddresses": ["b@example.com"],
+    }
+    tags = {tag["Name"]: tag["Value"] for tag in entry["ReplacementTags"]}
+    run, _, seq = tags.pop("mailsluice-id").rpartition("-")
+    assert (tags, seq, len(run)) == ({"a": "1", "b": "2"}, "1", 16)
+    replacement = entry["ReplacementEmailContent"]["ReplacementTemplate"]
+    assert replacement["ReplacementTemplateData"] == '{"name":"Ann"}'
+    assert entry["ReplacementHeaders"] == [
+        {"Name": "List-Unsubscribe", "Value": "<https://example.com/u>"}
+    ]
+    assert request["DefaultContent"]["Template"]["TemplateData"] == '{"city":"x"}'
+
+
+async def test_a_cancelled_run_leaves_its_calls_in_doubt_and_the_next_one_goes_on(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=30.0))
+    async with Engine.open(Settings(), journal=path) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(100))
+        await until_called(ses_emulator, 2)
+        tasks.cancel_scope.cancel()
+    assert set(states(path).values()) == {"in_doubt"}
+    ses_emulator.faults.clear()
+    async with Engine.open(Settings(), journal=path) as engine:
+        report = await engine.run(MAILING, addresses(150))
+    assert (report.counts.sent, report.counts.in_doubt) == (50, 100)
+    assert ses_emulator.ledger.duplicates() == {}
+
+
+async def test_stop_lets_the_calls_in_flight_end(ses_emulator: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "run.journal"
+    ses_emulator.change_account(rate_per_s=100)
+    reports = []
+    async with Engine.open(Settings(), journal=path) as engine, anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            reports.append(await engine.run(MAILING, addresses(1000)))
+
+        tasks.start_soon(run)
+        await until_called(ses_emulator, 2)
+        engine.stop()
+    [report] = reports
+    assert report.state == "stopped"
+    assert report.exit_code == 4
+    assert report.counts.conserved
+    assert report.counts.sent == len(ses_emulator.ledger)
+    assert report.counts.in_doubt == 0
+
+
+async def test_stop_ends_a_run_that_waits_for_its_account(ses_emulator: Emulator) -> None:
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=30.0, operation="GetAccount"))
+    reports = []
+    async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            reports.append(await engine.run(MAILING, addresses(10)))
+
+        tasks.start_soon(run)
+        while ses_emulator.statistics().get_account_calls < 1:
+            await anyio.sleep(0.005)
+        engine.stop()
+    assert [(each.state, each.calls) for each in reports] == [("stopped", 0)]
+
+
+async def test_statistics_say_why_it_is_not_faster(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(rate_per_s=100)
+    async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(1000))
+        await until_called(ses_emulator, 2)
+        now = engine.statistics()
+        tasks.cancel_scope.cancel()
+    assert now is not None
+    assert now.pacer.ceiling_per_s == 100
+    assert now.pipeline.waiting_for == "the rate"
+    assert engine.statistics() is None
+
+
+async def test_share_and_reserve_leave_something_to_others(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(rate_per_s=1000, daily_max=100)
+    settings = Settings(quota=QuotaSettings(share=0.8, reserve=30, refresh_s=600))
+    async with Engine.open(settings) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(200))
+        await until_called(ses_emulator, 1)
+        while (now := engine.statistics()) is None or now.dispatcher.daily_room >= 1:
+            await anyio.sleep(0.005)
+        assert now.pacer.ceiling_per_s == 800
+        engine.stop()
+    assert len(ses_emulator.ledger) == 50
+
+
+async def test_a_changed_file_is_refused_on_resume(ses_emulator: Emulator, tmp_path: Path) -> None:
+    path, list_ = tmp_path / "run.journal", tmp_path / "list.csv"
+    list_.write_text("email\n" + "\n".join(addresses(10)))
+    ses_emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
+    async with Engine.open(Settings(), journal=path) as engine:
+        await engine.run(MAILING, open_source(list_, Fields()))
+        with list_.open("a") as file:
+            file.write("\nlate@example.com")
+        with pytest.raises(SourceChangedError, match=r"list\.csv.*another size.*--journal"):
+            await engine.run(MAILING, open_source(list_, Fields()))
+
+
+async def test_a_journal_in_use_is_refused(ses_emulator: Emulator, tmp_path: Path) -> None:
+    assert ses_emulator.url
+    path = tmp_path / "run.journal"
+    async with Engine.open(Settings(), journal=path):
+        with pytest.raises(JournalError, match="another process"):
+            async with Engine.open(Settings(), journal=path):
+                pass
+
+
+async def test_no_more_calls_than_in_flight_at_once(ses_emulator: Emulator) -> None:
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=0.3))
+    settings = Settings(delivery=DeliverySettings(in_flight=3))
+    most = 0
+    async with Engine.open(settings) as engine, anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await engine.run(MAILING, addresses(400))
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(run)
+        while True:
+            now = engine.statistics()
+            most = max(most, now.dispatcher.in_flight if now else 0)
+            await anyio.sleep(0.01)
+    assert most == 3
+
+
+async def test_the_loop_goes_on_turning_while_a_list_is_read_and_sent(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    """Every slice of intake is followed by a turn of everybody else."""
+    ses_emulator.change_account(rate_per_s=1e6)
+    list_ = tmp_path / "list.csv"
+    list_.write_text("email,name\n" + "".join(f"{a},{a}\n" for a in addresses(20_000)))
+    turns = 0
+    async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await anyio.lowlevel.checkpoint()
+                turns += 1
+
+        tasks.start_soon(count)
+        report = await engine.run(MAILING, open_source(list_, Fields()))
+        tasks.cancel_scope.cancel()
+    assert report.counts.sent == 20_000
+    assert turns > 20_000 / 256
