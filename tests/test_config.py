@@ -80,6 +80,9 @@ def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
     [
         (MINIMAL + "[quota]\nrat = 1\n", r"mailing\.toml: \[quota\] rat: there is no such key"),
         (MINIMAL + "[qota]\nrate = 1\n", r"mailing\.toml: qota: there is no such key"),
+        (MINIMAL + "[quota]\nrate = 0\n", r'\[quota\] rate: it is "account", or a number'),
+        (MINIMAL + "[quota]\nrate = 'x'\n", r'\[quota\] rate: it is "account", or a number'),
+        (MINIMAL + "[quota]\nrate = inf\n", r'\[quota\] rate: it is "account", or a number'),
         (MINIMAL + "[quota]\nshare = 2\n", r"\[quota\] share: .*less than or equal to 1"),
         (MINIMAL + "[delivery]\nin_doubt = 'x'\n", r"\[delivery\] in_doubt: .*'hold' or 'resend'"),
         (MINIMAL + "[recipients]\ndedupe = 'x'\n", r"\[recipients\] dedupe"),

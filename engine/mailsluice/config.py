@@ -12,7 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -54,10 +61,21 @@ class RecipientsSettings(_Table):
         return Fields(**self.model_dump(exclude={"path", "dedupe"}))
 
 
+def _rate(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """One sentence for a union of two, each of which would complain on its own."""
+    try:
+        rate = validate(value)
+    except ValidationError:
+        rate = 0
+    if rate != "account" and not 0 < rate < float("inf"):
+        raise ValueError('it is "account", or a number of recipients per second above 0')
+    return rate
+
+
 class QuotaSettings(_Table):
     """`[quota]`: how much of the account's sending rate and daily quota a run may use."""
 
-    rate: Literal["account"] | Annotated[float, Field(gt=0)] = "account"
+    rate: Annotated[Literal["account"] | float, WrapValidator(_rate)] = "account"
     """Recipients per second."""
     share: float = Field(default=1.0, gt=0, le=1)
     reserve: int = Field(default=0, ge=0)
@@ -125,9 +143,9 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
     Raises ConfigurationError that names the file, the key and the remedy.
     """
     tables = _read(path)
-    flags = _flags(overrides)
+    given: dict[str, Any] = {"tables": tables, **_flags(overrides)}
     try:
-        file = _File(tables=tables, **flags)
+        file = _File(**given)
         mailing = Mailing.from_table(file.mailing, path.parent)
     except ValidationError as error:
         raise ConfigurationError(_named(path, map(_complaint, error.errors()))) from error
@@ -186,4 +204,4 @@ def _complaint(error: Mapping[str, Any]) -> str:
     table, *rest = (str(part) for part in error["loc"])
     place = f"[{table}] {'.'.join(rest)}" if rest else table
     what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{place}: {what}"
+    return f"{place}: {what.removeprefix('Value error, ')}"

@@ -92,7 +92,8 @@ def _eta(now: Statistics) -> str:
 def summarise(report: Report, console: Console) -> None:
     """The last word on a run."""
     counts = report.counts
-    console.print(f"[bold]{report.state}[/]" + (f": {report.hold}" if report.hold else ""))
+    console.print(report.state, style="bold", end="")
+    console.print(f": {report.hold}" if report.hold else "", markup=False, soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     for name in ("read", "refused", "duplicate", "suppressed"):
         table.add_row(name, f"{getattr(counts, name):>12,}")
@@ -104,6 +105,7 @@ def summarise(report: Report, console: Console) -> None:
             f"{report.calls:,} calls in {report.elapsed_s:.1f} s, {report.rate_per_s:,.1f} "
             f"recipients/s of {report.quota_rate_per_s:,.6g}/s, {report.throttled:,} throttled",
             highlight=False,
+            soft_wrap=True,
         )
 
 
