@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from mailsluice import journal, statuses
 from mailsluice.bisection import Suspect
@@ -62,7 +63,8 @@ class _Signal:
 class Pipeline:
     """One run's task group.
 
-    `prefix` is the mailing's part of each request (`Mailing.prefix`); `wall` gives seconds since
+    `begin` is awaited when the source has given something, and so can be read: a run that could not
+    begin leaves nothing behind that binds the next one. It may be awaited again. `prefix` is the mailing's part of each request (`Mailing.prefix`); `wall` gives seconds since
     the epoch, for the journal's records.
     """
 
@@ -76,6 +78,7 @@ class Pipeline:
         dispatcher: Dispatcher,
         writer: Writer,
         transport: Transport,
+        begin: Callable[[], Awaitable[None]],
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._prefix = prefix
@@ -85,6 +88,7 @@ class Pipeline:
         self._dispatcher = dispatcher
         self._writer = writer
         self._transport = transport
+        self._begin = begin
         self._wall = wall
         self._decide_again = _Signal()
         self._room = _Signal()
@@ -129,12 +133,14 @@ class Pipeline:
     async def _take_in_all(self) -> None:
         async with aclosing(self._source.rows()) as source:
             async for rows in source:
+                await self._begin()
                 chunk = self._intake.take(rows)
                 await self._record_chunk(chunk)
                 self._dispatcher.offer(chunk.entries, anyio.current_time())
                 self._decide_again.set()
                 while not self._dispatcher.wants_more:
                     await self._room.wait_until(None)
+        await self._begin()  # an empty list is one too
 
     async def _record_chunk(self, chunk: Chunk) -> None:
         """Make durable that these rows were read, unless an earlier process has done so."""
@@ -161,13 +167,17 @@ class Pipeline:
                     return
 
     async def _send(self, batch: Batch) -> None:
-        await self._writer.write([journal.intent(batch, self._wall())])
+        # Shielded: an intent that may be durable must not be left open without need.
+        with anyio.CancelScope(shield=True):
+            await self._writer.write([journal.intent(batch, self._wall())])
+        answer = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
         try:
+            await checkpoint_if_cancelled()
+            answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
             answer = await self._call(batch)
         except anyio.get_cancelled_exc_class():
-            interrupted = Answer(code=statuses.NO_ANSWER, error="the call was cancelled")
             with anyio.CancelScope(shield=True):
-                await self._settle(batch, interrupted)
+                await self._settle(batch, answer)
             raise
         await self._settle(batch, answer)
 

@@ -68,7 +68,7 @@ class _Demo:
         from mailsluice import emulator
         from mailsluice.cli.send import Job
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, soft_wrap=True)
         write_list(self._folder / "recipients.csv", self._recipients)
         mailing = self._folder / "mailing.toml"
         mailing.write_text(MAILING)
