@@ -1,1 +1,83 @@
-"""An SES v2 endpoint on loopback."""
+"""An SES v2 endpoint on loopback: quota, faults, and a ledger of everything it accepted.
+
+>>> from mailsluice.emulator import Emulator, EmulatorOptions
+
+Names are loaded when they are first used, because the pytest plugin is imported in every test run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mailsluice.emulator.account import Account as Account
+    from mailsluice.emulator.account import AccountSettings as AccountSettings
+    from mailsluice.emulator.faults import CallFault as CallFault
+    from mailsluice.emulator.faults import EntryFault as EntryFault
+    from mailsluice.emulator.faults import Faults as Faults
+    from mailsluice.emulator.faults import Script as Script
+    from mailsluice.emulator.faults import load as load_faults
+    from mailsluice.emulator.ledger import Accepted as Accepted
+    from mailsluice.emulator.ledger import Ledger as Ledger
+    from mailsluice.emulator.options import EmulatorOptions as EmulatorOptions
+    from mailsluice.emulator.options import Latency as Latency
+    from mailsluice.emulator.process import EmulatorProcess as EmulatorProcess
+    from mailsluice.emulator.process import emulator_process as emulator_process
+    from mailsluice.emulator.server import Emulator as Emulator
+    from mailsluice.emulator.server import EmulatorStatistics as EmulatorStatistics
+    from mailsluice.emulator.server import emulator_thread as emulator_thread
+    from mailsluice.emulator.server import run as run
+    from mailsluice.emulator.server import serve as serve
+    from mailsluice.emulator.signature import Credentials as Credentials
+
+_HOMES = {
+    "Accepted": ("ledger", "Accepted"),
+    "Account": ("account", "Account"),
+    "AccountSettings": ("account", "AccountSettings"),
+    "CallFault": ("faults", "CallFault"),
+    "Credentials": ("signature", "Credentials"),
+    "Emulator": ("server", "Emulator"),
+    "EmulatorOptions": ("options", "EmulatorOptions"),
+    "EmulatorProcess": ("process", "EmulatorProcess"),
+    "EmulatorStatistics": ("server", "EmulatorStatistics"),
+    "EntryFault": ("faults", "EntryFault"),
+    "Faults": ("faults", "Faults"),
+    "Latency": ("options", "Latency"),
+    "Ledger": ("ledger", "Ledger"),
+    "Script": ("faults", "Script"),
+    "emulator_process": ("process", "emulator_process"),
+    "emulator_thread": ("server", "emulator_thread"),
+    "load_faults": ("faults", "load"),
+    "run": ("server", "run"),
+    "serve": ("server", "serve"),
+}
+
+__all__ = (
+    "Accepted",
+    "Account",
+    "AccountSettings",
+    "CallFault",
+    "Credentials",
+    "Emulator",
+    "EmulatorOptions",
+    "EmulatorProcess",
+    "EmulatorStatistics",
+    "EntryFault",
+    "Faults",
+    "Latency",
+    "Ledger",
+    "Script",
+    "emulator_process",
+    "emulator_thread",
+    "load_faults",
+    "run",
+    "serve",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)

@@ -1,0 +1,267 @@
+"""The emulated account: what it accepts at a given moment, and what has been asked of it. Pure.
+
+Every method takes `now`, seconds on any clock that does not go back, so that a simulation can run
+it on virtual time. Recipients, not messages, are counted everywhere, as SES does ("Managing your
+Amazon SES sending limits", developer guide).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from mailsluice.emulator.windows import Bucket, Peak, RollingDay
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RATE_TEXT = "Maximum sending rate exceeded."
+DAILY_TEXT = "Daily message quota exceeded."
+CALLS_TEXT = "Rate exceeded"
+
+Refuses = Literal["call", "entry"]
+"""Whether SES refuses the whole call by an exception, or single entries by their status."""
+
+
+@checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class AccountSettings:
+    """What the account may do. All of it can be changed while the emulator runs."""
+
+    rate_per_s: Annotated[float, Field(gt=0)] = 14.0
+    """MaxSendRate: recipients per second."""
+    daily_max: Annotated[float, Field(ge=-1)] = 50_000.0
+    """Max24HourSend: recipients in the rolling day; -1 is unlimited."""
+    model: Literal["strict", "debt"] = "strict"
+    """`strict`: what does not fit the bucket is refused. `debt`: a call of any size is accepted
+    while one recipient's worth is left, and what it took beyond that must be repaid first (as
+    quoted in django-ses#59)."""
+    burst_s: Annotated[float, Field(gt=0)] = 1.0
+    """Capacity of the bucket, in seconds of the rate; it holds one recipient at least."""
+    throttles: Refuses = "call"
+    """Over the rate: 429 for the call, or ACCOUNT_THROTTLED for the entries that do not fit.
+    Which of them real SES does has not been established."""
+    daily_refuses: Refuses = "entry"
+    """Over the day: ACCOUNT_DAILY_QUOTA_EXCEEDED for entries, or 429 for the call."""
+    conditions_refuse: Refuses = "entry"
+    """Paused, suspended, or a name that is not known: by status or by exception."""
+    day_s: Annotated[float, Field(gt=0)] = 86_400.0
+    """Length of the rolling day; tests shorten it."""
+    lag_s: Annotated[float, Field(ge=0)] = 0.0
+    """How long SentLast24Hours does not know of what was accepted."""
+    get_account_per_s: Annotated[float, Field(ge=0)] = 0.0
+    """GetAccount calls per second; 0: no limit."""
+    calls_per_s: Annotated[float, Field(ge=0)] = 0.0
+    """SendBulkEmail calls per second, apart from the recipients in them; 0: no limit."""
+    sending_enabled: bool = True
+    enforcement: Literal["HEALTHY", "PROBATION", "SHUTDOWN"] = "HEALTHY"
+    production: bool = True
+
+
+class Refusal(NamedTuple):
+    """Why something was not accepted: an exception's code for a call, a status for an entry."""
+
+    code: str
+    text: str
+
+
+class Verdict(NamedTuple):
+    """What became of one call: refused as a whole, or in part, or not at all."""
+
+    refusal: Refusal | None = None
+    refused: dict[int, Refusal] = {}  # noqa: RUF012 - never written to
+    """By position of the entry; entries that are not in it were accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStatistics:
+    """What was asked of the account since it was made. Numbers of recipients, but for `calls`."""
+
+    calls: int
+    submitted: int
+    accepted: int
+    throttled: int
+    daily_refused: int
+    submitted_peak: int
+    """Most in any second."""
+    accepted_peak: int
+    """Most in any second."""
+    sent_last_day: int
+
+
+ACCEPTED = Verdict()
+
+_PAUSED = {
+    "call": Refusal("SendingPausedException", "Email sending is paused for your account."),
+    "entry": Refusal("ACCOUNT_SENDING_PAUSED", "Email sending is paused for your account."),
+}
+_SUSPENDED = {
+    "call": Refusal("AccountSuspendedException", "Your account is suspended."),
+    "entry": Refusal("ACCOUNT_SUSPENDED", "Your account is suspended."),
+}
+_THROTTLED = Refusal("ACCOUNT_THROTTLED", RATE_TEXT)
+_DAILY = Refusal("ACCOUNT_DAILY_QUOTA_EXCEEDED", DAILY_TEXT)
+_CALL_THROTTLED = Refusal("TooManyRequestsException", RATE_TEXT)
+_CALL_DAILY = Refusal("TooManyRequestsException", DAILY_TEXT)
+_TOO_MANY_CALLS = Refusal("TooManyRequestsException", CALLS_TEXT)
+
+
+class Account:
+    """One SES account in one region, beginning with a full bucket and an unused day."""
+
+    def __init__(self, settings: AccountSettings | None = None) -> None:
+        self._settings = settings or AccountSettings()
+        self._bucket = Bucket()
+        self._calls_bucket = Bucket()
+        self._get_account_bucket = Bucket()
+        self._day = RollingDay()
+        self._submitted = Peak()
+        self._accepted = Peak()
+        self._calls = 0
+        self._throttled = 0
+        self._daily_refused = 0
+        self._apply(0.0)
+
+    @property
+    def settings(self) -> AccountSettings:
+        """What the account may do at present."""
+        return self._settings
+
+    def change(self, now: float, **changes: Any) -> None:
+        """Change some of the settings; what was accepted so far still counts.
+
+        Raises pydantic.ValidationError where a value cannot be, TypeError for an unknown name.
+        """
+        self._settings = replace(self._settings, **changes)
+        self._apply(now)
+
+    def arrive(self, recipients: int, now: float) -> None:
+        """Count a call as submitted, whatever becomes of it."""
+        self._calls += 1
+        self._submitted.add(recipients, now)
+
+    def call_refusal(self, now: float) -> Refusal | None:
+        """Take one SendBulkEmail call of the API rate; why not, where it is over it."""
+        return self._take_call(self._settings.calls_per_s, self._calls_bucket, now)
+
+    def get_account_refusal(self, now: float) -> Refusal | None:
+        """Take one GetAccount call of the API rate; why not, where it is over it."""
+        return self._take_call(self._settings.get_account_per_s, self._get_account_bucket, now)
+
+    def standing(self) -> Refusal | None:
+        """Why nothing is sent at present; None where it is."""
+        way = self._settings.conditions_refuse
+        if self._settings.enforcement == "SHUTDOWN":
+            return _SUSPENDED[way]
+        return None if self._settings.sending_enabled else _PAUSED[way]
+
+    def submit(
+        self, weights: Sequence[int], now: float, daily: Sequence[int] | None = None
+    ) -> Verdict:
+        """Accept what fits of one call whose entries have these weights.
+
+        `daily` are the weights that count to the daily quota, where they differ (the mailbox
+        simulator's addresses count to the rate only).
+        """
+        daily = weights if daily is None else daily
+        if (standing := self.standing()) is not None:
+            return self._refuse_all(standing, len(weights))
+        total, daily_total = sum(weights), sum(daily)
+        self._bucket.refill(now)
+        if daily_total <= self._daily_left(now) and self._bucket.admits(total):
+            self._accept(total, daily_total, now)
+            return ACCEPTED
+        return self._submit_in_part(weights, daily, now)
+
+    def sent_last_day(self, now: float) -> int:
+        """SentLast24Hours, as late as `lag_s` makes it."""
+        return self._day.used(now, self._settings.day_s, self._settings.lag_s)
+
+    def statistics(self, now: float) -> AccountStatistics:
+        """What was asked of the account so far."""
+        return AccountStatistics(
+            calls=self._calls,
+            submitted=self._submitted.total,
+            accepted=self._accepted.total,
+            throttled=self._throttled,
+            daily_refused=self._daily_refused,
+            submitted_peak=self._submitted.most,
+            accepted_peak=self._accepted.most,
+            sent_last_day=self._day.used(now, self._settings.day_s),
+        )
+
+    def _submit_in_part(self, weights: Sequence[int], daily: Sequence[int], now: float) -> Verdict:
+        left = self._daily_left(now)
+        if sum(daily) > left and self._settings.daily_refuses == "call":
+            self._daily_refused += sum(weights)
+            return Verdict(_CALL_DAILY)
+        refused, total, daily_total = self._sift(weights, daily, left)
+        if self._settings.throttles == "call":
+            if total and not self._bucket.admits(total):
+                self._throttled += total
+                return Verdict(_CALL_THROTTLED)
+            self._bucket.take(total)
+        for index, refusal in refused.items():
+            self._count_refused(refusal, weights[index])
+        self._accepted.add(total, now)
+        self._day.add(daily_total, now, self._settings.day_s)
+        return Verdict(None, refused)
+
+    def _sift(
+        self, weights: Sequence[int], daily: Sequence[int], left: float
+    ) -> tuple[dict[int, Refusal], int, int]:
+        """Entries refused one by one, in their order; weights of the others: all, and daily."""
+        one_by_one = self._settings.throttles == "entry"
+        refused: dict[int, Refusal] = {}
+        total = daily_total = 0
+        for index, (weight, daily_weight) in enumerate(zip(weights, daily, strict=True)):
+            if daily_total + daily_weight > left:
+                refused[index] = _DAILY
+            elif one_by_one and not self._bucket.admits(weight):
+                refused[index] = _THROTTLED
+            else:
+                total += weight
+                daily_total += daily_weight
+                if one_by_one:
+                    self._bucket.take(weight)
+        return refused, total, daily_total
+
+    def _accept(self, total: int, daily_total: int, now: float) -> None:
+        self._bucket.take(total)
+        self._accepted.add(total, now)
+        self._day.add(daily_total, now, self._settings.day_s)
+
+    def _count_refused(self, refusal: Refusal, weight: int) -> None:
+        if refusal is _DAILY:
+            self._daily_refused += weight
+        else:
+            self._throttled += weight
+
+    def _refuse_all(self, refusal: Refusal, entries: int) -> Verdict:
+        if self._settings.conditions_refuse == "call":
+            return Verdict(refusal)
+        return Verdict(None, dict.fromkeys(range(entries), refusal))
+
+    def _daily_left(self, now: float) -> float:
+        if self._settings.daily_max < 0:
+            return float("inf")
+        return self._settings.daily_max - self._day.used(now, self._settings.day_s)
+
+    def _take_call(self, rate_per_s: float, bucket: Bucket, now: float) -> Refusal | None:
+        if not rate_per_s:
+            return None
+        bucket.refill(now)
+        if not bucket.admits(1):
+            return _TOO_MANY_CALLS
+        bucket.take(1)
+        return None
+
+    def _apply(self, now: float) -> None:
+        settings = self._settings
+        self._bucket.change(
+            now, settings.rate_per_s, settings.burst_s, in_debt=settings.model == "debt"
+        )
+        self._calls_bucket.change(now, settings.calls_per_s)
+        self._get_account_bucket.change(now, settings.get_account_per_s)

@@ -1,0 +1,190 @@
+"""The ledger: every entry that the emulator accepted, in memory or appended to a file.
+
+In memory a call is one block of JSON, about 165 bytes a recipient with two tags: 1,000,000 entries
+take some 165 MB. With a file nothing stays in memory, and the queries read the file. A line of it,
+and of `Ledger.lines`, is one accepted entry:
+
+    {"message_id": "0100…-000000", "call": 7, "at": 1732312345.5, "to": ["a@example.com"], "cc": [],
+     "bcc": [], "tags": {"mailsluice-id": "…"}, "template": "welcome", "event": "Delivery",
+     "sub_type": null}
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from mailsluice.emulator import mailboxes
+from mailsluice.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mailsluice.emulator.submission import Entry
+
+ID_TAG = "mailsluice-id"
+"""The tag by which mailsluice names a recipient in a run."""
+
+LINES_BYTES = 64 * 1024
+"""Of a file, read at a time."""
+
+
+class Accepted(NamedTuple):
+    """One accepted entry."""
+
+    message_id: str
+    call: int
+    """Number of the SendBulkEmail call, from 1 since the start of the emulator."""
+    at: float
+    """Seconds since the epoch."""
+    to: tuple[str, ...]
+    cc: tuple[str, ...]
+    bcc: tuple[str, ...]
+    tags: dict[str, str]
+    template: str
+    """Name or ARN; empty for inline content."""
+    event: str
+    """`eventType` of what SES publishes about it in the end."""
+    sub_type: str | None
+    """`bounceSubType`, of a bounce."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.to, *self.cc, *self.bcc)
+
+
+class _Block(NamedTuple):
+    call: int
+    at: float
+    template: str
+    first: int
+    """Serial number of the first message."""
+    rows: bytes
+    """JSON: a list of [to, cc, bcc, tags]."""
+
+
+class Ledger:
+    """What was accepted. Opened empty, or on a file to which it appends.
+
+    Raises ConfigurationError where the file cannot be opened.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._file = None if path is None else _open(path)
+        self._blocks: list[_Block] = []
+        self._run = secrets.token_hex(10)
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Entries accepted since it was opened."""
+        return self._count
+
+    def record(self, entries: Sequence[Entry], template: str, call: int, at: float) -> list[str]:
+        """Take the accepted entries of a call; their message ids.
+
+        With a file, they are with the operating system when this returns: a killed emulator loses
+        nothing that it has answered for.
+        """
+        ids = self._message_ids(at, self._count, len(entries))
+        rows = [entry[:4] for entry in entries]
+        if self._file is None:
+            self._blocks.append(_Block(call, at, template, self._count, orjson.dumps(rows)))
+        else:
+            _write(self._file, b"".join(map(_line, _together(rows, ids, template, call, at))))
+        self._count += len(entries)
+        return ids
+
+    def entries(self) -> Iterator[Accepted]:
+        """Everything accepted, in order; what comes in meanwhile is not among it."""
+        if self._path is None:
+            for block in self._blocks[:]:
+                yield from self._entries_of(block)
+        else:
+            with self._path.open("rb") as file:
+                yield from (_accepted(line) for line in file if line.endswith(b"\n"))
+
+    def lines(self) -> Iterator[bytes]:
+        """The same as NDJSON, in pieces of many lines."""
+        if self._path is None:
+            for block in self._blocks[:]:
+                yield b"".join(map(_line, self._entries_of(block)))
+        else:
+            with self._path.open("rb") as file:
+                while piece := file.read(LINES_BYTES):
+                    yield piece
+
+    def to(self, address: str) -> list[Accepted]:
+        """What was accepted for this address, as To, Cc or Bcc."""
+        return [accepted for accepted in self.entries() if address in accepted.addresses]
+
+    def by_address(self) -> Counter[str]:
+        """How many messages were accepted for each address."""
+        return Counter(address for accepted in self.entries() for address in accepted.addresses)
+
+    def by_tag(self, name: str = ID_TAG) -> Counter[str]:
+        """How many messages were accepted for each value of a tag; others are left out."""
+        return Counter(accepted.tags[name] for accepted in self.entries() if name in accepted.tags)
+
+    def duplicates(self, name: str = ID_TAG) -> dict[str, int]:
+        """Values of a tag that came more than once, with how often."""
+        return {value: times for value, times in self.by_tag(name).items() if times > 1}
+
+    def close(self) -> None:
+        """Close the file. What was accepted can still be read."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _message_ids(self, at: float, first: int, count: int) -> list[str]:
+        run = self._run
+        prefix = f"0100{int(at * 1000):012x}-{run[:8]}-{run[8:12]}-{run[12:16]}-{run[16:20]}-"
+        return [f"{prefix}{serial:012x}-000000" for serial in range(first, first + count)]
+
+    def _entries_of(self, block: _Block) -> Iterator[Accepted]:
+        rows = orjson.loads(block.rows)
+        ids = self._message_ids(block.at, block.first, len(rows))
+        return _together(rows, ids, block.template, block.call, block.at)
+
+
+def _together(
+    rows: Iterable[Sequence[Any]], ids: list[str], template: str, call: int, at: float
+) -> Iterator[Accepted]:
+    for message_id, (to, cc, bcc, tags) in zip(ids, rows, strict=True):
+        event = mailboxes.event((*to, *cc, *bcc))
+        yield Accepted(
+            message_id, call, at, tuple(to), tuple(cc), tuple(bcc), tags, template, *event
+        )
+
+
+def _line(accepted: Accepted) -> bytes:
+    return orjson.dumps(accepted._asdict(), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _accepted(line: bytes) -> Accepted:
+    fields: dict[str, Any] = orjson.loads(line)
+    for name in ("to", "cc", "bcc"):
+        fields[name] = tuple(fields[name])
+    return Accepted(**fields)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the ledger cannot be opened: {error.strerror}; name a file in a folder that "
+            "exists and can be written"
+        ) from error
+
+
+def _write(file: int, lines: bytes) -> None:
+    written = os.write(file, lines)
+    while written < len(lines):
+        written += os.write(file, lines[written:])

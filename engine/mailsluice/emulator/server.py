@@ -1,0 +1,283 @@
+"""The emulator: a server in this event loop, in a thread with a loop of its own, or for a command.
+
+>>> async with Emulator(EmulatorOptions(account=AccountSettings(rate_per_s=100))) as emulator:
+...     await send_something_to(emulator.url)
+...     assert emulator.ledger.duplicates() == {}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import logging
+import secrets
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import orjson
+
+from mailsluice.emulator import control, exchange
+from mailsluice.emulator.connection import Connection
+from mailsluice.emulator.exchange import Request
+from mailsluice.emulator.options import EmulatorOptions
+from mailsluice.emulator.service import Reply, Service, ServiceStatistics
+from mailsluice.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+    from types import TracebackType
+
+    from mailsluice.emulator.account import Account
+    from mailsluice.emulator.faults import Faults
+    from mailsluice.emulator.ledger import Ledger
+
+BACKLOG_CONNECTIONS = 4096
+"""Connections that wait to be accepted."""
+
+REGION = "us-east-1"
+"""What clients are told to sign for where the options leave it open."""
+
+Result = TypeVar("Result")
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EmulatorStatistics(ServiceStatistics):
+    """As the service's, with the connections."""
+
+    connections: int
+    """Open now."""
+    connections_total: int
+
+
+class Emulator:
+    """An SES v2 endpoint on loopback; an asynchronous context manager.
+
+    Its methods may be called from any thread. Raises ConfigurationError where the ledger's file
+    cannot be opened, and on entering where the port cannot be had.
+    """
+
+    def __init__(self, options: EmulatorOptions | None = None) -> None:
+        self.options = options or EmulatorOptions()
+        self._service = Service(self.options)
+        self._connections: set[Connection] = set()
+        self._connections_total = 0
+        self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._port = 0
+        self._run = secrets.token_hex(8)
+        self._request_number = 0
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        options = self.options
+        try:
+            self._server = await self._loop.create_server(
+                lambda: Connection(self), options.host, options.port, backlog=BACKLOG_CONNECTIONS
+            )
+        except OSError as error:
+            self.ledger.close()
+            raise ConfigurationError(
+                f"{options.host}:{options.port}: cannot listen: {error.strerror}; choose another "
+                "port, or 0 for any free one"
+            ) from error
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+            for connection in list(self._connections):
+                connection.abort()
+            await self._server.wait_closed()
+        self.ledger.close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """For `endpoint_url`, or AWS_ENDPOINT_URL_SESV2."""
+        return f"http://{self.options.host}:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an AWS SDK needs in its environment to send here, and nowhere else."""
+        return environment(self.options, self.url)
+
+    @property
+    def account(self) -> Account:
+        """The account; `change_account` is the way to change it."""
+        return self._service.account
+
+    @property
+    def ledger(self) -> Ledger:
+        """Everything accepted."""
+        return self._service.ledger
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong."""
+        return self._service.faults
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The latest well-formed SendBulkEmail requests, oldest first."""
+        return [orjson.loads(body) for body in list(self._service.bodies)]
+
+    def change_account(self, **changes: Any) -> None:
+        """Change settings of the account from now on; see `AccountSettings`."""
+        self._in_loop(lambda: self.account.change(time.monotonic(), **changes))
+
+    def statistics(self) -> EmulatorStatistics:
+        """What was asked and answered so far."""
+        return self._in_loop(self._statistics)
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request; for its connections."""
+        now = time.monotonic()
+        if request.target.startswith(control.PREFIX):
+            if request.target == control.PREFIX + "statistics":
+                return Reply(exchange.document(self._statistics()))
+            return control.handle(self._service, request, now)
+        try:
+            return self._service.handle(request, now, time.time())
+        except OSError as error:
+            _log.error("emulator.ledger_failed error=%s", error)
+            return Reply(exchange.refusal("InternalFailure", "The ledger cannot be written."))
+
+    def request_id(self) -> str:
+        """A new one for `x-amzn-RequestId`."""
+        self._request_number += 1
+        run = self._run
+        return f"{run[:8]}-{run[8:12]}-4{run[12:15]}-8{run[13:16]}-{self._request_number:012x}"
+
+    def opened(self, connection: Connection) -> None:
+        """Take note of a new connection."""
+        self._connections.add(connection)
+        self._connections_total += 1
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+
+    def _statistics(self) -> EmulatorStatistics:
+        inner = self._service.statistics(time.monotonic())
+        fields = {field.name: getattr(inner, field.name) for field in dataclasses.fields(inner)}
+        return EmulatorStatistics(
+            **fields,
+            connections=len(self._connections),
+            connections_total=self._connections_total,
+        )
+
+    def _in_loop(self, call: Callable[[], Result]) -> Result:
+        """Run it where the connections are served, so that it never comes between two steps."""
+        if self._loop is None or not self._loop.is_running() or self._loop is _running_loop():
+            return call()
+        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+
+        def settle() -> None:
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - it is the caller's, and raised there
+                future.set_exception(error)
+
+        self._loop.call_soon_threadsafe(settle)
+        return future.result()
+
+
+def environment(options: EmulatorOptions, url: str) -> dict[str, str]:
+    """What an AWS SDK needs in its environment to send to this URL, and nowhere else."""
+    credentials = options.credentials
+    region = options.region or REGION
+    names = {
+        "AWS_ENDPOINT_URL_SESV2": url,
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id if credentials else "anyone",
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key if credentials else "anything",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": options.host,
+    }
+    if credentials and credentials.session_token:
+        names["AWS_SESSION_TOKEN"] = credentials.session_token
+    return names
+
+
+@contextmanager
+def emulator_thread(options: EmulatorOptions | None = None) -> Iterator[Emulator]:
+    """An emulator in a thread with an event loop of its own, for synchronous tests."""
+    started: concurrent.futures.Future[Emulator] = concurrent.futures.Future()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        async with Emulator(options) as emulator:
+            started.set_result(emulator)
+            await stop.wait()
+
+    def target() -> None:
+        try:
+            asyncio.run(run())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            started.set_exception(error)
+
+    thread = threading.Thread(target=target, name="mailsluice-emulator", daemon=True)
+    thread.start()
+    emulator = started.result()
+    try:
+        yield emulator
+    finally:
+        loop = emulator._loop  # noqa: SLF001 - the same module
+        if loop is not None:
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+async def serve(
+    options: EmulatorOptions, *, announce: Callable[[str], None], until: asyncio.Event | None = None
+) -> EmulatorStatistics:
+    """Run an emulator until SIGTERM, SIGINT or `until`; its last statistics.
+
+    Calls `announce` with the URL once it is ready. Raises ConfigurationError where the port or the
+    ledger's file cannot be had. For the main thread.
+    """
+    stop = until or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        async with Emulator(options) as emulator:
+            announce(emulator.url)
+            await stop.wait()
+            return emulator.statistics()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run it in an event loop of uvloop's, where that is there."""
+    try:
+        import uvloop  # noqa: PLC0415 - it does not exist for every platform
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

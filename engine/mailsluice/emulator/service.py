@@ -1,0 +1,307 @@
+"""The two operations, from a request to the reply. No I/O but the ledger's.
+
+The order of judgement in a SendBulkEmail call: signature, shape, API rate, call faults, names that
+must exist, addresses, entry faults, account. What was accepted is in the ledger before the reply is
+returned.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mailsluice.emulator import exchange, mailboxes, signature, submission
+from mailsluice.emulator.account import Account, AccountStatistics, Refusal
+from mailsluice.emulator.exchange import Answer, RefusedError, Request
+from mailsluice.emulator.faults import CallFault, Failure, Faults
+from mailsluice.emulator.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailsluice.emulator.options import EmulatorOptions
+    from mailsluice.emulator.submission import Submission
+
+REQUESTS_KEPT = 64
+"""Bodies of the latest SendBulkEmail calls, for tests to look into."""
+
+BULK = ("POST", "/v2/email/outbound-bulk-emails")
+ACCOUNT = ("GET", "/v2/email/account")
+
+
+class Ending(enum.Enum):
+    """What becomes of the connection."""
+
+    KEEP = enum.auto()
+    """It stays, for the next request."""
+    CLOSE = enum.auto()
+    """It is closed."""
+    RESET = enum.auto()
+    """It is reset (RST); nothing that was written before need arrive."""
+    CUT = enum.auto()
+    """Half of the answer's body is written, then it is closed."""
+
+
+class Reply(NamedTuple):
+    """What a connection has to do."""
+
+    answer: Answer | None
+    """None: nothing is written."""
+    delay_s: float = 0.0
+    ending: Ending = Ending.KEEP
+    stream: Iterator[bytes] | None = None
+    """Instead of the answer's body, where that has no end yet."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStatistics:
+    """What was asked so far, and how it was answered."""
+
+    account: AccountStatistics
+    requests: int
+    """Of both operations, signed or not."""
+    get_account_calls: int
+    errors: dict[str, int]
+    """Calls by error code."""
+    failures: dict[str, int]
+    """Entries by status."""
+    faults: dict[str, int]
+    """Calls by the fault that struck."""
+    ledger: int
+    """Entries accepted."""
+
+
+class Service:
+    """SES v2 as one client sees it, without a network."""
+
+    def __init__(self, options: EmulatorOptions) -> None:
+        self.account = Account(options.account)
+        self.faults = Faults(options.faults)
+        self.ledger = Ledger(options.ledger)
+        self.bodies: deque[bytes] = deque(maxlen=REQUESTS_KEPT)
+        self._options = options
+        self._latency = options.latency.random()
+        self._requests = 0
+        self._get_account_calls = 0
+        self._errors: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._struck: Counter[str] = Counter()
+
+    def handle(self, request: Request, now: float, wall: float) -> Reply:
+        """Answer one request. `now` counts from anywhere, `wall` from the epoch; seconds."""
+        self._requests += 1
+        try:
+            self._check_signature(request, wall)
+            operation = (request.method, request.target.partition("?")[0])
+            if operation == BULK:
+                reply = self._send_bulk_email(request.body, now, wall)
+            elif operation == ACCOUNT:
+                reply = self._get_account(now)
+            else:
+                reply = Reply(exchange.refusal("UnknownOperationException", "No such operation."))
+        except RefusedError as error:
+            reply = Reply(error.answer)
+        if reply.answer is not None and reply.answer.code is not None:
+            self._errors[reply.answer.code] += 1
+        return self._in_time(reply)
+
+    def statistics(self, now: float) -> ServiceStatistics:
+        """What was asked so far, and how it was answered."""
+        return ServiceStatistics(
+            account=self.account.statistics(now),
+            requests=self._requests,
+            get_account_calls=self._get_account_calls,
+            errors=dict(self._errors),
+            failures=dict(self._failures),
+            faults=dict(self._struck),
+            ledger=len(self.ledger),
+        )
+
+    def _check_signature(self, request: Request, wall: float) -> None:
+        if self._options.credentials is not None:
+            signature.verify(
+                request, self._options.credentials, wall=wall, region=self._options.region
+            )
+
+    def _send_bulk_email(self, body: bytes, now: float, wall: float) -> Reply:
+        options = self._options
+        asked = submission.read(
+            body, address_faults=options.address_faults, default_tags=options.default_tags
+        )
+        self.bodies.append(body)
+        weights = [entry.weight for entry in asked.entries]
+        self.account.arrive(sum(weights), now)
+        _raise_if(self.account.call_refusal(now))
+        call = self.faults.begin("SendBulkEmail")
+        if (fault := self._strike(asked, call, before=True)) is not None:
+            return _struck_before(fault)
+        failures = self._failing(asked)
+        ids = self._submit(asked, weights, failures, call, now, wall)
+        results = _results(len(weights), ids, failures)
+        self._failures.update(failure.status for failure in failures.values())
+        fault = self._strike(asked, call, before=False) if ids else None
+        return _after(fault, {"BulkEmailEntryResults": results})
+
+    def _get_account(self, now: float) -> Reply:
+        self._get_account_calls += 1
+        _raise_if(self.account.get_account_refusal(now))
+        call = self.faults.begin("GetAccount")
+        fault = self.faults.strike("GetAccount", call, (), before=True)
+        if fault is not None:
+            self._struck[fault.fault] += 1
+            return _struck_before(fault)
+        fault = self.faults.strike("GetAccount", call, (), before=False)
+        if fault is not None:
+            self._struck[fault.fault] += 1
+        return _after(fault, self._described(now))
+
+    def _described(self, now: float) -> dict[str, Any]:
+        settings = self.account.settings
+        return {
+            "DedicatedIpAutoWarmupEnabled": False,
+            "EnforcementStatus": settings.enforcement,
+            "ProductionAccessEnabled": settings.production,
+            "SendQuota": {
+                "Max24HourSend": settings.daily_max,
+                "MaxSendRate": settings.rate_per_s,
+                "SentLast24Hours": float(self.account.sent_last_day(now)),
+            },
+            "SendingEnabled": settings.sending_enabled and settings.enforcement != "SHUTDOWN",
+            "SuppressionAttributes": {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]},
+        }
+
+    def _strike(self, asked: Submission, call: int, *, before: bool) -> CallFault | None:
+        addresses = (
+            mailboxes.bare(address) for entry in asked.entries for address in entry.addresses
+        )
+        fault = self.faults.strike("SendBulkEmail", call, addresses, before=before)
+        if fault is not None:
+            self._struck[fault.fault] += 1
+        return fault
+
+    def _failing(self, asked: Submission) -> dict[int, Failure]:
+        """Entries that fail before the account is asked, by position."""
+        failures = {
+            index: Failure("INVALID_PARAMETER", text) for index, text in asked.problems.items()
+        }
+        if (unknown := self._unknown_name(asked)) is not None:
+            return dict.fromkeys(range(len(asked.entries)), unknown) | failures
+        if self.faults.script.entry:
+            bare = [[mailboxes.bare(each) for each in entry.addresses] for entry in asked.entries]
+            failures = self.faults.failures(bare) | failures
+        return failures
+
+    def _unknown_name(self, asked: Submission) -> Failure | None:
+        """Why no entry can be sent. Raises RefusedError where the account says so by call."""
+        options = self._options
+        for known, name, status, code, text in (
+            (options.domains, asked.from_domain, *_NO_DOMAIN),
+            (options.configuration_sets, asked.configuration_set, *_NO_CONFIGURATION_SET),
+            (options.templates, asked.template or None, *_NO_TEMPLATE),
+        ):
+            if known is not None and name is not None and name not in known:
+                if self.account.settings.conditions_refuse == "call":
+                    raise RefusedError(code, text.format(name))
+                return Failure(status, text.format(name))
+        return None
+
+    def _submit(  # noqa: PLR0913, PLR0917 - one step of the call, with all that it knows
+        self,
+        asked: Submission,
+        weights: list[int],
+        failures: dict[int, Failure],
+        call: int,
+        now: float,
+        wall: float,
+    ) -> list[str]:
+        """Message ids of the entries accepted, in order; adds the others to `failures`."""
+        indices = [index for index in range(len(weights)) if index not in failures]
+        entries = [asked.entries[index] for index in indices]
+        weights = [weights[index] for index in indices]
+        verdict = self.account.submit(weights, now, _daily(asked, entries, weights))
+        _raise_if(verdict.refusal)
+        for position, refusal in verdict.refused.items():
+            failures[indices[position]] = Failure(*refusal)
+        accepted = [
+            entry for position, entry in enumerate(entries) if position not in verdict.refused
+        ]
+        return self.ledger.record(accepted, asked.template, call, wall) if accepted else []
+
+    def _in_time(self, reply: Reply) -> Reply:
+        latency = self._options.latency
+        if not latency.high_s:
+            return reply
+        drawn = self._latency.uniform(latency.low_s, latency.high_s)
+        return reply._replace(delay_s=reply.delay_s + drawn)
+
+
+_NO_DOMAIN = (
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED",
+    "MailFromDomainNotVerifiedException",
+    "The domain {} is not verified.",
+)
+_NO_CONFIGURATION_SET = (
+    "CONFIGURATION_SET_NOT_FOUND",
+    "NotFoundException",
+    "Configuration set {} does not exist.",
+)
+_NO_TEMPLATE = ("TEMPLATE_NOT_FOUND", "NotFoundException", "Template {} does not exist.")
+
+
+_ENDINGS = {"lost": Ending.CLOSE, "reset_after": Ending.RESET, "cut": Ending.CUT}
+
+
+def _raise_if(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise RefusedError(*refusal)
+
+
+def _struck_before(fault: CallFault) -> Reply:
+    if fault.fault == "reset_before":
+        return Reply(None, ending=Ending.RESET)
+    return Reply(_error(fault))
+
+
+def _error(fault: CallFault) -> Answer:
+    if fault.code is None:
+        text = fault.message or "Service unavailable"
+        return Answer(fault.http_status or 500, text.encode(), None, "text/html")
+    text = fault.message or f"The emulator was told to answer {fault.code}."
+    return exchange.refusal(fault.code, text, fault.http_status)
+
+
+def _after(fault: CallFault | None, document: dict[str, Any]) -> Reply:
+    """The answer of an accepted call, as the fault leaves it."""
+    kind = fault.fault if fault is not None else None
+    if kind == "short":
+        document = {name: value[:-1] for name, value in document.items()}
+    answer = exchange.document(document)
+    if fault is None or kind == "short":
+        return Reply(answer)
+    if kind == "broken":
+        answer = answer._replace(body=answer.body[: len(answer.body) // 2])
+    elif kind == "error":
+        answer = _error(fault)
+    written = None if kind in {"lost", "reset_after"} else answer
+    return Reply(written, fault.delay_s or 0.0, _ENDINGS.get(fault.fault, Ending.KEEP))
+
+
+def _results(count: int, ids: list[str], failures: dict[int, Failure]) -> list[dict[str, str]]:
+    if not failures:
+        return [{"Status": "SUCCESS", "MessageId": message_id} for message_id in ids]
+    left = iter(ids)
+    return [
+        {"Status": failures[index].status, "Error": failures[index].error}
+        if index in failures
+        else {"Status": "SUCCESS", "MessageId": next(left)}
+        for index in range(count)
+    ]
+
+
+def _daily(asked: Submission, entries: list[submission.Entry], weights: list[int]) -> list[int]:
+    """Weights that count to the daily quota: the mailbox simulator's addresses do not."""
+    if not asked.may_be_simulated:
+        return weights
+    return [sum(not mailboxes.simulated(each) for each in entry.addresses) for entry in entries]
