@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from datetime import timedelta
 
 import anyio
@@ -19,51 +20,70 @@ REFRESH_S = 0.25
 LINE_S = 10.0
 """Between two lines where there is no terminal."""
 
+PACE_S = 15.0
+"""Seconds over which the displayed rate is taken."""
+
 BAR_CHARACTERS = 30
+
+
+class _Pace:
+    """Recipients sent per second over the last seconds: the average hides what happens now."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def of(self, now: Statistics) -> float:
+        """The present pace, `now` included."""
+        self._seen.append((now.elapsed_s, now.counts.sent))
+        while now.elapsed_s - self._seen[0][0] > PACE_S:
+            self._seen.popleft()
+        then_s, then_sent = self._seen[0]
+        if then_s == now.elapsed_s:
+            return now.rate_per_s
+        return (now.counts.sent - then_sent) / (now.elapsed_s - then_s)
 
 
 async def show(engine: Engine, console: Console) -> None:
     """Draw until cancelled."""
+    pace = _Pace()
     if not console.is_terminal:
-        await _show_lines(engine, console)
+        await _show_lines(engine, console, pace)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             now = engine.statistics()
             if now is not None:
-                live.update(_picture(now), refresh=True)
+                live.update(_picture(now, pace.of(now)), refresh=True)
             await anyio.sleep(REFRESH_S)
 
 
-async def _show_lines(engine: Engine, console: Console) -> None:
+async def _show_lines(engine: Engine, console: Console, pace: _Pace) -> None:
     while True:
         await anyio.sleep(LINE_S)
         now = engine.statistics()
         if now is not None:
-            console.print(_line(now), highlight=False, soft_wrap=True)
+            console.print(_line(now, pace.of(now)), highlight=False, soft_wrap=True)
 
 
-def _line(now: Statistics) -> str:
+def _line(now: Statistics, pace: float) -> str:
     counts = now.counts
     return (
-        f"sent {counts.sent} ({now.rate_per_s:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
+        f"sent {counts.sent} ({pace:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
         f"deferred {now.dispatcher.deferred}, in doubt {counts.in_doubt}, "
         f"rejected {counts.rejected + counts.failed}, refused {counts.refused}, "
         f"ETA {_eta(now)}, waiting for {now.pipeline.waiting_for}"
     )
 
 
-def _picture(now: Statistics) -> Table:
+def _picture(now: Statistics, pace: float) -> Table:
     counts, share = now.counts, _done_share(now)
     table = Table.grid(padding=(0, 2))
     if share is not None:
         full = round(share * BAR_CHARACTERS)
         table.add_row("progress", f"{'█' * full}{'░' * (BAR_CHARACTERS - full)} {share:.0%}")
-    pace = now.rate_per_s / now.pacer.ceiling_per_s
+    quota = now.pacer.ceiling_per_s
     table.add_row("sent", f"[bold green]{counts.sent:,}[/]")
-    table.add_row(
-        "rate", f"{now.rate_per_s:,.1f}/s of {now.pacer.ceiling_per_s:,.6g}/s ({pace:.0%})"
-    )
+    table.add_row("rate", f"{pace:,.1f}/s of {quota:,.6g}/s ({pace / quota:.0%})")
     table.add_row("deferred", f"{now.dispatcher.deferred:,}")
     table.add_row("in doubt", f"[yellow]{counts.in_doubt:,}[/]" if counts.in_doubt else "0")
     bad = counts.refused + counts.rejected + counts.failed
