@@ -15,22 +15,22 @@ def found(*accepted: tuple[str, str]) -> audit.Audit:
 def test_ledgers_that_agree() -> None:
     result = found(("run-1", "a"), ("run-2", "b"), ("run-3", "c"))
     assert result.agree
-    assert (2, 3, 1) == (result.sent, result.accepted, result.delivered_in_doubt)
+    assert (result.sent, result.accepted, result.delivered_in_doubt) == (2, 3, 1)
 
 
 def test_what_ses_never_saw_is_lost() -> None:
-    assert (2,) == found(("run-1", "a")).lost
+    assert found(("run-1", "a")).lost == (2,)
 
 
 def test_another_message_id_is_no_proof() -> None:
-    assert (1,) == found(("run-1", "z"), ("run-2", "b")).lost
+    assert found(("run-1", "z"), ("run-2", "b")).lost == (1,)
 
 
 def test_what_the_journal_does_not_account_for_is_unexplained() -> None:
     result = found(("run-1", "a"), ("run-2", "b"), ("run-4", "d"), ("run-9", "e"))
-    assert (4, 9) == result.unexplained
+    assert result.unexplained == (4, 9)
     assert not result.agree
 
 
 def test_what_ses_accepted_twice_is_duplicated() -> None:
-    assert (1,) == found(("run-1", "a"), ("run-1", "q"), ("run-2", "b")).duplicated
+    assert found(("run-1", "a"), ("run-1", "q"), ("run-2", "b")).duplicated == (1,)

@@ -53,10 +53,33 @@ def test_one_bad_entry_among_fifty_costs_two_calls_a_level() -> None:
 @given(size=st.integers(2, 50))
 def test_a_batch_in_which_every_entry_fails_alike_points_at_the_mailing(size: int) -> None:
     bisection, rejected, calls = bisect(size, dict.fromkeys(range(size), "broken template"))
-    assert set() == rejected
+    assert (bisection.mailing_at_fault is not None) == (size >= SUSPECTS_MAX)
+    assert bisection.rule() == []
+    assert rejected == set()
     assert bisection.mailing_at_fault is not None
     assert bisection.mailing_at_fault.error == "broken template"
     assert calls <= 2 * size
+
+
+def test_a_later_call_that_is_accepted_clears_the_mailing() -> None:
+    bisection, rejected, calls = bisect(14, dict.fromkeys(range(14), "bad domain"))
+    assert rejected == set()
+    guilty = bisection.accepted(calls + 1)
+    assert {suspect.entry.seq for suspect in guilty} == set(range(14))
+
+
+def test_held_before_for_the_same_reason_the_last_ones_are_to_blame() -> None:
+    for before, blamed in (
+        ("BadRequestException: bad", [1, 2]),
+        ("BadRequestException: other", []),
+        (None, []),
+    ):
+        bisection = Bisection(before)
+        bisection.accepted(1)
+        for number in (2, 3):
+            bisection.refused(number, entries(number - 1), refusal())
+        assert [suspect.entry.seq for suspect in bisection.rule()] == blamed
+        assert (bisection.mailing_at_fault is None) == bool(blamed)
 
 
 def test_entries_that_fail_differently_are_each_to_blame() -> None:

@@ -260,3 +260,20 @@ def test_a_hold_does_not_quote_addresses() -> None:
     assert made.hold is not None
     assert "@" not in made.hold
     assert "us-east-1" in made.hold
+
+
+def test_suspects_do_not_keep_intake_waiting_for_the_evidence_it_would_bring() -> None:
+    made = dispatcher(rate=1.0)
+    refused = Answer(code="BadRequestException", http_status=400, error="too large")
+    for seq in range(1, 5):
+        made.offer([entry(seq, size=10 * 1024 * 1024)], 0.0)
+        decision = made.decide(seq * 10.0)
+        assert isinstance(decision, Send)
+        answer_to(made, decision.batch, refused, seq * 10.0)
+    assert made.wants_more
+
+
+def test_an_answered_call_is_never_taken_for_a_silent_one() -> None:
+    made = loaded(DOUBTS_IN_A_ROW_MAX + 1, rate=1.0)
+    drive(made, lambda _: results(EntryResult("SUCCESS", None)))
+    assert not made.statistics().narrowed

@@ -13,11 +13,12 @@ from mailsluice import (
     Mailing,
     QuotaSettings,
     Recipient,
+    RecipientsSettings,
     Settings,
     SourceChangedError,
     export,
 )
-from mailsluice.emulator import CallFault, Emulator
+from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.sources import Fields
 from mailsluice.sources.files import open_source
@@ -232,3 +233,99 @@ async def test_the_loop_goes_on_turning_while_a_list_is_read_and_sent(
         tasks.cancel_scope.cancel()
     assert report.counts.sent == 20_000
     assert turns > 20_000 / 256
+
+
+async def test_a_shorter_source_on_resume_is_held_and_not_called_finished(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    ses_emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
+    async with Engine.open(Settings(), journal=path) as engine:
+        first = await engine.run(MAILING, addresses(300))
+        ses_emulator.faults.clear()
+        report = await engine.run(MAILING, addresses(150))
+    left = first.counts.read - 150
+    assert (report.state, report.counts.sent, report.counts.pending) == ("held", 150, left)
+    assert report.hold is not None
+    assert report.hold.startswith("SOURCE_SHORTER")
+
+
+async def test_a_refused_or_duplicate_row_stays_so_whatever_the_settings_become(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+    twice = [*addresses(20), *addresses(10)]
+    ses_emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
+    async with Engine.open(Settings(), journal=path) as engine:
+        await engine.run(MAILING, twice)
+    ses_emulator.faults.clear()
+    settings = Settings(recipients=RecipientsSettings(dedupe="none"))
+    async with Engine.open(settings, journal=path) as engine:
+        report = await engine.run(MAILING, twice)
+    assert report.counts.conserved
+    assert (report.counts.sent, report.counts.duplicate) == (20, 10)
+
+
+async def test_held_twice_for_the_same_reason_the_last_rows_are_to_blame(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    ses_emulator.change_account(rate_per_s=1e6)
+    for n in (100, 101):
+        fault = CallFault(
+            fault="error", code="BadRequestException", message="no", address=f"user{n}@example.com"
+        )
+        ses_emulator.faults.add(fault)
+    ends = []
+    async with Engine.open(Settings(), journal=tmp_path / "run.journal") as engine:
+        for _ in range(3):
+            report = await engine.run(MAILING, addresses(102))
+            ends.append((report.state, report.counts.rejected, report.counts.pending))
+    assert ends[-1] == ("finished", 2, 0)
+    assert ends[0] in {("held", 0, 2), ("finished", 2, 0)}
+
+
+async def test_what_the_callers_iterable_raises_is_raised_when_all_is_settled(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "run.journal"
+
+    def broken() -> Iterator[str]:
+        yield from addresses(300)
+        raise LookupError("the database has gone")
+
+    async with Engine.open(Settings(), journal=path) as engine:
+        with pytest.raises(LookupError, match="the database has gone"):
+            await engine.run(MAILING, broken())
+    found = list(states(path).values())
+    assert found.count("sent") == len(ses_emulator.ledger)
+    assert "in_doubt" not in found
+
+
+async def test_one_engine_runs_one_mailing_at_a_time(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(rate_per_s=50)
+    async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(100))
+        await until_called(ses_emulator, 1)
+        with pytest.raises(RuntimeError, match="running a mailing"):
+            await engine.run(MAILING, addresses(1))
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_day_is_probed_where_the_account_may_not_be_asked(
+    ses_emulator: Emulator,
+) -> None:
+    ses_emulator.faults.add(
+        CallFault(fault="error", code="AccessDeniedException", operation="GetAccount"),
+        EntryFault(status="ACCOUNT_DAILY_QUOTA_EXCEEDED", times=2),
+    )
+    settings = Settings(quota=QuotaSettings(rate=1000, refresh_s=0.05))
+    async with Engine.open(settings) as engine:
+        report = await engine.run(MAILING, addresses(120))
+    assert (report.state, report.counts.sent) == ("finished", 120)
+
+
+async def test_a_sending_rate_of_nothing_is_a_hold(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(sending_enabled=False)
+    async with Engine.open(Settings()) as engine:
+        report = await engine.run(MAILING, addresses(3))
+    assert (report.state, report.calls) == ("held", 0)

@@ -90,3 +90,9 @@ def test_calls_per_second_is_a_limit_of_its_own() -> None:
     assert pacer.ready_at == 0.5
     pacer.spend(1000, 0.5)
     assert pacer.ready_at > 1.4
+
+
+def test_a_half_batch_after_idleness_leaves_no_credit() -> None:
+    pacer = Pacer(1000.0, 0.0)
+    pacer.spend(25, 100.0)
+    assert pacer.ready_at == 100.025

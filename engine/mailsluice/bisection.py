@@ -4,10 +4,10 @@ SES answers 400 to a whole call and does not say which entry it means. So the ha
 again, and an entry that is refused alone is a suspect. What becomes of suspects:
 
 - another part of the same batch was accepted: the mailing is in order, they are guilty;
-- every entry of the batch was refused alone, with the same text: the mailing is at fault;
-- with different texts: each for its own reason, they are guilty;
-- a batch of one shows neither: its suspect waits until a later call is accepted, which makes it
-  guilty, or until too many like it point at the mailing.
+- every entry of the batch was refused alone, each with its own text: they are guilty;
+- otherwise they wait for evidence. A call begun later and accepted makes them guilty; too many of
+  them alike, or nothing else left to try, point at the mailing, and the run is held;
+- held before for the same reason, run again, and again nothing else is left: they are guilty.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mailsluice import batching
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
-from mailsluice.statuses import Verdict
+from mailsluice.statuses import Verdict, hold_text
 
 SUSPECTS_MAX = BATCH_RECIPIENTS_MAX
 """That many entries refused alone and alike, with no call accepted since, point at the mailing."""
@@ -36,7 +36,6 @@ class Suspect(NamedTuple):
 class _Group:
     """What has come of one refused batch so far."""
 
-    size: int
     parts: int = 1
     """Parts of it without an answer."""
     accepted: bool = False
@@ -46,12 +45,14 @@ class _Group:
 class Bisection:
     """The halves still to be tried, and the entries under suspicion."""
 
-    def __init__(self) -> None:
+    def __init__(self, held_before: str | None = None) -> None:
+        """`held_before` is `hold_text` of the last hold, of a run that has sent something."""
         self.mailing_at_fault: Verdict | None = None
         """What SES said, once it cannot be the recipients' own fault."""
         self._halves: list[tuple[tuple[Entry, ...], _Group]] = []
         self._under_way: dict[int, _Group] = {}
-        self._lone: list[Suspect] = []
+        self._suspects: list[Suspect] = []
+        self._held_before = held_before
         self._accepted_ever = False
 
     @property
@@ -62,7 +63,7 @@ class Bisection:
     @property
     def open(self) -> bool:
         """Whether a half or a suspect is left."""
-        return bool(self._halves or self._under_way or self._lone)
+        return bool(self._halves or self._under_way or self._suspects)
 
     def next(self, number: int) -> tuple[Entry, ...]:
         """The half to be tried next, as batch `number`; there must be one waiting."""
@@ -72,7 +73,7 @@ class Bisection:
 
     def refused(self, number: int, entries: tuple[Entry, ...], verdict: Verdict) -> list[Suspect]:
         """SES refused this whole batch for a reason that may lie in one entry. Who is guilty."""
-        group = self._under_way.pop(number, None) or _Group(len(entries))
+        group = self._under_way.pop(number, None) or _Group()
         if len(entries) > 1:
             group.parts += 1
             # A stack: one batch is cut down to its bad entries before the next one is touched, so
@@ -85,8 +86,8 @@ class Bisection:
     def accepted(self, number: int) -> list[Suspect]:
         """SES took this batch. Who is guilty, now that the mailing is known to be in order."""
         self._accepted_ever = True
-        guilty = [suspect for suspect in self._lone if suspect.number < number]
-        self._lone = [suspect for suspect in self._lone if suspect.number >= number]
+        guilty = [suspect for suspect in self._suspects if suspect.number < number]
+        self._suspects = [suspect for suspect in self._suspects if suspect.number >= number]
         group = self._under_way.pop(number, None)
         if group is not None:
             group.accepted = True
@@ -96,35 +97,28 @@ class Bisection:
     def departed(self, number: int) -> list[Suspect]:
         """This batch was neither taken nor refused; its entries go their own way. Who is guilty."""
         group = self._under_way.pop(number, None)
-        if group is None:
-            return []
-        group.size += 1  # never again "every entry": one of them was not refused
-        return self._answered(group)
+        return [] if group is None else self._answered(group)
 
     def rule(self) -> list[Suspect]:
         """Nothing else is left to try. Who is guilty; or else the mailing is at fault."""
-        lone, self._lone = self._lone, []
-        if lone and _alike(lone) and (len(lone) > 1 or not self._accepted_ever):
-            self.mailing_at_fault = lone[0].verdict
-            return []
-        return lone
+        suspects, self._suspects = self._suspects, []
+        if not suspects or not _alike(suspects) or (len(suspects) == 1 and self._accepted_ever):
+            return suspects
+        if hold_text(suspects[0].verdict) == self._held_before:
+            return suspects
+        self.mailing_at_fault = suspects[0].verdict
+        return []
 
     def _answered(self, group: _Group) -> list[Suspect]:
         group.parts -= 1
         suspects = group.suspects
-        if group.accepted:
+        if group.accepted or (not group.parts and len(suspects) > 1 and not _alike(suspects)):
             group.suspects = []
             return suspects
-        if group.parts:
-            return []
-        if group.size > 1 and len(suspects) == group.size:
-            if not _alike(suspects):
-                return suspects
-            self.mailing_at_fault = suspects[0].verdict
-            return []
-        self._lone += suspects
-        if len(self._lone) >= SUSPECTS_MAX and _alike(self._lone):
-            self.mailing_at_fault = self._lone[0].verdict
+        if not group.parts:
+            self._suspects += suspects
+            if len(self._suspects) >= SUSPECTS_MAX and _alike(self._suspects):
+                self.mailing_at_fault = self._suspects[0].verdict
         return []
 
 

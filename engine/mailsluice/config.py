@@ -25,6 +25,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from mailsluice.dispatcher import InDoubt
@@ -149,6 +150,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
         mailing = Mailing.from_table(file.mailing, path.parent)
     except ValidationError as error:
         raise ConfigurationError(_named(path, map(_complaint, error.errors()))) from error
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}") from error
     except ConfigurationError as error:
         raise ConfigurationError(_named(path, str(error).splitlines())) from error
     settings = Settings.model_construct(

@@ -7,7 +7,6 @@ for each recipient, `absorb` takes note of it once it is durable. `pipeline` doe
 from __future__ import annotations
 
 import heapq
-import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from mailsluice import batching, retry
 from mailsluice.bisection import Bisection, Suspect
 from mailsluice.model import Batch, Entry, Outcome, State
 from mailsluice.pacing import Pacer
-from mailsluice.statuses import Action, Verdict
+from mailsluice.statuses import ENTRY_RULES, Action, Verdict, hold_text
 
 FRESH_RECIPIENTS_MAX = 2_048
 """Recipients taken from intake and not attempted yet, above which intake waits."""
@@ -37,8 +36,6 @@ LINGER_S = 0.02
 
 CLOCK_GRAIN_S = 1e-6
 """A moment this close has come: timers and floats do not meet a deadline exactly."""
-
-_ADDRESS = re.compile(r"[^\s<>,;:\"'()]+@[^\s<>,;:\"'()]+")
 
 InDoubt = Literal["hold", "resend"]
 
@@ -99,6 +96,7 @@ class Dispatcher:
         in_doubt: InDoubt,
         first_number: int = 1,
         burned: dict[int, int] | None = None,
+        held_before: str | None = None,
         random: Random | None = None,
     ) -> None:
         self.pacer = pacer
@@ -106,6 +104,8 @@ class Dispatcher:
         self.stopping = False
         self.daily_room = float("inf")
         """Recipients that the rolling 24 hours have room for; whoever asks GetAccount sets it."""
+        self.in_flight_weight = 0
+        """Addresses in the calls under way."""
         self._in_flight_max = in_flight_max
         self._max_attempts = max_attempts
         self._in_doubt: InDoubt = in_doubt
@@ -117,7 +117,7 @@ class Dispatcher:
         self._source_ended = False
         self._retries: list[Retry] = []
         self._due: deque[Entry] = deque()
-        self._bisection = Bisection()
+        self._bisection = Bisection(held_before)
         self._in_flight = 0
         self._held_bytes = 0
         self._doubts_in_a_row = 0
@@ -203,6 +203,7 @@ class Dispatcher:
         self.pacer.spend(batch.weight, now)
         self.daily_room -= batch.weight
         self._in_flight += 1
+        self.in_flight_weight += batch.weight
         return batch
 
     def _take(self, size: int) -> list[Entry]:
@@ -249,6 +250,7 @@ class Dispatcher:
         Returns the suspects that this answer proved guilty; they are to be journalled as rejected.
         """
         self._in_flight -= 1
+        self.in_flight_weight -= batch.weight
         self._note_reachability(batch.number, verdicts[0], now)
         if verdicts[0].rule.action is Action.BISECT:
             guilty = self._bisection.refused(batch.number, batch.entries, verdicts[0])
@@ -258,12 +260,12 @@ class Dispatcher:
         else:
             guilty = self._bisection.departed(batch.number)
         for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
-            self._absorb_entry(entry, verdict, outcome, now)
+            self._absorb_entry(entry, verdict, outcome, now, alone=len(verdicts) == 1)
         throttled = sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
         if throttled:
             self.pacer.throttled(batch.number, throttled / len(verdicts), self._number, now)
         for suspect in guilty:
-            self._forget(suspect.entry)
+            self._burned.pop(suspect.entry.seq, None)
         return guilty
 
     def rule_on_suspects(self) -> list[Suspect]:
@@ -274,7 +276,9 @@ class Dispatcher:
         self._hold_on(self._bisection.mailing_at_fault)
         return guilty
 
-    def _absorb_entry(self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float) -> None:
+    def _absorb_entry(
+        self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float, *, alone: bool
+    ) -> None:
         if outcome.state is not State.PENDING:
             self._forget(entry)
             return
@@ -282,7 +286,7 @@ class Dispatcher:
             self._burned[entry.seq] = self._burned.get(entry.seq, 0) + 1
         match verdict.rule.action:
             case Action.BISECT:
-                pass  # the bisection has it
+                self._suspend(entry, alone=alone)
             case Action.HOLD:
                 self._hold_on(verdict)
             case Action.WAIT_DAILY:
@@ -297,15 +301,18 @@ class Dispatcher:
                 delay_s = retry.RECIPIENT_BACKOFF.delay_s(self._burned[entry.seq], self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
 
+    def _suspend(self, entry: Entry, *, alone: bool) -> None:
+        """A suspect waits for evidence, which may only come from what intake has still to offer."""
+        if alone:
+            self._held_bytes -= len(entry.body)
+
     def _forget(self, entry: Entry) -> None:
         self._held_bytes -= len(entry.body)
         self._burned.pop(entry.seq, None)
 
     def _hold_on(self, verdict: Verdict | None) -> None:
         if verdict is not None and self.hold is None:
-            # A hold is shown and logged; SES's text may quote addresses.
-            text = _ADDRESS.sub("<address>", verdict.error or "SES gave no further text")
-            self.hold = f"{verdict.status}: {text}"
+            self.hold = hold_text(verdict)
 
     # --- a storm costs a few doubts, not thousands --------------------------------------------
 
@@ -316,7 +323,8 @@ class Dispatcher:
     def _note_reachability(self, number: int, first: Verdict, now: float) -> None:
         """One call at a time, with back-off, while SES cannot be reached or does not answer."""
         action = first.rule.action
-        if action not in (Action.DOUBT, Action.RECONNECT):
+        answered = first.status in ENTRY_RULES  # if only by a success without a MessageId
+        if answered or action not in (Action.DOUBT, Action.RECONNECT):
             self._doubts_in_a_row = self._unanswered_in_a_row = 0
             self._narrowed_until = None
             return

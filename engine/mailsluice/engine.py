@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 from anyio import to_thread
@@ -39,6 +40,11 @@ from mailsluice.sources.iterable import IterableSource, Recipients
 from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify
 
 logger = logging.getLogger(__name__)
+
+BODIES_BYTES_MAX = 256 * 1024 * 1024
+"""Bytes of all requests in flight: each has a copy of the mailing's attachments."""
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +90,7 @@ class Engine:
         self._current: _Current | None = None
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
+        self._running = False
 
     @classmethod
     def open(
@@ -101,17 +108,28 @@ class Engine:
         Raises ConfigurationError or SourceError where nothing can be sent, SourceChangedError where
         the journal was begun with another source, and JournalError where nothing more was sent
         because it could not be recorded. A cancelled run leaves the calls in flight in doubt.
+        What the caller's own iterable raises is raised again when the calls in flight have ended.
+        RuntimeError: this engine is running a mailing already, and would send at twice the rate.
         """
-        source = as_source(recipients)
+        if self._running:
+            raise RuntimeError("this engine is running a mailing; open another engine for another")
+        self._running = True
+        try:
+            return await self._run(mailing, as_source(recipients))
+        finally:
+            self._running = False
+
+    async def _run(self, mailing: Mailing, source: Source) -> Report:
         journal = self._journal or MemoryJournal()
-        standing = await to_thread.run_sync(resume.standing_of, journal)
-        prefix = await to_thread.run_sync(mailing.prefix)  # reads attachments
+        standing = await _aside(journal.blocks, resume.standing_of, journal)
+        prefix = await _aside(bool(mailing.attachments), mailing.prefix)
         with anyio.CancelScope() as self._preparing:
             if self._stopping:
                 self._preparing.cancel()
             identity = await source.identify()
-            resume.require_same(journal, identity)
-            if standing.finished:
+            resume.require_same(journal, standing, identity)
+            # A list that was empty may have been filled since.
+            if standing.finished and standing.counts.read:
                 return _report(standing, FINISHED)
             try:
                 account = await self._account()
@@ -119,13 +137,15 @@ class Engine:
                 return _report(standing, HELD, str(error))
         if self._preparing.cancelled_caught:
             return _report(standing, STOPPED)
-        # Only now: a run that could not begin leaves nothing behind that binds the next one.
-        run, event = resume.claim(journal, prefix, identity, time.time())
+        run, event = resume.claim(journal, standing, prefix, identity, time.time())
+        orphans = resume.orphans(standing, self._delivery.in_doubt, event.at)
+        held_before = standing.held_before
         try:
             async with Writer(journal, standing) as writer:
-                orphans = resume.orphans(standing, self._delivery.in_doubt, event.at)
                 await writer.write([event, *orphans])
-                self._current = self._wire(mailing, prefix, source, run, writer, account)
+                self._current = self._wire(
+                    mailing, prefix, source, run, writer, account, held_before
+                )
                 return await self._current.run(stopping=self._stopping)
         except BaseExceptionGroup as group:
             raise root_of(group) from None
@@ -152,6 +172,7 @@ class Engine:
         run: Run,
         writer: Writer,
         account: Account | None,
+        held_before: str | None,
     ) -> _Current:
         """Put the parts of one run together."""
         standing = writer.standing
@@ -162,11 +183,12 @@ class Engine:
         )
         dispatcher = Dispatcher(
             pacer,
-            in_flight_max=self._delivery.in_flight,
+            in_flight_max=_in_flight(self._delivery.in_flight, len(prefix)),
             max_attempts=self._delivery.max_attempts,
             in_doubt=self._delivery.in_doubt,
             first_number=standing.last_batch + 1,
             burned=standing.burned,
+            held_before=held_before,
         )
         pipeline = Pipeline(
             prefix=prefix,
@@ -249,6 +271,12 @@ class _Current:
             tasks.start_soon(self._keeper.run)
             await self._pipeline.run()
             tasks.cancel_scope.cancel()
+        pending = self._writer.standing.counts.pending
+        if self._dispatcher.complete and pending:
+            self._dispatcher.hold = self._dispatcher.hold or (
+                f"SOURCE_SHORTER: {pending} recipients that were accepted before have not come "
+                "again; give the same source and the same [recipients] settings"
+            )
         hold = self._dispatcher.hold
         state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
         await self._writer.write([Event(time.time(), state, hold or "")])
@@ -279,6 +307,16 @@ class _Current:
 def as_source(recipients: Source | Recipients) -> Source:
     """A source as it is; anything that can be iterated over as a source."""
     return recipients if isinstance(recipients, Source) else IterableSource(recipients)
+
+
+def _in_flight(wanted: int, prefix_bytes: int) -> int:
+    """Calls at once: fewer where attachments make each of them large."""
+    return max(1, min(wanted, BODIES_BYTES_MAX // max(1, prefix_bytes)))
+
+
+async def _aside(blocks: bool, function: Callable[..., Result], *args: object) -> Result:  # noqa: FBT001
+    """Call it in a worker thread where it blocks; a virtual clock cannot wait for threads."""
+    return await to_thread.run_sync(function, *args) if blocks else function(*args)
 
 
 @asynccontextmanager

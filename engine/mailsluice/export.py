@@ -46,12 +46,14 @@ class Line(NamedTuple):
     """When the state was recorded: UTC, ISO 8601."""
 
 
-def lines(records: Iterable[Record]) -> Iterator[Line]:
+def lines(records: Iterable[Record], *, running: bool = False) -> Iterator[Line]:
     """All recipients that the journal knows, in the order in which they reached their state.
 
+    Those in flight at the end of the records are pending where the run is `running`, otherwise in
+    doubt: nobody is left to record their answers.
     Rows that were read and never attempted come last, without addresses: those are the source's.
     """
-    collector = _Collector()
+    collector = _Collector(State.PENDING if running else State.IN_DOUBT)
     for record in records:
         yield from collector.take(record)
     yield from collector.rest()
@@ -60,7 +62,8 @@ def lines(records: Iterable[Record]) -> Iterator[Line]:
 class _Collector:
     """Holds recipients until nothing can happen to them any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: State) -> None:
+        self._in_flight = in_flight
         self._open: dict[int, Intent] = {}
         self._unsettled: dict[int, Line] = {}
         self._seen = Bitmap()
@@ -126,7 +129,7 @@ class _Collector:
             for seq, addresses in zip(intent.seqs, intent.addresses, strict=True):
                 before = self._unsettled.pop(seq, None)
                 yield _line(
-                    seq, addresses, State.IN_DOUBT, attempts=1 + (before.attempts if before else 0)
+                    seq, addresses, self._in_flight, attempts=1 + (before.attempts if before else 0)
                 )._replace(at=_utc(intent.at))
         yield from self._unsettled.values()
         nowhere = Addresses((), (), (), None)

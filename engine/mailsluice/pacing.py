@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailsluice import batching
-
 THROTTLE_CUT = 0.3
 """Part of the rate that a wholly throttled batch costs; a batch throttled in part costs as much
 less. All calls that were under way together cost it once."""
@@ -35,9 +33,8 @@ class PacerStatistics:
 class Pacer:
     """The paced rate of one account; every batch takes its permit here.
 
-    The bucket is one batch deep (`batching.size_for`): in every window of t seconds the weights
-    permitted are at most `rate * t` + one batch. A batch smaller than that leaves a remainder, by
-    which a late caller may make up for its lateness.
+    The bucket is one batch deep: in every window of t seconds the weights permitted are at most
+    `rate * t` + one batch. So a caller that comes late does not get its lateness back.
     """
 
     def __init__(self, ceiling_per_s: float, now: float, *, calls_per_s: float = 0) -> None:
@@ -63,9 +60,8 @@ class Pacer:
     def spend(self, weight: int, now: float) -> None:
         """A batch of that weight goes now."""
         rate = self.rate(now)
-        credit_s = max(0, batching.size_for(rate) - weight) / rate
-        paced = max(self._ready_at, now - credit_s) + weight / rate
-        self._ready_at = max(paced, now + self._call_interval_s)
+        interval_s = max(weight / rate, self._call_interval_s)
+        self._ready_at = max(self._ready_at, now) + interval_s
 
     def throttled(self, number: int, share: float, latest: int, now: float) -> None:
         """SES throttled that share (0-1] of batch `number`; `latest` is the newest batch started.

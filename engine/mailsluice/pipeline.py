@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from mailsluice import journal, statuses
 from mailsluice.bisection import Suspect
 from mailsluice.dispatcher import Dispatcher, Done, Send, Wait
-from mailsluice.errors import SourceError
+from mailsluice.errors import JournalError, SourceError
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Resolution, Taken
 from mailsluice.journal.writer import Writer
@@ -63,8 +63,7 @@ class _Signal:
 class Pipeline:
     """One run's task group.
 
-    `begin` is awaited when the source has given something, and so can be read: a run that could not
-    begin leaves nothing behind that binds the next one. It may be awaited again. `prefix` is the mailing's part of each request (`Mailing.prefix`); `wall` gives seconds since
+    `prefix` is the mailing's part of each request (`Mailing.prefix`); `wall` gives seconds since
     the epoch, for the journal's records.
     """
 
@@ -78,7 +77,6 @@ class Pipeline:
         dispatcher: Dispatcher,
         writer: Writer,
         transport: Transport,
-        begin: Callable[[], Awaitable[None]],
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._prefix = prefix
@@ -88,10 +86,10 @@ class Pipeline:
         self._dispatcher = dispatcher
         self._writer = writer
         self._transport = transport
-        self._begin = begin
         self._wall = wall
         self._decide_again = _Signal()
         self._room = _Signal()
+        self._caller_error: Exception | None = None
         self._calls = 0
         self._throttled = 0
         self._waiting_for = "the source"
@@ -106,6 +104,8 @@ class Pipeline:
             tasks.start_soon(self._take_in)
             await self._dispatch(tasks)
             await self._record_rulings(self._dispatcher.rule_on_suspects())
+            if self._caller_error is not None:
+                raise self._caller_error
             tasks.cancel_scope.cancel()  # intake, where the run ends before its source
 
     def wake(self) -> None:
@@ -126,6 +126,11 @@ class Pipeline:
                 raise
             # What came before the break has been accepted and is accounted for.
             self._dispatcher.hold = f"SOURCE_BROKEN: {error}"
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001  # the caller's own; raised when all is drained
+            self._caller_error = error
+            self._dispatcher.stopping = True
         else:
             self._dispatcher.source_ended()
         self._decide_again.set()
@@ -133,14 +138,12 @@ class Pipeline:
     async def _take_in_all(self) -> None:
         async with aclosing(self._source.rows()) as source:
             async for rows in source:
-                await self._begin()
                 chunk = self._intake.take(rows)
                 await self._record_chunk(chunk)
                 self._dispatcher.offer(chunk.entries, anyio.current_time())
                 self._decide_again.set()
                 while not self._dispatcher.wants_more:
                     await self._room.wait_until(None)
-        await self._begin()  # an empty list is one too
 
     async def _record_chunk(self, chunk: Chunk) -> None:
         """Make durable that these rows were read, unless an earlier process has done so."""

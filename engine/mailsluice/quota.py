@@ -43,6 +43,8 @@ def obstacle(account: Account) -> str | None:
     """Why the account sends nothing at present; None where it does."""
     if account.enforcement == "SHUTDOWN":
         return "ACCOUNT_SUSPENDED: SES has shut the account's sending down (EnforcementStatus)"
+    if not account.rate_per_s > 0:
+        return "ACCOUNT_SENDING_PAUSED: the account's sending rate is 0 (MaxSendRate)"
     if not account.sending_enabled:
         return "ACCOUNT_SENDING_PAUSED: sending is disabled for the account (SendingEnabled)"
     return None
@@ -79,20 +81,33 @@ class QuotaKeeper:
 
     def apply(self, account: Account) -> None:
         """Act on what GetAccount said."""
-        self._pacer.set_ceiling(rate_per_s(self._settings, account), anyio.current_time())
-        self._dispatcher.daily_room = daily_room(self._settings, account)
         self._dispatcher.hold = self._dispatcher.hold or obstacle(account)
+        if account.rate_per_s > 0:
+            self._pacer.set_ceiling(rate_per_s(self._settings, account), anyio.current_time())
+        room = daily_room(self._settings, account)
+        self._dispatcher.daily_room = room - self._dispatcher.in_flight_weight
         if account.enforcement == "PROBATION":
             logger.warning("SES has put the account under review (EnforcementStatus PROBATION)")
         self._changed()
 
     async def run(self) -> None:
         """Ask at every interval, for ever."""
+        answering = True
         while True:
             await anyio.sleep(self._settings.refresh_s)
             try:
                 account = await self._transport.get_account()
             except AccountUnavailableError as error:
-                logger.warning("%s; the last known quota stays in force", error)
+                if answering:
+                    logger.warning("%s; the last known quota stays in force", error)
+                answering = False
+                self._probe()
             else:
+                answering = True
                 self.apply(account)
+
+    def _probe(self) -> None:
+        """Nobody says when the rolling day has room again: one batch finds out."""
+        if self._dispatcher.daily_room < 1:
+            self._dispatcher.daily_room = 1
+            self._changed()

@@ -31,16 +31,17 @@ def standing_of(journal: Journal) -> Standing:
 
 
 def claim(
-    journal: Journal, prefix: bytes, source: SourceIdentity | None, at: float
+    journal: Journal, standing: Standing, prefix: bytes, source: SourceIdentity | None, at: float
 ) -> tuple[Run, Event]:
-    """Begin a run in a new journal, or go on with the run of an old one.
+    """Begin a run in the journal, or go on with the one that it has.
 
-    `prefix` is the mailing's part of each request, by which a changed mailing is noticed. Raises
-    JournalError.
+    A run of which no row was ever taken gives way to a new one: what kept it from beginning (a
+    header that cannot be used, say) must not bind the mended list. `prefix` is the mailing's part
+    of each request, by which a changed mailing is noticed. Raises JournalError.
     """
     digest = hashlib.sha256(prefix).hexdigest()
     run = journal.run
-    if run is None:
+    if run is None or not standing.counts.read:
         run = Run(id=_new_id(), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
         return run, Event(at, BEGUN, "")
@@ -70,9 +71,9 @@ def _new_id() -> str:
     return b32encode(secrets.token_bytes(RUN_ID_BYTES)).decode().lower()
 
 
-def require_same(journal: Journal, now: SourceIdentity | None) -> None:
-    """Raise SourceChangedError where the journal's run was begun with another source."""
-    before = journal.run.source if journal.run else None
+def require_same(journal: Journal, standing: Standing, now: SourceIdentity | None) -> None:
+    """Raise SourceChangedError where rows of another source have been taken into the journal."""
+    before = journal.run.source if journal.run and standing.counts.read else None
     if before is None or now is None:
         return
     for what in ("size", "modified", "head"):

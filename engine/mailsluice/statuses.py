@@ -30,6 +30,9 @@ FAILED_ATTEMPTS_MAX = 3
 """Attempts for the status FAILED, which SES describes only as "see the error message"."""
 
 
+_ADDRESS = re.compile(r"[^\s<>,;:\"'()]+@[^\s<>,;:\"'()]+")
+
+
 class Action(enum.Enum):
     """What the engine does about a recipient, or a whole call."""
 
@@ -145,6 +148,12 @@ class Verdict(NamedTuple):
     status: str
     message_id: str | None = None
     error: str | None = None
+
+
+def hold_text(verdict: Verdict) -> str:
+    """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
+    text = _ADDRESS.sub("<address>", verdict.error or "SES gave no further text")
+    return f"{verdict.status}: {text}"
 
 
 def classify(answer: Answer, entries: int) -> list[Verdict]:

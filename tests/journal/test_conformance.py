@@ -1,6 +1,7 @@
 """What every journal must do. Another backend joins by one line in `JOURNALS`."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,11 @@ def test_it_adds_up_to_the_same_standing_with_and_without_details(journal: Journ
     assert bare.counts.conserved
 
 
-def test_it_knows_its_run_and_begins_only_once(journal: Journal) -> None:
+def test_its_run_is_bound_by_the_first_row_taken(journal: Journal) -> None:
     before = journal.run
+    journal.begin(replace(RUN, id="b" * 16))
     journal.begin(RUN)
+    journal.commit(RECORDS[:2])
     assert journal.run == RUN
     with pytest.raises(JournalError):
         journal.begin(RUN)

@@ -120,7 +120,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def exactly_the_settled_rows_are_settled(self) -> None:
-        closed = {State.SENT, State.REJECTED, State.FAILED, State.IN_DOUBT}
+        closed = set(State) - {State.PENDING}
         for seq, state in self.model.items():
             assert (state in closed) == (seq in self.standing.settled)
 

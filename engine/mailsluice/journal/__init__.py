@@ -121,7 +121,7 @@ class Run:
     """What a journal knows of its run from the start."""
 
     id: str
-    """Random, 12 characters of `[a-z2-7]`; part of every recipient's `mailsluice-id` tag."""
+    """Random, 16 characters of `[a-z2-7]`; part of every recipient's `mailsluice-id` tag."""
     begun_at: float
     """Seconds since the epoch."""
     source: SourceIdentity | None
@@ -145,7 +145,10 @@ class Journal(Protocol):
         """The run that it belongs to; None before `begin`."""
 
     def begin(self, run: Run) -> None:
-        """Make a new journal that run's. Durable on return. Raises JournalError."""
+        """Make it that run's; durable on return.
+
+        Raises JournalError where rows of another run have been taken already.
+        """
 
     def commit(self, records: Sequence[Record]) -> None:
         """Append records, all or none; durable on return.

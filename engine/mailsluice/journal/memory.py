@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mailsluice.errors import JournalError
-from mailsluice.journal import Record, Run
+from mailsluice.journal import Record, Run, Taken
 
 
 class MemoryJournal:
@@ -25,7 +25,7 @@ class MemoryJournal:
 
     def begin(self, run: Run) -> None:
         """Make it that run's."""
-        if self._run is not None:
+        if any(isinstance(record, Taken) for record in self._records):
             raise JournalError("memory: this journal belongs to a run already")
         self._run = run
 

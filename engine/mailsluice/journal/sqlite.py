@@ -63,6 +63,8 @@ CREATE TABLE record (
 
 _INSERT = "INSERT INTO record (at, kind, number, rows, states, body) VALUES (?, ?, ?, ?, ?, ?)"
 
+_ANY_TAKEN = "SELECT 1 FROM record WHERE kind = 'taken' LIMIT 1"
+
 _REPLAY = "SELECT at, kind, number, rows, states, body FROM record ORDER BY id"
 
 # `body` of a taken, resolution or event is small and always needed; that of the rest is skipped.
@@ -119,7 +121,11 @@ class SqliteJournal:
 
     @staticmethod
     def is_being_written(path: Path) -> bool:
-        """Whether a process has the journal open for writing."""
+        """Whether a process has the journal open for writing.
+
+        To be asked before this process opens it: closing any descriptor of a file drops the locks
+        that SQLite has on it.
+        """
         descriptor = os.open(path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -140,10 +146,11 @@ class SqliteJournal:
         return self._run
 
     def begin(self, run: Run) -> None:
-        """Make a new journal that run's."""
-        if self._run is not None:
-            raise JournalError(f"{self.name}: it belongs to a run already")
+        """Make it that run's."""
         with _translated(self._path), self._transaction():
+            if self._connection.execute(_ANY_TAKEN).fetchone():
+                raise JournalError(f"{self.name}: it belongs to a run already")
+            self._connection.execute("DELETE FROM run")
             self._connection.execute("INSERT INTO run (body) VALUES (?)", (_encode_run(run),))
         self._run = run
 

@@ -47,7 +47,8 @@ class Standing:
 
     counts: Counts = field(default_factory=Counts)
     settled: Bitmap = field(default_factory=Bitmap)
-    """Rows that must not be attempted again: sent, rejected, failed, in doubt."""
+    """Rows that must not be attempted: refused, duplicate, suppressed, sent, rejected, failed, in
+    doubt."""
     open: dict[int, Sequence[int]] = field(default_factory=dict)
     """Batch number to rows, of intents without a settlement."""
     burned: dict[int, int] = field(default_factory=dict)
@@ -58,12 +59,20 @@ class Standing:
     last_event: Event | None = None
     last_at: float = 0.0
     _underway: set[int] = field(default_factory=set)
+    _batches: Bitmap = field(default_factory=Bitmap)
+    """Numbers used so far: intents of concurrent calls may become durable in any order."""
 
     @property
     def finished(self) -> bool:
         """Whether the run has ended with nothing left to do (a resolution may reopen it)."""
         ended = self.last_event is not None and self.last_event.name == FINISHED
         return ended and self.counts.pending == 0
+
+    @property
+    def held_before(self) -> str | None:
+        """Why the last process was held, if it was, and the run has ever sent anything."""
+        held = self.last_event is not None and self.last_event.name == HELD
+        return self.last_event.text if held and self.last_event and self.counts.sent else None
 
     def check(self, record: Record) -> None:
         """Raise JournalError if `record` may not follow. Changes nothing."""
@@ -94,6 +103,7 @@ class Standing:
             case Intent():
                 self.open[record.batch] = record.seqs
                 self._underway.update(record.seqs)
+                self._batches.add([record.batch])
                 self.last_batch = max(self.last_batch, record.batch)
                 self.calls += 1
             case Settlement():
@@ -104,7 +114,7 @@ class Standing:
                 self.last_event = record
 
     def _check_intent(self, record: Intent) -> None:
-        _require(record.batch > self.last_batch, f"batch {record.batch} is used twice")
+        _require(record.batch not in self._batches, f"batch {record.batch} is used twice")
         for seq in record.seqs:
             if seq in self.settled or seq in self._underway:
                 raise JournalError(f"row {seq} is settled or under way and must not be sent again")
@@ -123,6 +133,7 @@ class Standing:
         for remark in record.remarks:
             name = _REMARKED[remark.state]
             moved[name] = moved.get(name, 0) + 1
+        self.settled.add(remark.seq for remark in record.remarks)
         self.counts = self.counts.shifted(**moved)
 
     def _settle(self, record: Settlement) -> None:

@@ -41,6 +41,12 @@ class _Trip:
         self.failure: JournalError | None = None
 
 
+def _unexpected(error: Exception) -> JournalError:
+    failure = JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
 class Writer:
     """The single writer of a journal: `async with Writer(journal, standing) as writer`.
 
@@ -108,15 +114,16 @@ class Writer:
     async def _commit(self, trip: _Trip) -> None:
         try:
             if self._broken is not None:
-                raise self._broken
+                raise self._broken  # noqa: TRY301  # one way out for every failure
             if self._journal.blocks:
                 await to_thread.run_sync(self._journal.commit, trip.records)
             else:
                 self._journal.commit(trip.records)
             for record in trip.records:
                 self.standing.apply(record)
-        except JournalError as error:
-            self._broken = trip.failure = error
+        except Exception as error:  # noqa: BLE001  # whatever it is, nothing of the trip counts
+            broken = error if isinstance(error, JournalError) else _unexpected(error)
+            self._broken = trip.failure = broken
         else:
             self._commits += 1
             self._records += len(trip.records)

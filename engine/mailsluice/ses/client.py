@@ -9,16 +9,17 @@ token, and botocore's default would send a batch up to five times when an answer
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
-from botocore.parsers import ResponseParserError
 
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
@@ -59,13 +60,15 @@ _UNSIGNED = (
     botocore_errors.MissingDependencyException,
 )
 
+_ON_THE_WIRE = (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError)
+
 _body: contextvars.ContextVar[bytes] = contextvars.ContextVar("mailsluice_body")
 
 
 class Client:
     """One SES client: `async with Client(...) as client`.
 
-    `timeout_s` is how long an answer may take before its batch is in doubt. Raises
+    `timeout_s` is how long SES may be silent before the batch is in doubt. Raises
     ConfigurationError on entry where the region or the profile cannot be resolved.
     """
 
@@ -144,11 +147,11 @@ class Client:
             return Answer(results=tuple(_entry_result(result) for result in results))
         except botocore_errors.ClientError as error:
             return _refusal(error)
-        except (KeyError, TypeError, AttributeError, ResponseParserError) as error:
-            # botocore hands on a 200 whose body is not JSON as an empty dictionary.
-            return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {error!r}")
-        except (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError) as error:
+        except _ON_THE_WIRE as error:
             return Answer(code=_wire_code(error), error=_text(error))
+        except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
+            # botocore hands on a 200 whose body is not JSON as an empty dictionary.
+            return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {_text(error)}")
 
     async def get_account(self) -> Account:
         """Ask GetAccount. Raises AccountUnavailableError where it does not answer."""
@@ -158,10 +161,11 @@ class Client:
         except botocore_errors.ClientError as error:
             answer = _refusal(error)
             raise AccountUnavailableError(answer) from error
-        except (KeyError, TypeError, AttributeError, ResponseParserError) as error:
-            raise AccountUnavailableError(Answer(code=BROKEN_ANSWER, error=repr(error))) from error
-        except (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError) as error:
+        except _ON_THE_WIRE as error:
             answer = Answer(code=_wire_code(error), error=_text(error))
+            raise AccountUnavailableError(answer) from error
+        except Exception as error:
+            answer = Answer(code=BROKEN_ANSWER, error=_text(error))
             raise AccountUnavailableError(answer) from error
 
 
@@ -179,13 +183,20 @@ def _entry_result(result: dict[str, Any]) -> EntryResult:
 def _account(response: dict[str, Any]) -> Account:
     quota = response["SendQuota"]
     return Account(
-        rate_per_s=float(quota["MaxSendRate"]),
-        daily_max=float(quota.get("Max24HourSend", -1)),
-        daily_sent=float(quota.get("SentLast24Hours", 0)),
+        rate_per_s=_finite(quota["MaxSendRate"]),
+        daily_max=_finite(quota.get("Max24HourSend", -1)),
+        daily_sent=_finite(quota.get("SentLast24Hours", 0)),
         sending_enabled=bool(response.get("SendingEnabled", True)),
         enforcement=str(response.get("EnforcementStatus", "HEALTHY")),
         production=bool(response.get("ProductionAccessEnabled", True)),
     )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a quota is not a number")
+    return number
 
 
 def _refusal(error: botocore_errors.ClientError) -> Answer:
@@ -209,9 +220,15 @@ def _wire_code(error: BaseException) -> str:
     if isinstance(error, _NEVER_LEFT):
         return NOT_SENT
     cause = getattr(error, "kwargs", {}).get("error")
-    if isinstance(cause, aiohttp.ClientConnectorError):
+    if isinstance(cause, aiohttp.ClientConnectorError) and _is_of_endpoint(cause, error):
         return NOT_SENT
     return NO_ANSWER
+
+
+def _is_of_endpoint(cause: aiohttp.ClientConnectorError, error: Any) -> bool:
+    """Whether it was the endpoint that could not be reached, and not where a redirect led."""
+    endpoint = urlsplit(str(error.kwargs.get("endpoint_url", "")))
+    return endpoint.hostname == cause.host
 
 
 def _text(error: BaseException) -> str:
