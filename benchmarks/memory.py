@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [RECIPIENTS ...]        default: 100000 1000000
 
-Each list is sent for real, through HTTP, to an emulator in a process of its own, with dedupe and the
-SQLite journal on. The last column is the figure to watch: peak memory over that of the first list.
+Each list is sent for real, through HTTP, to an emulator in a process of its own, with dedupe and
+the SQLite journal on. The figure to watch is the last column: peak memory over the first list's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -37,6 +38,13 @@ def write_list(path: Path, recipients: int) -> None:
             file.write(f"user{n:08d}@example.com,Name {n},c{n % 97}\n")
 
 
+def run(command: list[str], environment: dict[str, str]) -> tuple[int, resource.struct_rusage]:
+    """Wait status and resources of one process."""
+    pid = os.posix_spawn(command[0], command, os.environ | environment)
+    _, status, usage = os.wait4(pid, 0)
+    return status, usage
+
+
 async def measure(recipients: int) -> tuple[float, float, float]:
     """Peak MB, CPU seconds and wall seconds of one run."""
     with tempfile.TemporaryDirectory() as name:
@@ -49,8 +57,7 @@ async def measure(recipients: int) -> tuple[float, float, float]:
         async with emulator_process(options) as process:
             command = [sys.executable, "-m", "mailsluice", "send", str(folder / "mailing.toml")]
             command += ["--quiet", "--report", str(folder / "report.json")]
-            pid = os.posix_spawn(sys.executable, command, os.environ | process.environment)
-            _, status, usage = await asyncio.to_thread(os.wait4, pid, 0)
+            status, usage = await asyncio.to_thread(run, command, process.environment)
         report = json.loads((folder / "report.json").read_text())
     if status != 0 or report["counts"]["sent"] != recipients:
         sys.exit(f"the run went wrong: {status}, {report}")
@@ -60,7 +67,9 @@ async def measure(recipients: int) -> tuple[float, float, float]:
 async def main(lengths: list[int]) -> None:
     """Print a row a list."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{'recipients':>12} {'peak MB':>9} {'CPU s/M':>9} {'recipients/s':>13} {'peak ratio':>11}")
+    print(
+        f"{'recipients':>12} {'peak MB':>9} {'CPU s/M':>9} {'recipients/s':>13} {'peak ratio':>11}"
+    )
     first = None
     for length in lengths:
         peak_mb, cpu_s, wall_s = await measure(length)

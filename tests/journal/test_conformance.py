@@ -109,11 +109,12 @@ def test_it_adds_up_to_the_same_standing_with_and_without_details(journal: Journ
 
 
 def test_its_run_is_bound_by_the_first_row_taken(journal: Journal) -> None:
-    before = journal.run
-    journal.begin(replace(RUN, id="b" * 16))
-    journal.begin(RUN)
+    runs = [journal.run]
+    for run in (replace(RUN, id="b" * 16), RUN):
+        journal.begin(run)
+        runs.append(journal.run)
+    assert runs == [None, replace(RUN, id="b" * 16), RUN]
     journal.commit(RECORDS[:2])
-    assert journal.run == RUN
     with pytest.raises(JournalError):
         journal.begin(RUN)
 

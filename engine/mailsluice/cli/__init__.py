@@ -38,7 +38,3 @@ def main() -> None:
     except MailsluiceError as error:
         print(f"mailsluice: {error}", file=sys.stderr)  # the command's own output
         sys.exit(JOURNAL if isinstance(error, JournalError) else BAD_INPUT)
-    except BrokenPipeError:
-        # `mailsluice export … | head`: the reader has seen enough.
-        sys.stderr.close()
-        sys.exit(0)

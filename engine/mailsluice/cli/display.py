@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from mailsluice.cli import voice
 from mailsluice.engine import Engine, Statistics
 from mailsluice.report import Report
 
@@ -45,10 +46,11 @@ class _Pace:
 
 async def show(engine: Engine, console: Console) -> None:
     """Draw until cancelled."""
-    pace = _Pace()
-    if not console.is_terminal:
-        await _show_lines(engine, console, pace)
-        return
+    with voice.unheard_is_fine():
+        await (_show_live if console.is_terminal else _show_lines)(engine, console, _Pace())
+
+
+async def _show_live(engine: Engine, console: Console, pace: _Pace) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             now = engine.statistics()
@@ -120,6 +122,11 @@ def summarise(report: Report, console: Console) -> None:
     for name in ("sent", "rejected", "failed", "in_doubt", "pending"):
         table.add_row(name.replace("_", " "), f"{getattr(counts, name):>12,}")
     console.print(table)
+    if report.state == "finished" and not report.calls and counts.read:
+        console.print(
+            "nothing was sent: this run had finished; for a new one name another --journal",
+            soft_wrap=True,
+        )
     if report.elapsed_s:
         console.print(
             f"{report.calls:,} calls in {report.elapsed_s:.1f} s, {report.rate_per_s:,.1f} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,9 @@ class Format(enum.StrEnum):
 
 
 def export(
-    journal: Annotated[Path, typer.Argument(help="The run's journal.")],
+    journal: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The run's journal.")
+    ],
     state: Annotated[
         State | None, typer.Option("--state", help="Only recipients in this state.")
     ] = None,
@@ -30,9 +33,10 @@ def export(
     from mailsluice import export as exports
     from mailsluice.journal.sqlite import SqliteJournal
 
+    running = SqliteJournal.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
-        rows = exports.lines(opened.replay(details=True))
+        rows = exports.lines(opened.replay(details=True), running=running)
         if state is not None:
             rows = (row for row in rows if row.state == state.value)
         # Record separators are the format's business: no translation of line ends.
@@ -40,5 +44,9 @@ def export(
         write = exports.write_csv if format_ is Format.CSV else exports.write_ndjson
         write(rows, sys.stdout)
         sys.stdout.flush()
+    except BrokenPipeError:
+        # `mailsluice export … | head`: the reader has seen enough. What is still buffered must not
+        # be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         opened.close()

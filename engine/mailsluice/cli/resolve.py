@@ -28,7 +28,9 @@ _STATES = {
 
 
 def resolve(
-    journal: Annotated[Path, typer.Argument(help="The run's journal.")],
+    journal: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The run's journal.")
+    ],
     in_doubt: Annotated[
         Decision,
         typer.Option(
@@ -47,15 +49,13 @@ def resolve(
     from mailsluice.journal import Record, Resolution
     from mailsluice.journal.sqlite import SqliteJournal
 
-    if not journal.is_file():
-        raise ConfigurationError(f"{journal}: there is no such journal")
     opened = SqliteJournal.open(journal)
     try:
         standing = resume.standing_of(opened)
         now = time.time()
         records: list[Record] = resume.orphans(standing, "hold", now)
         standing.apply_all(records)
-        chosen = sorted(seq or standing.in_doubt)
+        chosen = sorted(set(seq or standing.in_doubt))
         unknown = [each for each in chosen if each not in standing.in_doubt]
         if unknown:
             raise ConfigurationError(f"{journal}: row {unknown[0]} is not in doubt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
     from mailsluice.config import Settings
     from mailsluice.engine import Engine
     from mailsluice.mailing import Mailing
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
 
 EXIT_STOPPED = 4
 
-SHOW_CURSOR = "\x1b[?25h"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP too: a closed terminal is no reason to leave calls in doubt."""
+
+SHOW_CURSOR = b"\x1b[?25h"
 """The live display hides it."""
 
 
@@ -48,6 +54,8 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     """
     from mailsluice.cli import loop
 
+    for number in SIGNALS:
+        signal.signal(number, _stop_at_once)
     job = Job.from_flags(mailing, recipients, journal, report, set_ or [], quiet=quiet)
     raise typer.Exit(loop.run(job.plan if dry_run else job.send))
 
@@ -107,36 +115,46 @@ class Job:
 
     async def send(self) -> int:
         """Send, show progress, write the report; the exit code."""
-        from rich.console import Console
+        import anyio
 
-        from mailsluice.cli import display
         from mailsluice.engine import Engine
+        from mailsluice.errors import root_of
 
         _check_writable(self._report)
-        async with Engine.open(self._settings, journal=self._journal) as engine:
-            report = await self._run(engine)
-        if self._report is not None:
-            _write(report, self._report)
-        if not self._quiet:
-            display.summarise(report, Console(stderr=str(self._report) == "-"))
+        try:
+            async with anyio.create_task_group() as tasks:
+                async with Engine.open(self._settings, journal=self._journal) as engine:
+                    await tasks.start(_obey_signals, engine)
+                    report = await self._run(engine)
+                self._tell(report)
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise root_of(group) from None
         return report.exit_code
 
     async def _run(self, engine: Engine) -> Report:
         import anyio
 
         from mailsluice.cli import display
-        from mailsluice.errors import root_of
 
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_obey_signals, engine)
-                if not self._quiet:
-                    tasks.start_soon(display.show, engine, display.progress_console())
-                report = await engine.run(self._mailing, self._source)
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise root_of(group) from None
+        async with anyio.create_task_group() as tasks:
+            if not self._quiet:
+                tasks.start_soon(display.show, engine, display.progress_console())
+            report = await engine.run(self._mailing, self._source)
+            tasks.cancel_scope.cancel()
         return report
+
+    def _tell(self, report: Report) -> None:
+        from rich.console import Console
+
+        from mailsluice.cli import display, voice
+
+        if self._report is not None:
+            with voice.unheard_is_fine():
+                _write(report, self._report)
+        if not self._quiet:
+            with voice.unheard_is_fine():
+                display.summarise(report, Console(stderr=str(self._report) == "-"))
 
     async def plan(self) -> int:
         """Show what would be sent; the exit code."""
@@ -145,48 +163,57 @@ class Job:
         return await dry_run.show(self._mailing, self._settings, self._source, self._journal)
 
 
-async def _obey_signals(engine: Engine) -> None:
+def _stop_at_once(*_: object) -> None:
+    """For a signal that comes before the engine is there: nothing is in flight."""
+    import os
+
+    os._exit(EXIT_STOPPED)
+
+
+async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> None:
     """The first signal stops the engine; a second one ends the process at once."""
     import os
-    import signal
     import sys
 
     from anyio import open_signal_receiver
 
-    with open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    from mailsluice.cli import voice
+
+    with open_signal_receiver(*SIGNALS) as signals:
+        task_status.started()
         stopping = False
         async for _ in signals:
             if stopping:
                 if sys.stderr.isatty():
-                    sys.stderr.write(SHOW_CURSOR)
-                    sys.stderr.flush()
+                    os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 # What is in flight is found open in the journal, and is in doubt on resume.
                 os._exit(EXIT_STOPPED)
             stopping = True
-            print(
-                "mailsluice: stopping when the calls in flight end; again to stop at once",
-                file=sys.stderr,
-            )
             engine.stop()
+            voice.say("stopping when the calls in flight end; again to stop at once")
 
 
 def _check_writable(path: Path | None) -> None:
     """Find out before anything is sent. Raises ConfigurationError."""
+    import os
+
     from mailsluice.errors import ConfigurationError
 
     if path is None or str(path) == "-":
         return
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        problem = f"{path}: the report cannot be written there: {error.strerror}"
-        raise ConfigurationError(problem) from error
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(
+            f"{path}: the report cannot be written there; name a file in a folder that exists and "
+            "can be written"
+        )
 
 
 def _write(report: Report, path: Path) -> None:
     import sys
 
     import orjson
+
+    from mailsluice.cli import voice
 
     text = orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if str(path) == "-":
@@ -197,4 +224,4 @@ def _write(report: Report, path: Path) -> None:
         path.write_bytes(text)
     except OSError as error:
         # The mails are out and journalled: the exit code says what became of them.
-        print(f"mailsluice: {path}: the report is not written: {error.strerror}", file=sys.stderr)
+        voice.say(f"{path}: the report is not written: {error.strerror}")

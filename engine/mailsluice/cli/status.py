@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from mailsluice.journal.standing import Standing
+
 
 def status(
-    journal: Annotated[Path, typer.Argument(help="The run's journal.")],
+    journal: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The run's journal.")
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Counts, holds, and what is in doubt, from a run's journal; also while it is running."""
@@ -34,7 +39,7 @@ def _read(path: Path) -> dict[str, Any]:
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.journal.standing import HELD
 
-    writing = path.is_file() and SqliteJournal.is_being_written(path)
+    writing = SqliteJournal.is_being_written(path)
     journal = SqliteJournal.read(path)
     try:
         standing = resume.standing_of(journal)
@@ -47,20 +52,32 @@ def _read(path: Path) -> dict[str, Any]:
         # Nobody is left to record the answers to these.
         counts = counts.shifted(in_doubt=in_flight, pending=-in_flight)
     event = standing.last_event
-    ended = event.name if event else "not begun"
     return {
-        "state": "running" if writing else ended if ended not in _MIDWAY else "interrupted",
+        "state": "running" if writing else _state(standing),
         "hold": event.text if event and event.name == HELD else None,
         "run": run.id if run else None,
         "source": run.source.name if run and run.source else None,
         "begun": datetime.fromtimestamp(run.begun_at, UTC).isoformat("T", "seconds")
         if run
         else None,
-        "last_record": datetime.fromtimestamp(standing.last_at, UTC).isoformat("T", "seconds"),
+        "last_record": datetime.fromtimestamp(standing.last_at, UTC).isoformat("T", "seconds")
+        if event
+        else None,
         "calls": standing.calls,
         "in_flight": in_flight if writing else 0,
         "counts": asdict(counts),
     }
 
 
-_MIDWAY = {"begun", "resumed"}
+def _state(standing: Standing) -> str:
+    """How the last process left the run; an operator may have reopened it since."""
+    event = standing.last_event
+    match event.name if event else None:
+        case None:
+            return "not begun"
+        case "begun" | "resumed":
+            return "interrupted" if standing.counts.read else "not begun"
+        case "finished" if standing.counts.pending:
+            return "reopened"
+        case name:
+            return name

@@ -1,0 +1,39 @@
+"""Saying things to whoever listens: a closed pipe or terminal never ends a run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def unheard_is_fine() -> Iterator[None]:
+    """Run the block; where its output goes nowhere any more, go on in silence.
+
+    rich answers a broken pipe with SystemExit.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, SystemExit):
+        _silence()
+
+
+def _silence() -> None:
+    """What is still buffered must not fail when the interpreter ends: that would exit with 120."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def say(text: str) -> None:
+    """One line on standard error, if anybody is there."""
+    with unheard_is_fine():
+        print(f"mailsluice: {text}", file=sys.stderr)

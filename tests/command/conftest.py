@@ -1,0 +1,223 @@
+"""The command as its users have it: a process in a folder, beside an emulated SES."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import orjson
+import pytest
+
+from mailsluice import audit as audits
+from mailsluice import export
+from mailsluice.emulator import Emulator
+from mailsluice.export import Line
+from mailsluice.journal import Record
+from mailsluice.journal.sqlite import SqliteJournal
+
+COMMAND = (sys.executable, "-m", "mailsluice")
+
+MAILING = """\
+[mailing]
+from = "News <news@example.com>"
+template = "welcome"
+
+[recipients]
+path = "recipients.csv"
+"""
+
+PATIENCE_S = 30.0
+"""What has not happened by then never will."""
+
+COUNTS = (
+    "read",
+    "refused",
+    "duplicate",
+    "suppressed",
+    "sent",
+    "rejected",
+    "failed",
+    "in_doubt",
+    "pending",
+)
+
+
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Folder:
+    """A folder with a mailing file and a list, in which commands are run."""
+
+    NO_CREDENTIALS: ClassVar = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
+    """For `environment`."""
+
+    def __init__(self, path: Path, emulator: Emulator) -> None:
+        self.path = path
+        self.emulator = emulator
+        self.journal = path / "mailing.journal"
+        self.write_mailing()
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def write_mailing(self, was: str = "", becomes: str = "") -> None:
+        """Write `mailing.toml`, one part of it exchanged."""
+        assert was in MAILING
+        self.write("mailing.toml", MAILING.replace(was, becomes) if was else MAILING)
+
+    def write_list(self, recipients: int | Iterable[str]) -> None:
+        """Write `recipients.csv`: so many good addresses, or exactly these."""
+        addresses = addresses_of(recipients) if isinstance(recipients, int) else recipients
+        rows = "".join(f"{address},Name\n" for address in addresses)
+        self.write("recipients.csv", f"email,name\n{rows}")
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        environment: Mapping[str, str | None] | None = None,
+        cwd: Path | None = None,
+        file_kib_max: int | None = None,
+    ) -> Ended:
+        """Run a command to its end; `file_kib_max` bounds every file that it writes."""
+        limit: tuple[str, ...] = ()
+        if file_kib_max is not None:
+            limit = ("bash", "-c", f'ulimit -f {file_kib_max}; exec "$@"', "")
+        done = subprocess.run(
+            [*limit, *COMMAND, *arguments],
+            cwd=cwd or self.path,
+            env=self._environment(environment or {}),
+            input=stdin,
+            capture_output=True,
+            timeout=2 * PATIENCE_S,
+            check=False,
+        )
+        ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        self.check_privacy(ended)
+        return ended
+
+    def send(self, *flags: str, **options: Any) -> Ended:
+        """`mailsluice send mailing.toml`, with a report in `report.json`."""
+        return self.run("send", "mailing.toml", "--report", "report.json", *flags, **options)
+
+    @contextmanager
+    def start(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """A command that goes on while the test does; killed with the block."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        given: dict[str, Any] = {**pipes, **options}
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], cwd=self.path, env=self._environment({}), **given
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def started(
+        self, *flags: str, **options: Any
+    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """As `send`, going on."""
+        return self.start("send", "mailing.toml", "--report", "report.json", *flags, **options)
+
+    def end(self, process: subprocess.Popen[bytes]) -> Ended:
+        """Wait for a started command to end by itself."""
+        out, err = process.communicate(timeout=PATIENCE_S)
+        ended = Ended(process.returncode, (out or b"").decode(), (err or b"").decode())
+        self.check_privacy(ended)
+        return ended
+
+    def until(self, condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+        """Watch until it holds; an error where the process has ended before."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if process.poll() is not None:
+                raise AssertionError(self.end(process))
+            assert time.monotonic() < deadline, "it never came about"
+            time.sleep(0.002)
+
+    def check_privacy(self, ended: Ended) -> None:
+        """What holds of every command: no address among the messages, the secret nowhere."""
+        secret = self.emulator.environment["AWS_SECRET_ACCESS_KEY"]
+        assert "@" not in ended.err, ended.err
+        assert secret not in ended.out + ended.err
+        assert "Traceback" not in ended.err, ended.err
+
+    def report(self) -> dict[str, Any]:
+        """The report, in which every recipient is accounted for."""
+        report: dict[str, Any] = orjson.loads((self.path / "report.json").read_bytes())
+        self.check_conserved(report["counts"])
+        return report
+
+    @staticmethod
+    def check_conserved(counts: dict[str, int]) -> None:
+        """The identity of the contract."""
+        assert tuple(counts) == COUNTS
+        assert counts["read"] == sum(counts.values()) - counts["read"]
+
+    def counts(self) -> dict[str, int]:
+        """The report's counts that are not 0."""
+        return {name: count for name, count in self.report()["counts"].items() if count}
+
+    def records(self) -> list[Record]:
+        journal = SqliteJournal.read(self.journal)
+        try:
+            return list(journal.replay(details=True))
+        finally:
+            journal.close()
+
+    def lines(self) -> list[Line]:
+        """What the journal says of each recipient."""
+        return list(export.lines(self.records()))
+
+    def states(self) -> dict[str, str]:
+        """By address."""
+        return {line.address: line.state for line in self.lines()}
+
+    def audit(self) -> audits.Audit:
+        """Both ledgers side by side."""
+        accepted = self.emulator.ledger.entries()
+        return audits.compare(
+            self.lines(), [(each.tags["mailsluice-id"], each.message_id) for each in accepted]
+        )
+
+    @property
+    def accepted(self) -> int:
+        """Recipients that the emulated SES has accepted so far."""
+        return len(self.emulator.ledger)
+
+    @property
+    def calls(self) -> int:
+        """SendBulkEmail calls that have reached the emulated SES."""
+        return self.emulator.statistics().account.calls
+
+    def _environment(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+        """The test's, without what the machine's owner has configured; None takes one away."""
+        own = {name: text for name, text in os.environ.items() if not name.startswith("MAILSLUICE")}
+        changed = {**own, "HOME": str(self.path), **changes}
+        return {name: text for name, text in changed.items() if text is not None}
+
+
+def addresses_of(recipients: int) -> Iterator[str]:
+    return (f"user{n}@example.com" for n in range(1, recipients + 1))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, ses_emulator: Emulator) -> Folder:
+    """A folder with a mailing file, and two good addresses to send it to."""
+    made = Folder(tmp_path, ses_emulator)
+    made.write_list(["ann@example.com", "bob@example.com"])
+    return made

@@ -1,0 +1,265 @@
+"""What the commands read and print: report, progress, standard input, `--dry-run`, the emulator."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import orjson
+import pytest
+from rich.console import Console
+
+from mailsluice import Engine, Mailing
+from mailsluice.cli import display
+from mailsluice.emulator import CallFault, Emulator, EntryFault
+
+if TYPE_CHECKING:
+    from tests.command.conftest import Folder
+
+pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
+
+SEND = ("send", "mailing.toml")
+
+
+# --- the report, and what is shown ----------------------------------------------------------------
+
+
+def test_the_report_has_the_shape_of_the_contract(folder: Folder) -> None:
+    folder.write_list(["ann@example.com", "ann@example.com", "no-at-sign", "odd@example.com"])
+    folder.emulator.faults.add(
+        EntryFault(status="MESSAGE_REJECTED", address="odd@*"),
+        EntryFault(status="ACCOUNT_THROTTLED", address="ann@*", times=1),
+    )
+    assert folder.send().code == 1
+    report = folder.report()
+    assert {name: type(value) for name, value in report.items()} == {
+        "state": str,
+        "hold": type(None),
+        "counts": dict,
+        "calls": int,
+        "throttled": int,
+        "elapsed_s": float,
+        "rate_per_s": float,
+        "quota_rate_per_s": float,
+    }
+    assert folder.counts() == {"read": 4, "refused": 1, "duplicate": 1, "sent": 1, "rejected": 1}
+    assert (report["calls"], report["throttled"], report["quota_rate_per_s"]) == (2, 1, 5000.0)
+
+
+def test_a_report_to_standard_output_is_all_that_is_there(folder: Folder) -> None:
+    ended = folder.run(*SEND, "--report", "-")
+    folder.check_conserved(orjson.loads(ended.out)["counts"])
+    assert re.search(r"^finished$", ended.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("secret", "code"), [("emulator-secret", 0), ("wrong", 3)])
+def test_quiet_prints_nothing(folder: Folder, secret: str, code: int) -> None:
+    ended = folder.run(*SEND, "--quiet", environment={"AWS_SECRET_ACCESS_KEY": secret})
+    assert ended == (code, "", "")
+
+
+def test_quiet_leaves_a_report_on_standard_output_alone(folder: Folder) -> None:
+    ended = folder.run(*SEND, "--quiet", "--report", "-")
+    assert (orjson.loads(ended.out)["state"], ended.err) == ("finished", "")
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 400, "daily_max": -1})
+def test_on_a_terminal_progress_is_drawn_on_standard_error_alone(folder: Folder) -> None:
+    folder.write_list(300)
+    ours, theirs = pty.openpty()
+    with folder.started(stderr=theirs) as process:
+        os.close(theirs)
+        drawn = b"".join(iter(lambda: _read(ours), b"")).decode()
+        ended = folder.end(process)
+    os.close(ours)
+    assert "limited by" in drawn
+    assert re.search(r"\d+% *\)", drawn)
+    assert "@" not in drawn
+    assert "limited by" not in ended.out
+    assert re.search(r"^sent +300$", ended.out, re.MULTILINE)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # how Linux says that the other side is closed
+        return b""
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 500, "daily_max": -1})
+async def test_elsewhere_progress_is_a_plain_line_now_and_then(
+    ses_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "LINE_S", 0.05)
+    out = io.StringIO()
+    mailing = Mailing(from_address="news@example.com", template="welcome")
+    async with Engine.open() as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(display.show, engine, Console(file=out, force_terminal=False))
+        await engine.run(mailing, (f"user{n}@example.com" for n in range(200)))
+        tasks.cancel_scope.cancel()
+    lines = out.getvalue().splitlines()
+    assert len(lines) > 1
+    shape = r"sent \d+ \(\d+\.\d/s of 500/s\), deferred 0, in doubt 0, rejected 0, refused 0, ETA "
+    assert all(re.match(shape, line) for line in lines)
+    assert len(ses_emulator.ledger) == 200
+
+
+# --- where recipients and settings come from ------------------------------------------------------
+
+
+def test_a_list_is_found_beside_the_mailing_file_wherever_the_command_is_run(
+    folder: Folder,
+) -> None:
+    elsewhere = folder.path / "elsewhere"
+    elsewhere.mkdir()
+    assert folder.run("send", "../mailing.toml", cwd=elsewhere).code == 0
+    assert folder.journal.is_file()
+    assert folder.accepted == 2
+
+
+def test_recipients_on_the_command_line_replace_those_of_the_file(folder: Folder) -> None:
+    elsewhere = folder.path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.csv").write_text("email\ncat@example.com\n")
+    ended = folder.run("send", "../mailing.toml", "--recipients", "other.csv", cwd=elsewhere)
+    assert ended.code == 0
+    assert folder.emulator.ledger.by_address() == {"cat@example.com": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n",
+        gzip.compress(b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"),
+        b'{"email": "ann@example.com"}\n{"to": ["bob@example.com"], "data": {"n": 1}}\n',
+    ],
+    ids=["csv", "gzip", "ndjson"],
+)
+def test_recipients_come_from_standard_input(folder: Folder, content: bytes) -> None:
+    assert folder.run(*SEND, "--recipients", "-", stdin=content).code == 0
+    assert folder.emulator.ledger.by_address() == {"ann@example.com": 1, "bob@example.com": 1}
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, templates=frozenset({"hello"}))
+def test_a_held_run_goes_on_from_the_same_pipe_and_refuses_another(folder: Folder) -> None:
+    folder.write_mailing("recipients.csv", "-")
+    pipe = b"email\nann@example.com\n"
+    mended = ("--set", "mailing.template=hello")
+    assert folder.send(stdin=pipe).code == 3
+    ended = folder.send(*mended, stdin=pipe + b"bob@example.com\n")
+    assert ended.code == 2
+    assert "it has changed" in ended.err
+    assert folder.send(*mended, stdin=pipe).code == 0
+    assert folder.emulator.ledger.by_address() == {"ann@example.com": 1}
+
+
+def test_the_environment_overrides_the_file_and_a_flag_overrides_both(folder: Folder) -> None:
+    folder.write_mailing("[recipients]", "[quota]\nrate = 10\n[recipients]")
+    environment = {"MAILSLUICE_QUOTA__RATE": "20"}
+    folder.send("--journal", "1.journal", environment=environment)
+    assert folder.report()["quota_rate_per_s"] == 20
+    folder.send("--journal", "2.journal", "--set", "quota.rate=30", environment=environment)
+    assert folder.report()["quota_rate_per_s"] == 30
+
+
+def test_what_a_mailing_sends_although_getaccount_is_denied_is_warned_of(folder: Folder) -> None:
+    denied = CallFault(fault="error", code="AccessDeniedException", operation="GetAccount")
+    folder.emulator.faults.add(denied)
+    ended = folder.run(*SEND, "--quiet", "--set", "quota.rate=100")
+    assert (ended.code, folder.accepted) == (0, 2)
+    assert "AccessDeniedException" in ended.err
+    assert "blind to the daily quota" in ended.err
+
+
+# --- what is not sent -----------------------------------------------------------------------------
+
+
+def test_a_dry_run_shows_the_plan_and_sends_nothing(folder: Folder) -> None:
+    good = [f"user{n}@example.com" for n in range(120)]
+    folder.write_list(["ann@example.com", "ann@example.com", "no-at-sign", *good])
+    ended = folder.run(*SEND, "--dry-run")
+    assert ended.code == 1
+    told = {
+        name.strip(): text
+        for name, text in re.findall(r"^(\w[\w ]{11})(\S.*)$", ended.out, re.MULTILINE)
+    }
+    assert told["recipients"] == "123 read, 121 to be sent"
+    assert told["not sent"] == "1 refused, 1 duplicate"
+    assert told["addresses"] == "121 (what the quota counts)"
+    assert told["calls"] == "3 of SendBulkEmail"
+    assert told["rate"] == "5,000 recipients/s"
+    assert told["cost"] == "$0.01"
+    assert told["row 2"].startswith("duplicate")
+    assert told["row 3"].startswith("refused")
+    request = orjson.loads(ended.out.partition("the first request:\n")[2])
+    assert request["FromEmailAddress"] == "News <news@example.com>"
+    assert len(request["BulkEmailEntries"]) == 50
+    assert (folder.calls, folder.accepted) == (0, 0)
+    assert not folder.journal.exists()
+
+
+def test_a_dry_run_of_a_good_list_is_0_and_needs_no_credentials(folder: Folder) -> None:
+    flags = ("--dry-run", "--set", "quota.rate=10")
+    ended = folder.run(*SEND, *flags, environment=folder.NO_CREDENTIALS)
+    assert ended.code == 0
+    assert "10 recipients/s" in ended.out
+    assert not folder.journal.exists()
+    assert folder.emulator.statistics().requests == 0
+
+
+def test_a_dry_run_tells_what_a_journal_has_left(folder: Folder) -> None:
+    assert folder.send().code == 0
+    ended = folder.run(*SEND, "--dry-run")
+    assert "2 read, 0 to be sent" in ended.out
+    assert folder.accepted == 2
+
+
+# --- the other commands ---------------------------------------------------------------------------
+
+
+def test_the_demonstration_agrees_with_itself(folder: Folder) -> None:
+    ended = folder.run("demo", "--recipients", "2000")
+    assert ended.code == 0
+    assert "they agree" in ended.out
+
+
+def test_the_emulator_prints_its_environment_serves_and_ends_on_sigterm(folder: Folder) -> None:
+    flags = ("--rate", "100", "--ledger", "ledger.ndjson")
+    with folder.start("emulator", *flags) as process:
+        assert process.stdout is not None
+        printed = [process.stdout.readline().decode() for _ in range(7)]
+        environment: dict[str, str] = dict(
+            line.removeprefix("export ").strip().split("=", 1) for line in printed
+        )
+        ended = folder.send(environment=environment)
+        process.terminate()
+        last = folder.end(process)
+    assert (ended.code, last.code) == (0, 0)
+    assert folder.report()["quota_rate_per_s"] == 100
+    assert "1 calls: 2 recipients accepted" in last.out
+    assert len((folder.path / "ledger.ndjson").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "flags", [("--rate", "0"), ("--latency", "soon"), ("--faults", "none.toml")]
+)
+def test_an_emulator_that_cannot_start_is_2(folder: Folder, flags: tuple[str, str]) -> None:
+    ended = folder.run("emulator", *flags)
+    assert ended.code == 2
+    assert flags[0] in ended.err or flags[1] in ended.err
+
+
+def test_the_installed_command_is_the_module(folder: Folder) -> None:
+    script = Path(sys.executable).with_name("mailsluice")
+    shown = subprocess.run([script, "--help"], capture_output=True, check=False)
+    assert shown.returncode == 0
+    assert b"resolve" in shown.stdout
+    assert "resolve" in folder.run("--help").out
