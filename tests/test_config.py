@@ -112,6 +112,20 @@ def test_a_flag_that_is_none_says_how_to_write_one(file: Path, flag: str, messag
         config.load(file, [flag])
 
 
+def test_a_misspelt_variable_is_not_ignored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILSLUICE_QUOTAS__RATE", "5")
+    with pytest.raises(ConfigurationError, match=r"MAILSLUICE_QUOTAS__RATE: no such table.*QUOTA"):
+        config.load(file)
+
+
+def test_a_variable_that_is_no_json_where_it_must_be_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILSLUICE_QUOTA", "{bad")
+    with pytest.raises(ConfigurationError, match=r"environment: .*quota"):
+        config.load(file)
+
+
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.toml: there is no such file"):
         config.load(tmp_path / "none.toml")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mailsluice.config import RecipientsSettings as RecipientsSettings
     from mailsluice.config import SesSettings as SesSettings
     from mailsluice.config import Settings as Settings
+    from mailsluice.current import Statistics as Statistics
     from mailsluice.engine import Engine as Engine
-    from mailsluice.engine import Statistics as Statistics
     from mailsluice.errors import ConfigurationError as ConfigurationError
     from mailsluice.errors import JournalError as JournalError
     from mailsluice.errors import MailsluiceError as MailsluiceError
@@ -52,7 +52,7 @@ _HOMES = {
     "SourceChangedError": "errors",
     "SourceError": "errors",
     "State": "model",
-    "Statistics": "engine",
+    "Statistics": "current",
 }
 
 __all__ = (  # a sorted tuple of the names above

@@ -7,6 +7,7 @@ are those of design section 5: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -143,6 +144,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
 
     Raises ConfigurationError that names the file, the key and the remedy.
     """
+    _refuse_unknown_tables(os.environ)
     tables = _read(path)
     given: dict[str, Any] = {"tables": tables, **_flags(overrides)}
     try:
@@ -158,6 +160,16 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
         recipients=file.recipients, quota=file.quota, delivery=file.delivery, ses=file.ses
     )
     return mailing, settings
+
+
+def _refuse_unknown_tables(environment: Iterable[str]) -> None:
+    """A misspelt variable would otherwise be ignored in silence."""
+    prefix = str(_File.model_config.get("env_prefix"))
+    for name in environment:
+        table = name.removeprefix(prefix).partition("__")[0].lower()
+        if name.startswith(prefix) and table not in _File.model_fields:
+            known = ", ".join(each.upper() for each in _File.model_fields)
+            raise ConfigurationError(f"environment: {name}: no such table; there are {known}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,18 +18,19 @@ from anyio import to_thread
 from mailsluice import quota as quotas
 from mailsluice import resume
 from mailsluice.config import DeliverySettings, QuotaSettings, RecipientsSettings, Settings
-from mailsluice.dispatcher import Dispatcher, DispatcherStatistics
+from mailsluice.current import Current, Statistics, report_of
+from mailsluice.dispatcher import Dispatcher
 from mailsluice.errors import ConfigurationError, MailsluiceError, root_of
 from mailsluice.intake import Intake
-from mailsluice.journal import Event, Journal, Run
+from mailsluice.journal import Journal, Run
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.journal.standing import FINISHED, HELD, STOPPED, End, Standing
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
-from mailsluice.model import Account, Counts
-from mailsluice.pacing import Pacer, PacerStatistics
-from mailsluice.pipeline import Pipeline, PipelineStatistics
+from mailsluice.model import Account
+from mailsluice.pacing import Pacer
+from mailsluice.pipeline import Pipeline
 from mailsluice.quota import QuotaKeeper
 from mailsluice.report import Report
 from mailsluice.ses import AccountUnavailableError, Transport
@@ -45,21 +45,6 @@ BODIES_BYTES_MAX = 256 * 1024 * 1024
 """Bytes of all requests in flight: each has a copy of the mailing's attachments."""
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """One moment of a run; display, tests and status read it."""
-
-    counts: Counts
-    elapsed_s: float
-    rate_per_s: float
-    """Recipients sent per second by this process."""
-    fraction_read: float | None
-    """Part of the source read so far, 0.0-1.0; None where its size is unknown."""
-    pacer: PacerStatistics
-    dispatcher: DispatcherStatistics
-    pipeline: PipelineStatistics
 
 
 class _HeldError(MailsluiceError):
@@ -87,7 +72,7 @@ class Engine:
         self._quota = quota or QuotaSettings()
         self._delivery = delivery or DeliverySettings()
         self._dedupe = (recipients or RecipientsSettings()).dedupe
-        self._current: _Current | None = None
+        self._current: Current | None = None
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
         self._running = False
@@ -130,13 +115,13 @@ class Engine:
             resume.require_same(journal, standing, identity)
             # A list that was empty may have been filled since.
             if standing.finished and standing.counts.read:
-                return _report(standing, FINISHED)
+                return report_of(standing, FINISHED)
             try:
                 account = await self._account()
             except _HeldError as error:
-                return _report(standing, HELD, str(error))
+                return report_of(standing, HELD, str(error))
         if self._preparing.cancelled_caught:
-            return _report(standing, STOPPED)
+            return report_of(standing, STOPPED)
         run, event = resume.claim(journal, standing, prefix, identity, time.time())
         orphans = resume.orphans(standing, self._delivery.in_doubt, event.at)
         held_before = standing.held_before
@@ -173,7 +158,7 @@ class Engine:
         writer: Writer,
         account: Account | None,
         held_before: str | None,
-    ) -> _Current:
+    ) -> Current:
         """Put the parts of one run together."""
         standing = writer.standing
         pacer = Pacer(
@@ -202,7 +187,7 @@ class Engine:
         keeper = QuotaKeeper(self._transport, self._quota, pacer, dispatcher, pipeline.wake)
         if account is not None:
             keeper.apply(account)
-        return _Current(
+        return Current(
             source=source,
             writer=writer,
             pacer=pacer,
@@ -242,68 +227,6 @@ class Engine:
             ) from error
 
 
-class _Current:
-    """One run under way."""
-
-    def __init__(  # noqa: PLR0913  # the run's parts, each once
-        self,
-        *,
-        source: Source,
-        writer: Writer,
-        pacer: Pacer,
-        dispatcher: Dispatcher,
-        pipeline: Pipeline,
-        keeper: QuotaKeeper,
-    ) -> None:
-        self._source = source
-        self._writer = writer
-        self._pacer = pacer
-        self._dispatcher = dispatcher
-        self._pipeline = pipeline
-        self._keeper = keeper
-        self._began_at = anyio.current_time()
-        self._sent_before = writer.standing.counts.sent
-
-    async def run(self, *, stopping: bool) -> Report:
-        """Run to the end, record how it ended, and report it."""
-        self._dispatcher.stopping = stopping
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keeper.run)
-            await self._pipeline.run()
-            tasks.cancel_scope.cancel()
-        pending = self._writer.standing.counts.pending
-        if self._dispatcher.complete and pending:
-            self._dispatcher.hold = self._dispatcher.hold or (
-                f"SOURCE_SHORTER: {pending} recipients that were accepted before have not come "
-                "again; give the same source and the same [recipients] settings"
-            )
-        hold = self._dispatcher.hold
-        state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
-        await self._writer.write([Event(time.time(), state, hold or "")])
-        now = self.statistics()
-        return _report(self._writer.standing, state, hold, now)
-
-    def stop(self) -> None:
-        """Start nothing more."""
-        self._dispatcher.stopping = True
-        self._pipeline.wake()
-
-    def statistics(self) -> Statistics:
-        """The present moment."""
-        now = anyio.current_time()
-        counts = self._writer.standing.counts
-        elapsed_s = now - self._began_at
-        return Statistics(
-            counts=counts,
-            elapsed_s=elapsed_s,
-            rate_per_s=(counts.sent - self._sent_before) / elapsed_s if elapsed_s else 0.0,
-            fraction_read=self._source.fraction_read,
-            pacer=self._pacer.statistics(now),
-            dispatcher=self._dispatcher.statistics(),
-            pipeline=self._pipeline.statistics(),
-        )
-
-
 def as_source(recipients: Source | Recipients) -> Source:
     """A source as it is; anything that can be iterated over as a source."""
     return recipients if isinstance(recipients, Source) else IterableSource(recipients)
@@ -341,18 +264,3 @@ async def _opened(settings: Settings, path: Path | None) -> AsyncIterator[Engine
     finally:
         if journal is not None:
             journal.close()
-
-
-def _report(
-    standing: Standing, state: End, hold: str | None = None, now: Statistics | None = None
-) -> Report:
-    return Report(
-        state=state,
-        hold=hold,
-        counts=standing.counts,
-        calls=now.pipeline.calls if now else 0,
-        throttled=now.pipeline.throttled if now else 0,
-        elapsed_s=now.elapsed_s if now else 0.0,
-        rate_per_s=now.rate_per_s if now else 0.0,
-        quota_rate_per_s=now.pacer.ceiling_per_s if now else 0.0,
-    )

@@ -125,7 +125,10 @@ class Pipeline:
             if self._writer.standing.counts.read == 0:
                 raise
             # What came before the break has been accepted and is accounted for.
-            self._dispatcher.hold = f"SOURCE_BROKEN: {error}"
+            self._dispatcher.hold = (
+                f"SOURCE_BROKEN: {error}; what came before is settled: give the very same bytes "
+                "again, or send what `export` does not list as a run of its own"
+            )
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  # the caller's own; raised when all is drained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -186,3 +187,32 @@ def test_a_run_that_has_ended_in_doubt_says_so_after_a_signal_too(folder: Folder
     assert folder.send().code == 1
     assert folder.counts() == {"read": 200, "sent": 150, "in_doubt": 50}
     assert folder.audit().agree
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.ses_emulator(
+    account={"rate_per_s": 1000, "daily_max": -1}, latency={"low_s": 0.02, "high_s": 0.1}
+)
+def test_a_run_that_nobody_listens_to_any_more_stops_as_cleanly(
+    folder: Folder, number: signal.Signals
+) -> None:
+    folder.write_list(700)
+    read_end, write_end = os.pipe()
+    with folder.started(stdout=write_end, stderr=write_end) as process:
+        os.close(write_end)
+        folder.until(lambda: folder.accepted >= 100, process)
+        os.close(read_end)
+        process.send_signal(number)
+        assert process.wait(SOON_S) == 4
+    assert folder.report()["state"] == "stopped"
+    assert folder.counts().get("in_doubt", 0) == 0
+
+
+def test_a_finished_run_keeps_its_exit_code_where_nobody_listens(folder: Folder) -> None:
+    folder.write_list(60)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with folder.started(stdout=write_end, stderr=write_end) as process:
+        os.close(write_end)
+        assert process.wait(SOON_S) == 0
+    assert folder.report()["counts"]["sent"] == 60

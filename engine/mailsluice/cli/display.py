@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 from mailsluice.cli import voice
-from mailsluice.engine import Engine, Statistics
+from mailsluice.current import Statistics
+from mailsluice.engine import Engine
 from mailsluice.report import Report
 
 REFRESH_S = 0.25

@@ -1,0 +1,112 @@
+"""One run under way: its parts, how it ends, and what can be said of it meanwhile."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import anyio
+
+from mailsluice.dispatcher import Dispatcher, DispatcherStatistics
+from mailsluice.journal import Event
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED, End, Standing
+from mailsluice.journal.writer import Writer
+from mailsluice.model import Counts
+from mailsluice.pacing import Pacer, PacerStatistics
+from mailsluice.pipeline import Pipeline, PipelineStatistics
+from mailsluice.quota import QuotaKeeper
+from mailsluice.report import Report
+from mailsluice.sources import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """One moment of a run; display, tests and status read it."""
+
+    counts: Counts
+    elapsed_s: float
+    rate_per_s: float
+    """Recipients sent per second by this process."""
+    fraction_read: float | None
+    """Part of the source read so far, 0.0-1.0; None where its size is unknown."""
+    pacer: PacerStatistics
+    dispatcher: DispatcherStatistics
+    pipeline: PipelineStatistics
+
+
+class Current:
+    """One run under way."""
+
+    def __init__(  # noqa: PLR0913  # the run's parts, each once
+        self,
+        *,
+        source: Source,
+        writer: Writer,
+        pacer: Pacer,
+        dispatcher: Dispatcher,
+        pipeline: Pipeline,
+        keeper: QuotaKeeper,
+    ) -> None:
+        self._source = source
+        self._writer = writer
+        self._pacer = pacer
+        self._dispatcher = dispatcher
+        self._pipeline = pipeline
+        self._keeper = keeper
+        self._began_at = anyio.current_time()
+        self._sent_before = writer.standing.counts.sent
+
+    async def run(self, *, stopping: bool) -> Report:
+        """Run to the end, record how it ended, and report it."""
+        self._dispatcher.stopping = stopping
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keeper.run)
+            await self._pipeline.run()
+            tasks.cancel_scope.cancel()
+        pending = self._writer.standing.counts.pending
+        if self._dispatcher.complete and pending:
+            self._dispatcher.hold = self._dispatcher.hold or (
+                f"SOURCE_SHORTER: {pending} recipients that were accepted before have not come "
+                "again; give the same source and the same [recipients] settings"
+            )
+        hold = self._dispatcher.hold
+        state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
+        await self._writer.write([Event(time.time(), state, hold or "")])
+        now = self.statistics()
+        return report_of(self._writer.standing, state, hold, now)
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._dispatcher.stopping = True
+        self._pipeline.wake()
+
+    def statistics(self) -> Statistics:
+        """The present moment."""
+        now = anyio.current_time()
+        counts = self._writer.standing.counts
+        elapsed_s = now - self._began_at
+        return Statistics(
+            counts=counts,
+            elapsed_s=elapsed_s,
+            rate_per_s=(counts.sent - self._sent_before) / elapsed_s if elapsed_s else 0.0,
+            fraction_read=self._source.fraction_read,
+            pacer=self._pacer.statistics(now),
+            dispatcher=self._dispatcher.statistics(),
+            pipeline=self._pipeline.statistics(),
+        )
+
+
+def report_of(
+    standing: Standing, state: End, hold: str | None = None, now: Statistics | None = None
+) -> Report:
+    """The report of a run that is left in `state`; `now` is its last moment in this process."""
+    return Report(
+        state=state,
+        hold=hold,
+        counts=standing.counts,
+        calls=now.pipeline.calls if now else 0,
+        throttled=now.pipeline.throttled if now else 0,
+        elapsed_s=now.elapsed_s if now else 0.0,
+        rate_per_s=now.rate_per_s if now else 0.0,
+        quota_rate_per_s=now.pacer.ceiling_per_s if now else 0.0,
+    )

@@ -1,0 +1,148 @@
+"""Records as columns of a table, and back: JSON where a column has structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from mailsluice.journal import (
+    Addresses,
+    Event,
+    Intent,
+    Record,
+    Resolution,
+    Run,
+    Settlement,
+    Taken,
+)
+from mailsluice.model import Remark, SourceIdentity, State
+
+Columns = tuple[float, str, int | None, bytes | None, str | None, bytes | None]
+"""at, kind, number, rows, states, body: see the schema in `sqlite`."""
+
+
+def encode(record: Record) -> Columns:
+    """The columns of a record."""
+    match record:
+        case Taken(at, first, last, remarks):
+            body = _dumps([list(remark) for remark in remarks])
+            return at, "taken", first, _dumps(last), None, body
+        case Intent(at, number, seqs, addresses):
+            return at, "intent", number, _dumps(seqs), None, _encode_addresses(addresses)
+        case Settlement(at, number, states, statuses, message_ids, errors):
+            columns = {"status": statuses, "message_id": message_ids, "error": errors}
+            return at, "settlement", number, None, states, _dumps(_folded(columns))
+        case Resolution(at, seqs, state, status, reason):
+            return at, "resolution", None, _dumps(seqs), None, _dumps([state, status, reason])
+        case Event(at, name, text):
+            return at, "event", None, None, None, _dumps([name, text])
+
+
+def decode(columns: Columns) -> Record:
+    """The record of these columns. Raises ValueError or its kin where they are none."""
+    at, kind, number, rows, states, body = columns
+    match kind, number, rows, states:
+        case "taken", int(first), bytes(last), _:
+            remarks = [Remark(seq, State(state), *rest) for seq, state, *rest in _loads(body)]
+            return Taken(at, first, orjson.loads(last), remarks)
+        case "intent", int(batch), bytes(seqs), _:
+            addresses = [] if body is None else _decode_addresses(body)
+            return Intent(at, batch, orjson.loads(seqs), addresses)
+        case "settlement", int(batch), _, str(codes):
+            if body is None:
+                return Settlement(at, batch, codes, [], [], [])
+            columns_by_name = orjson.loads(body)
+            unfolded = (
+                _unfolded(columns_by_name.get(name), len(codes))
+                for name in ("status", "message_id", "error")
+            )
+            return Settlement(at, batch, codes, *unfolded)
+        case "resolution", _, bytes(seqs), _:
+            state, status, reason = _loads(body)
+            return Resolution(at, orjson.loads(seqs), State(state), status, reason)
+        case "event", _, _, _:
+            return Event(at, *_loads(body))
+        case _:
+            raise ValueError(f"a record of kind {kind!r} with columns missing")
+
+
+def _encode_addresses(addresses: Sequence[Addresses]) -> bytes:
+    """By column; a single address stands for a list of one, and an unused column is left out."""
+    columns: dict[str, list[Any]] = {
+        "to": [each.to[0] if len(each.to) == 1 else each.to for each in addresses],
+        "cc": [each.cc or None for each in addresses],
+        "bcc": [each.bcc or None for each in addresses],
+        "key": [each.key for each in addresses],
+    }
+    return _dumps({name: column for name, column in columns.items() if any(column)})
+
+
+def _decode_addresses(body: bytes) -> list[Addresses]:
+    columns = orjson.loads(body)
+    size = max(map(len, columns.values()))
+    to, cc, bcc, key = (columns.get(name) or [None] * size for name in Addresses._fields)
+    return [
+        Addresses(
+            [each] if isinstance(each, str) else each or [], cc[i] or [], bcc[i] or [], key[i]
+        )
+        for i, each in enumerate(to)
+    ]
+
+
+def _folded(columns: dict[str, Sequence[Any]]) -> dict[str, Any]:
+    """A column in which every element is the same is written once; one of nulls not at all."""
+    folded = {
+        name: column[0] if len(set(column)) == 1 else column for name, column in columns.items()
+    }
+    return {name: column for name, column in folded.items() if column is not None}
+
+
+def _unfolded(column: Any, size: int) -> list[Any]:
+    return column if isinstance(column, list) else [column] * size
+
+
+def encode_run(run: Run) -> bytes:
+    """The run as JSON."""
+    source = run.source
+    parts = None
+    if source is not None:
+        parts = [source.name, source.size, source.modified, source.head]
+    return _dumps([run.id, run.begun_at, parts, run.mailing_digest])
+
+
+def decode_run(body: bytes) -> Run:
+    """The run of that JSON. Raises ValueError or its kin where it is none."""
+    id_, begun_at, parts, digest = orjson.loads(body)
+    source = None
+    if parts is not None:
+        name, size, modified, head = parts
+        source = SourceIdentity(name=name, size=size, modified=modified, head=head)
+    return Run(id=id_, begun_at=begun_at, source=source, mailing_digest=digest)
+
+
+def _loads(body: bytes | None) -> Any:
+    if body is None:
+        raise ValueError("a record without its body")
+    return orjson.loads(body)
+
+
+def _dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return orjson.dumps(_printable(value))
+
+
+def _printable(value: Any) -> Any:
+    """Undecodable bytes of an input, and lone surrogates, in a form that JSON can hold."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_printable(key): _printable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_printable(each) for each in value]
+        case _:
+            return value
