@@ -277,3 +277,12 @@ def test_an_answered_call_is_never_taken_for_a_silent_one() -> None:
     made = loaded(DOUBTS_IN_A_ROW_MAX + 1, rate=1.0)
     drive(made, lambda _: results(EntryResult("SUCCESS", None)))
     assert not made.statistics().narrowed
+
+
+@pytest.mark.parametrize("then", ["MESSAGE_REJECTED", "TRANSIENT_FAILURE", "NOVEL"])
+def test_what_ses_may_have_taken_before_is_never_called_rejected_or_failed(then: str) -> None:
+    answers = iter([LOST])
+    made = loaded(1, in_doubt="resend")
+    history = drive(made, lambda _: next(answers, results(EntryResult(then, None, "no"))))
+    last = history[1][-1]
+    assert (last.state, last.status) == (State.IN_DOUBT, then)

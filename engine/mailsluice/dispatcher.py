@@ -96,6 +96,7 @@ class Dispatcher:
         in_doubt: InDoubt,
         first_number: int = 1,
         burned: dict[int, int] | None = None,
+        doubted: Iterable[int] = (),
         held_before: str | None = None,
         random: Random | None = None,
     ) -> None:
@@ -111,6 +112,7 @@ class Dispatcher:
         self._in_doubt: InDoubt = in_doubt
         self._number = first_number - 1
         self._burned = dict(burned or {})
+        self._doubted = set(doubted)
         self._random = random or Random()
         self._fresh: deque[Entry] = deque()
         self._fresh_since = 0.0
@@ -227,20 +229,24 @@ class Dispatcher:
             case Action.SENT:
                 return Outcome(State.SENT, status, message_id, error)
             case Action.REJECT:
-                return Outcome(State.REJECTED, status, None, error)
+                return Outcome(self._given_up(seq, State.REJECTED), status, None, error)
             case Action.FAIL:
-                return Outcome(State.FAILED, status, None, error)
+                return Outcome(self._given_up(seq, State.FAILED), status, None, error)
             case Action.DEFER:
                 spent = retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._max_attempts)
-                state = State.FAILED if spent else State.PENDING
+                state = self._given_up(seq, State.FAILED) if spent else State.PENDING
                 return Outcome(state, status, None, error, burned=True)
             case Action.DOUBT:
                 spent = retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._max_attempts)
                 resend = self._in_doubt == "resend" and not spent
                 state = State.PENDING if resend else State.IN_DOUBT
-                return Outcome(state, status, message_id, error, burned=True)
+                return Outcome(state, status, message_id, error, burned=True, doubted=True)
             case _:
                 return Outcome(State.PENDING, status, None, error)
+
+    def _given_up(self, seq: int, state: State) -> State:
+        """Nobody can say "not delivered" of a recipient that SES may have taken before."""
+        return State.IN_DOUBT if seq in self._doubted else state
 
     def absorb(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome], now: float
@@ -282,6 +288,8 @@ class Dispatcher:
         if outcome.state is not State.PENDING:
             self._forget(entry)
             return
+        if outcome.doubted:
+            self._doubted.add(entry.seq)
         if outcome.burned:
             self._burned[entry.seq] = self._burned.get(entry.seq, 0) + 1
         match verdict.rule.action:
@@ -309,6 +317,7 @@ class Dispatcher:
     def _forget(self, entry: Entry) -> None:
         self._held_bytes -= len(entry.body)
         self._burned.pop(entry.seq, None)
+        self._doubted.discard(entry.seq)
 
     def _hold_on(self, verdict: Verdict | None) -> None:
         if verdict is not None and self.hold is None:

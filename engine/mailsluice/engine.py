@@ -173,6 +173,7 @@ class Engine:
             in_doubt=self._delivery.in_doubt,
             first_number=standing.last_batch + 1,
             burned=standing.burned,
+            doubted=standing.doubted,
             held_before=held_before,
         )
         pipeline = Pipeline(

@@ -115,6 +115,8 @@ class Outcome(NamedTuple):
     error: str | None = None
     burned: bool = False
     """Whether it counts against `delivery.max_attempts`."""
+    doubted: bool = False
+    """Whether SES may have taken it all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from base64 import b32encode
 
 from mailsluice.dispatcher import InDoubt
 from mailsluice.errors import SourceChangedError
-from mailsluice.journal import BURNED_CODE, STATE_CODES, Event, Journal, Record, Run, Settlement
+from mailsluice.journal import DOUBTED_CODE, STATE_CODES, Event, Journal, Record, Run, Settlement
 from mailsluice.journal.standing import Standing
 from mailsluice.model import SourceIdentity, State
 from mailsluice.statuses import NO_ANSWER
@@ -53,7 +53,7 @@ def claim(
 
 def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
     """Settlements for intents that an earlier process left open: SES may have them or not."""
-    code = BURNED_CODE if in_doubt == "resend" else STATE_CODES[State.IN_DOUBT]
+    code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.IN_DOUBT]
     return [
         Settlement(
             at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import chain
 
 import anyio
 import pytest
@@ -42,7 +43,7 @@ async def test_recipients_are_taken_as_they_are_and_other_objects_are_bad_rows()
     ann = Recipient("ann@example.com", data={"n": 1})
     items: list[object] = [ann, {"email": "x@example.com"}, None]
     source = IterableSource(items)  # type: ignore[arg-type]  # what a careless caller gives
-    [[first, *others]] = await read(source)
+    first, *others = chain(*await read(source))
     assert first == Row(0, ann)
     assert [row.recipient for row in others] == [None, None]
     assert [str(row.problem).split(",")[0] for row in others] == [
@@ -59,7 +60,9 @@ def test_what_is_no_list_of_recipients_is_refused_at_once(items: object) -> None
 
 async def test_a_list_can_be_read_again_and_an_iterator_cannot() -> None:
     again = IterableSource(ADDRESSES)
-    assert await read(again) == await read(again)
+    once_read, twice_read = await read(again), await read(again)
+    # How the rows are cut into lists depends on the time that each takes.
+    assert list(chain(*once_read)) == list(chain(*twice_read))
     for once in (IterableSource(iter(ADDRESSES)), IterableSource(asynchronously(ADDRESSES))):
         await read(once)
         with pytest.raises(SourceError, match="only once"):

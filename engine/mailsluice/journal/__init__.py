@@ -26,7 +26,13 @@ STATE_CODES = {
 BURNED_CODE = "b"
 """Pending again, and the attempt counts against `delivery.max_attempts`."""
 
-STATES_BY_CODE = {code: state for state, code in STATE_CODES.items()} | {BURNED_CODE: State.PENDING}
+DOUBTED_CODE = "d"
+"""As `BURNED_CODE`, and SES may have taken it all the same (`in_doubt = "resend"`)."""
+
+STATES_BY_CODE = {code: state for state, code in STATE_CODES.items()} | {
+    BURNED_CODE: State.PENDING,
+    DOUBTED_CODE: State.PENDING,
+}
 
 
 class Addresses(NamedTuple):
@@ -63,7 +69,7 @@ class Settlement(NamedTuple):
     at: float
     batch: int
     states: str
-    """A code of `STATE_CODES` or `BURNED_CODE` for each recipient."""
+    """A code of `STATES_BY_CODE` for each recipient."""
     statuses: Sequence[str]
     message_ids: Sequence[str | None]
     errors: Sequence[str | None]
@@ -105,15 +111,17 @@ def settlement(number: int, outcomes: Sequence[Outcome], at: float) -> Settlemen
     return Settlement(
         at,
         number,
-        "".join(BURNED_CODE if _burned(each) else STATE_CODES[each.state] for each in outcomes),
+        "".join(map(_code, outcomes)),
         [each.status for each in outcomes],
         [each.message_id for each in outcomes],
         [each.error for each in outcomes],
     )
 
 
-def _burned(outcome: Outcome) -> bool:
-    return outcome.burned and outcome.state is State.PENDING
+def _code(outcome: Outcome) -> str:
+    if outcome.state is State.PENDING and outcome.burned:
+        return DOUBTED_CODE if outcome.doubted else BURNED_CODE
+    return STATE_CODES[outcome.state]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

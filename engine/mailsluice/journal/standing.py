@@ -15,6 +15,7 @@ from typing import Final, Literal
 from mailsluice.errors import JournalError
 from mailsluice.journal import (
     BURNED_CODE,
+    DOUBTED_CODE,
     STATES_BY_CODE,
     Event,
     Intent,
@@ -53,6 +54,8 @@ class Standing:
     """Batch number to rows, of intents without a settlement."""
     burned: dict[int, int] = field(default_factory=dict)
     """Row to burned attempts, of deferred rows."""
+    doubted: set[int] = field(default_factory=set)
+    """Deferred rows that SES may have taken at an earlier attempt."""
     in_doubt: set[int] = field(default_factory=set)
     last_batch: int = 0
     calls: int = 0
@@ -142,7 +145,9 @@ class Standing:
         codes = record.states
         for code in set(codes):
             rows = seqs if codes == code * len(codes) else _rows_of(code, seqs, codes)
-            if code == BURNED_CODE:
+            if code == DOUBTED_CODE:
+                self.doubted.update(rows)
+            if code in {BURNED_CODE, DOUBTED_CODE}:
                 for seq in rows:
                     self.burned[seq] = self.burned.get(seq, 0) + 1
             elif STATES_BY_CODE[code] is not State.PENDING:
@@ -153,6 +158,7 @@ class Standing:
         if self.burned:
             for seq in rows:
                 self.burned.pop(seq, None)
+            self.doubted.difference_update(rows)
         if state is State.IN_DOUBT:
             self.in_doubt.update(rows)
         self.counts = self.counts.shifted(**{state.value: len(rows), "pending": -len(rows)})
