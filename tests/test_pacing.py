@@ -96,3 +96,9 @@ def test_a_half_batch_after_idleness_leaves_no_credit() -> None:
     pacer = Pacer(1000.0, 0.0)
     pacer.spend(25, 100.0)
     assert pacer.ready_at == 100.025
+
+
+def test_a_resumed_run_does_not_begin_with_a_full_bucket() -> None:
+    assert Pacer(100.0, 7.0, resumed=True).ready_at == 7.5
+    assert Pacer(1.0, 7.0, resumed=True).ready_at == 8.0
+    assert Pacer(100.0, 7.0).ready_at == 7.0

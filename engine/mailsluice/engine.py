@@ -165,6 +165,7 @@ class Engine:
             quotas.rate_per_s(self._quota, account),
             anyio.current_time(),
             calls_per_s=self._quota.calls_per_second,
+            resumed=standing.calls > 0,
         )
         dispatcher = Dispatcher(
             pacer,

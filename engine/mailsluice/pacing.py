@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailsluice import batching
+
 THROTTLE_CUT = 0.3
 """Part of the rate that a wholly throttled batch costs; a batch throttled in part costs as much
 less. All calls that were under way together cost it once."""
@@ -37,14 +39,20 @@ class Pacer:
     `rate * t` + one batch. So a caller that comes late does not get its lateness back.
     """
 
-    def __init__(self, ceiling_per_s: float, now: float, *, calls_per_s: float = 0) -> None:
-        """`calls_per_s` limits calls as well, whatever their weight; 0 does not."""
+    def __init__(
+        self, ceiling_per_s: float, now: float, *, calls_per_s: float = 0, resumed: bool = False
+    ) -> None:
+        """`calls_per_s` limits calls as well, whatever their weight; 0 does not.
+
+        `resumed`: another process may have sent a batch just now, so the first one waits as long as
+        one takes.
+        """
         self._ceiling = ceiling_per_s
         self._call_interval_s = 1 / calls_per_s if calls_per_s else 0.0
         self._cut_rate = ceiling_per_s
         self._cut_at = now
         self._cut_number = 0
-        self._ready_at = now
+        self._ready_at = now + batching.size_for(ceiling_per_s) / ceiling_per_s * resumed
         self._throttles = 0
 
     @property

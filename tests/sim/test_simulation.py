@@ -18,6 +18,7 @@ def test_every_recipient_is_accounted_for(seed: int) -> None:
     assert counts.pending == 0
     assert life.audit.lost == ()
     assert life.audit.unexplained == ()
+    assert life.peak <= 1e-6, "more than the rate and one batch in some second"
     for row in life.audit.duplicated:
         assert life.doubts[row] >= 1, f"row {row} was accepted twice and nothing says why"
     if life.in_doubt == "hold":
