@@ -1,7 +1,7 @@
 """Every status and exception of SES, through real HTTP: both ledgers compared.
 
 What the journal says of each recipient against what the emulated SES accepted, for each row of the
-table in design section 7.
+table in docs/guarantees.md.
 """
 
 from collections.abc import AsyncIterator

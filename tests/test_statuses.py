@@ -1,4 +1,4 @@
-"""The table of design section 7, row by row."""
+"""The table of docs/guarantees.md, row by row."""
 
 import pytest
 

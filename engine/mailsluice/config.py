@@ -1,7 +1,7 @@
 """One tree of settings from a TOML file, the environment and flags, each key checked by name.
 
 A flag wins over the environment, the environment over the file, the file over the defaults. Keys
-are those of design section 5: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA__RATE` and
+are those of the README: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA__RATE` and
 `--set quota.rate=…`.
 """
 

@@ -11,7 +11,7 @@ from mailsluice.model import Counts
 
 
 class ExitCode(enum.IntEnum):
-    """What the command returns (the contract, design section 5)."""
+    """What the command returns (README, "Commands")."""
 
     FINISHED = 0
     """Finished, and every accepted recipient sent."""
