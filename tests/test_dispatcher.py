@@ -247,7 +247,7 @@ def test_one_bad_entry_is_rejected_alone_and_the_rest_is_sent() -> None:
         batch = decision.batch
         verdicts = statuses.classify(respond(batch), len(batch.entries))
         outcomes = made.judge(batch, verdicts)
-        rejected += [each.entry.seq for each in made.absorb(batch, verdicts, outcomes, now)]
+        rejected += [seq for seq, _ in made.absorb(batch, verdicts, outcomes, now)]
     assert rejected == [17]
     assert made.complete
     assert made.hold is None
@@ -286,3 +286,22 @@ def test_what_ses_may_have_taken_before_is_never_called_rejected_or_failed(then:
     history = drive(made, lambda _: next(answers, results(EntryResult(then, None, "no"))))
     last = history[1][-1]
     assert (last.state, last.status) == (State.IN_DOUBT, then)
+
+
+def test_a_suspect_that_ses_may_have_taken_before_ends_in_doubt() -> None:
+    made = loaded(2, in_doubt="resend", rate=1.0)
+    refused = Answer(code="BadRequestException", http_status=400, error="no")
+    answers = {1: iter([LOST, refused]), 2: iter([LOST, results(OK)])}
+    rulings = []
+    now = 0.0
+    while not isinstance(decision := made.decide(now), Done):
+        if isinstance(decision, Wait):
+            assert decision.until is not None
+            now = decision.until
+            continue
+        [each] = decision.batch.entries
+        verdicts = statuses.classify(next(answers[each.seq]), 1)
+        outcomes = made.judge(decision.batch, verdicts)
+        rulings += made.absorb(decision.batch, verdicts, outcomes, now)
+    rulings += made.rule_on_suspects()
+    assert [(seq, outcome.state) for seq, outcome in rulings] == [(1, State.IN_DOUBT)]

@@ -1,10 +1,12 @@
 """The library as a service uses it: real HTTP, any iterable, cancellation, stop."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio import to_thread
 
 from mailsluice import (
     DeliverySettings,
@@ -39,10 +41,9 @@ def states(path: Path) -> dict[str, str]:
     return found
 
 
-async def until_called(emulator: Emulator, calls: int) -> None:
-    """Return when the emulator has had that many SendBulkEmail calls."""
-    while emulator.statistics().account.calls < calls:
-        await anyio.sleep(0.005)
+async def until(emulator: Emulator, **come: int) -> None:
+    """Return when so much has come to the emulated SES (`Emulator.wait_for`)."""
+    assert await to_thread.run_sync(partial(emulator.wait_for, **come, timeout_s=30.0))
 
 
 async def test_any_iterable_of_recipients_will_do(ses_emulator: Emulator) -> None:
@@ -102,7 +103,7 @@ async def test_a_cancelled_run_leaves_its_calls_in_doubt_and_the_next_one_goes_o
     ses_emulator.faults.add(CallFault(fault="late", delay_s=30.0))
     async with Engine.open(Settings(), journal=path) as engine, anyio.create_task_group() as tasks:
         tasks.start_soon(engine.run, MAILING, addresses(100))
-        await until_called(ses_emulator, 2)
+        await until(ses_emulator, calls=2)
         tasks.cancel_scope.cancel()
     assert set(states(path).values()) == {"in_doubt"}
     ses_emulator.faults.clear()
@@ -122,7 +123,7 @@ async def test_stop_lets_the_calls_in_flight_end(ses_emulator: Emulator, tmp_pat
             reports.append(await engine.run(MAILING, addresses(1000)))
 
         tasks.start_soon(run)
-        await until_called(ses_emulator, 2)
+        await until(ses_emulator, calls=2)
         engine.stop()
     [report] = reports
     assert report.state == "stopped"
@@ -141,8 +142,7 @@ async def test_stop_ends_a_run_that_waits_for_its_account(ses_emulator: Emulator
             reports.append(await engine.run(MAILING, addresses(10)))
 
         tasks.start_soon(run)
-        while ses_emulator.statistics().get_account_calls < 1:
-            await anyio.sleep(0.005)
+        await until(ses_emulator, get_account_calls=1)
         engine.stop()
     assert [(each.state, each.calls) for each in reports] == [("stopped", 0)]
 
@@ -151,7 +151,7 @@ async def test_statistics_say_why_it_is_not_faster(ses_emulator: Emulator) -> No
     ses_emulator.change_account(rate_per_s=100)
     async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
         tasks.start_soon(engine.run, MAILING, addresses(1000))
-        await until_called(ses_emulator, 2)
+        await until(ses_emulator, calls=2)
         now = engine.statistics()
         tasks.cancel_scope.cancel()
     assert now is not None
@@ -162,13 +162,15 @@ async def test_statistics_say_why_it_is_not_faster(ses_emulator: Emulator) -> No
 
 async def test_share_and_reserve_leave_something_to_others(ses_emulator: Emulator) -> None:
     ses_emulator.change_account(rate_per_s=1000, daily_max=100)
-    settings = Settings(quota=QuotaSettings(share=0.8, reserve=30, refresh_s=600))
+    settings = Settings(quota=QuotaSettings(share=0.8, reserve=30, refresh_s=0.05))
     async with Engine.open(settings) as engine, anyio.create_task_group() as tasks:
         tasks.start_soon(engine.run, MAILING, addresses(200))
-        await until_called(ses_emulator, 1)
-        while (now := engine.statistics()) is None or now.dispatcher.daily_room >= 1:
-            await anyio.sleep(0.005)
-        assert now.pacer.ceiling_per_s == 800
+        await until(ses_emulator, accepted=50)
+        asked = ses_emulator.statistics().get_account_calls
+        await until(ses_emulator, get_account_calls=asked + 3)
+        now = engine.statistics()
+        assert now is not None
+        assert (now.pacer.ceiling_per_s, now.dispatcher.daily_room) == (800, 0)
         engine.stop()
     assert len(ses_emulator.ledger) == 50
 
@@ -197,19 +199,14 @@ async def test_a_journal_in_use_is_refused(ses_emulator: Emulator, tmp_path: Pat
 async def test_no_more_calls_than_in_flight_at_once(ses_emulator: Emulator) -> None:
     ses_emulator.faults.add(CallFault(fault="late", delay_s=0.3))
     settings = Settings(delivery=DeliverySettings(in_flight=3))
-    most = 0
+    seen = []
     async with Engine.open(settings) as engine, anyio.create_task_group() as tasks:
-
-        async def run() -> None:
-            await engine.run(MAILING, addresses(400))
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(run)
-        while True:
+        tasks.start_soon(engine.run, MAILING, addresses(400))
+        for calls in range(3, 9):
+            await until(ses_emulator, calls=calls)
             now = engine.statistics()
-            most = max(most, now.dispatcher.in_flight if now else 0)
-            await anyio.sleep(0.01)
-    assert most == 3
+            seen.append(now.dispatcher.in_flight if now else 0)
+    assert max(seen) == 3
 
 
 async def test_the_loop_goes_on_turning_while_a_list_is_read_and_sent(
@@ -305,7 +302,7 @@ async def test_one_engine_runs_one_mailing_at_a_time(ses_emulator: Emulator) -> 
     ses_emulator.change_account(rate_per_s=50)
     async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
         tasks.start_soon(engine.run, MAILING, addresses(100))
-        await until_called(ses_emulator, 1)
+        await until(ses_emulator, calls=1)
         with pytest.raises(RuntimeError, match="running a mailing"):
             await engine.run(MAILING, addresses(1))
         tasks.cancel_scope.cancel()

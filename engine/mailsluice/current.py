@@ -12,7 +12,7 @@ from mailsluice.journal import Event
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, End, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
-from mailsluice.pacing import Pacer, PacerStatistics
+from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline, PipelineStatistics
 from mailsluice.quota import QuotaKeeper
 from mailsluice.report import Report
@@ -37,19 +37,17 @@ class Statistics:
 class Current:
     """One run under way."""
 
-    def __init__(  # noqa: PLR0913  # the run's parts, each once
+    def __init__(  # the run's parts, each once
         self,
         *,
         source: Source,
         writer: Writer,
-        pacer: Pacer,
         dispatcher: Dispatcher,
         pipeline: Pipeline,
         keeper: QuotaKeeper,
     ) -> None:
         self._source = source
         self._writer = writer
-        self._pacer = pacer
         self._dispatcher = dispatcher
         self._pipeline = pipeline
         self._keeper = keeper
@@ -90,7 +88,7 @@ class Current:
             elapsed_s=elapsed_s,
             rate_per_s=(counts.sent - self._sent_before) / elapsed_s if elapsed_s else 0.0,
             fraction_read=self._source.fraction_read,
-            pacer=self._pacer.statistics(now),
+            pacer=self._dispatcher.pacer.statistics(now),
             dispatcher=self._dispatcher.statistics(),
             pipeline=self._pipeline.statistics(),
         )

@@ -63,6 +63,13 @@ class Done:
 Decision = Send | Wait | Done
 
 
+class Ruling(NamedTuple):
+    """What became of a suspect, outside a call."""
+
+    seq: int
+    outcome: Outcome
+
+
 class Retry(NamedTuple):
     """A deferred recipient. Ordered by due time; `seq` breaks ties, so entries never compare."""
 
@@ -202,10 +209,11 @@ class Dispatcher:
             entries = tuple(self._take(size))
             self._fresh_since = now
         batch = Batch(self._number, entries)
-        self.pacer.spend(batch.weight, now)
-        self.daily_room -= batch.weight
+        weight = batch.weight
+        self.pacer.spend(weight, now)
+        self.daily_room -= weight
         self._in_flight += 1
-        self.in_flight_weight += batch.weight
+        self.in_flight_weight += weight
         return batch
 
     def _take(self, size: int) -> list[Entry]:
@@ -250,10 +258,10 @@ class Dispatcher:
 
     def absorb(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome], now: float
-    ) -> list[Suspect]:
+    ) -> list[Ruling]:
         """Take note of outcomes that are durable now: requeue, slow down, narrow, hold.
 
-        Returns the suspects that this answer proved guilty; they are to be journalled as rejected.
+        Returns the suspects that this answer proved guilty; that is to be journalled.
         """
         self._in_flight -= 1
         self.in_flight_weight -= batch.weight
@@ -261,30 +269,38 @@ class Dispatcher:
         if verdicts[0].rule.action is Action.BISECT:
             guilty = self._bisection.refused(batch.number, batch.entries, verdicts[0])
             self._hold_on(self._bisection.mailing_at_fault)
+            if len(batch.entries) == 1:
+                # A suspect waits for evidence, which may be what intake has still to offer.
+                self._held_bytes -= len(batch.entries[0].body)
         elif any(verdict.rule.action is Action.SENT for verdict in verdicts):
             guilty = self._bisection.accepted(batch.number)
         else:
             guilty = self._bisection.departed(batch.number)
         for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
-            self._absorb_entry(entry, verdict, outcome, now, alone=len(verdicts) == 1)
+            self._absorb_entry(entry, verdict, outcome, now)
         throttled = sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
         if throttled:
             self.pacer.throttled(batch.number, throttled / len(verdicts), self._number, now)
-        for suspect in guilty:
-            self._burned.pop(suspect.entry.seq, None)
-        return guilty
+        return self._rulings(guilty)
 
-    def rule_on_suspects(self) -> list[Suspect]:
+    def rule_on_suspects(self) -> list[Ruling]:
         """Nothing else is left: settle who was to blame for refused calls. May set `hold`."""
         if self.stopping or self.hold is not None:
             return []  # they stay pending, and are tried again in the next process
         guilty = self._bisection.rule()
         self._hold_on(self._bisection.mailing_at_fault)
-        return guilty
+        return self._rulings(guilty)
 
-    def _absorb_entry(
-        self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float, *, alone: bool
-    ) -> None:
+    def _rulings(self, guilty: list[Suspect]) -> list[Ruling]:
+        rulings = []
+        for (seq, *_), verdict, _ in guilty:
+            state = self._given_up(seq, State.REJECTED)
+            rulings.append(Ruling(seq, Outcome(state, verdict.status, None, verdict.error)))
+            self._burned.pop(seq, None)
+            self._doubted.discard(seq)
+        return rulings
+
+    def _absorb_entry(self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float) -> None:
         if outcome.state is not State.PENDING:
             self._forget(entry)
             return
@@ -294,7 +310,7 @@ class Dispatcher:
             self._burned[entry.seq] = self._burned.get(entry.seq, 0) + 1
         match verdict.rule.action:
             case Action.BISECT:
-                self._suspend(entry, alone=alone)
+                pass  # the bisection has it
             case Action.HOLD:
                 self._hold_on(verdict)
             case Action.WAIT_DAILY:
@@ -308,11 +324,6 @@ class Dispatcher:
             case _:
                 delay_s = retry.RECIPIENT_BACKOFF.delay_s(self._burned[entry.seq], self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
-
-    def _suspend(self, entry: Entry, *, alone: bool) -> None:
-        """A suspect waits for evidence, which may only come from what intake has still to offer."""
-        if alone:
-            self._held_bytes -= len(entry.body)
 
     def _forget(self, entry: Entry) -> None:
         self._held_bytes -= len(entry.body)

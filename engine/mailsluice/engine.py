@@ -37,7 +37,7 @@ from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import IterableSource, Recipients
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
 
 logger = logging.getLogger(__name__)
 
@@ -124,13 +124,10 @@ class Engine:
             return report_of(standing, STOPPED)
         run, event = resume.claim(journal, standing, prefix, identity, time.time())
         orphans = resume.orphans(standing, self._delivery.in_doubt, event.at)
-        held_before = standing.held_before
         try:
             async with Writer(journal, standing) as writer:
                 await writer.write([event, *orphans])
-                self._current = self._wire(
-                    mailing, prefix, source, run, writer, account, held_before
-                )
+                self._current = self._wire(mailing, prefix, source, run, writer, account)
                 return await self._current.run(stopping=self._stopping)
         except BaseExceptionGroup as group:
             raise root_of(group) from None
@@ -157,7 +154,6 @@ class Engine:
         run: Run,
         writer: Writer,
         account: Account | None,
-        held_before: str | None,
     ) -> Current:
         """Put the parts of one run together."""
         standing = writer.standing
@@ -175,7 +171,7 @@ class Engine:
             first_number=standing.last_batch + 1,
             burned=standing.burned,
             doubted=standing.doubted,
-            held_before=held_before,
+            held_before=standing.held_before,
         )
         pipeline = Pipeline(
             prefix=prefix,
@@ -186,13 +182,12 @@ class Engine:
             writer=writer,
             transport=self._transport,
         )
-        keeper = QuotaKeeper(self._transport, self._quota, pacer, dispatcher, pipeline.wake)
+        keeper = QuotaKeeper(self._transport, self._quota, dispatcher, pipeline.wake)
         if account is not None:
             keeper.apply(account)
         return Current(
             source=source,
             writer=writer,
-            pacer=pacer,
             dispatcher=dispatcher,
             pipeline=pipeline,
             keeper=keeper,
@@ -219,7 +214,7 @@ class Engine:
                 "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
             ) from error
         rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
-        if rejected and classify(answer, 1)[0].rule.action is Action.HOLD:
+        if rejected:
             raise _HeldError(f"{answer.code}: {answer.error}") from error
         if answer.code == NOT_SENT:
             raise _HeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error

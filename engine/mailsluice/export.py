@@ -118,7 +118,7 @@ class _Collector:
                 error=record.reason,
                 at=_utc(record.at),
             )
-            if record.state is State.PENDING:
+            if record.state in {State.PENDING, State.IN_DOUBT}:
                 self._unsettled[seq] = line
             else:
                 yield line

@@ -18,14 +18,13 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from mailsluice import journal, statuses
-from mailsluice.bisection import Suspect
-from mailsluice.dispatcher import Dispatcher, Done, Send, Wait
+from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
 from mailsluice.errors import JournalError, SourceError
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Resolution, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import assemble
-from mailsluice.model import Answer, Batch, Chunk, State
+from mailsluice.model import Answer, Batch, Chunk
 from mailsluice.ses import Transport
 from mailsluice.sources import Source
 from mailsluice.statuses import Action
@@ -97,8 +96,9 @@ class Pipeline:
     async def run(self) -> None:
         """Send until nothing is left, the run is held, or it is told to stop.
 
-        Raises SourceError where the source breaks, JournalError where nothing more can be recorded;
-        what was in flight has been settled, or is in doubt in the journal.
+        Raises SourceError where the source breaks before its first row (after it, the run is held),
+        JournalError where nothing more can be recorded, and what the caller's own iterable raises.
+        What was in flight has been settled, or is in doubt in the journal.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._take_in)
@@ -198,25 +198,19 @@ class Pipeline:
         verdicts = statuses.classify(answer, len(batch.entries))
         outcomes = self._dispatcher.judge(batch, verdicts)
         await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
-        guilty = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())
+        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())
         self._throttled += sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
         for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
             logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)
-        await self._record_rulings(guilty)
+        await self._record_rulings(rulings)
         self._decide_again.set()
         self._room.set()
 
-    async def _record_rulings(self, guilty: list[Suspect]) -> None:
-        """SES refused these alone, and the mailing is in order: they are rejected."""
-        rulings: list[Record] = [
-            Resolution(
-                self._wall(),
-                [suspect.entry.seq],
-                State.REJECTED,
-                suspect.verdict.status,
-                suspect.verdict.error or "",
-            )
-            for suspect in guilty
+    async def _record_rulings(self, rulings: list[Ruling]) -> None:
+        """SES refused these alone, and the mailing is in order."""
+        records: list[Record] = [
+            Resolution(self._wall(), [seq], outcome.state, outcome.status, outcome.error or "")
+            for seq, outcome in rulings
         ]
-        if rulings:
-            await self._writer.write(rulings)
+        if records:
+            await self._writer.write(records)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from mailsluice import batching
 from mailsluice.intake import Intake
 from mailsluice.mailing import assemble
-from mailsluice.model import Account, Counts, Entry, Remark, State
+from mailsluice.model import Account, Entry, Remark, State
 from mailsluice.sources import Source
 
 REMARKS_MAX = 10
@@ -17,9 +17,15 @@ REMARKS_MAX = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The findings. `counts.pending` is what would be sent."""
+    """The findings."""
 
-    counts: Counts
+    read: int
+    recipients: int
+    """What would be sent."""
+    refused: int
+    duplicate: int
+    settled: int
+    """Rows whose end an earlier run of the journal has recorded."""
     weight: int
     """Addresses: what the quota counts."""
     calls: int
@@ -60,7 +66,11 @@ async def make(  # noqa: PLR0913  # what a run is made of
     tally.flush()
     first = tally.first_batch
     return Plan(
-        counts=tally.counts(),
+        read=tally.read,
+        recipients=tally.recipients,
+        refused=tally.remarked[State.REFUSED],
+        duplicate=tally.remarked[State.DUPLICATE],
+        settled=tally.read - tally.recipients - tally.remarked.total(),
         weight=tally.weight,
         calls=tally.calls,
         rate_per_s=rate_per_s,
@@ -75,21 +85,18 @@ class _Tally:
     """Counts, and cuts batches as the dispatcher would."""
 
     def __init__(self, size: int) -> None:
-        self.weight = self.calls = self._read = self._settled = 0
+        self.weight = self.calls = self.read = self.recipients = 0
         self.first_batch: list[Entry] = []
         self.remarks: list[Remark] = []
-        self._by_state = dict.fromkeys((State.REFUSED, State.DUPLICATE, State.SUPPRESSED), 0)
-        self._pending = 0
+        self.remarked: Counter[State] = Counter()
         self._size = size
         self._queue: deque[Entry] = deque()
 
     def add(self, read: int, entries: list[Entry], remarks: list[Remark]) -> None:
-        self._read += read
-        self._pending += len(entries)
-        self._settled += read - len(entries) - len(remarks)
+        self.read += read
+        self.recipients += len(entries)
         self.weight += sum(entry.weight for entry in entries)
-        for remark in remarks:
-            self._by_state[remark.state] += 1
+        self.remarked.update(remark.state for remark in remarks)
         self.remarks.extend(remarks[: REMARKS_MAX - len(self.remarks)])
         self._queue.extend(entries)
         while len(self._queue) >= self._size:
@@ -103,14 +110,3 @@ class _Tally:
         batch = batching.take(self._queue, self._size)
         self.first_batch = self.first_batch or batch
         self.calls += 1
-
-    def counts(self) -> Counts:
-        """Rows that the journal has settled already count as sent."""
-        return Counts(
-            read=self._read,
-            refused=self._by_state[State.REFUSED],
-            duplicate=self._by_state[State.DUPLICATE],
-            suppressed=self._by_state[State.SUPPRESSED],
-            sent=self._settled,
-            pending=self._pending,
-        )

@@ -10,7 +10,6 @@ import anyio
 from mailsluice.config import QuotaSettings
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.model import Account
-from mailsluice.pacing import Pacer
 from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.statuses import Action, classify
 
@@ -69,13 +68,11 @@ class QuotaKeeper:
         self,
         transport: Transport,
         settings: QuotaSettings,
-        pacer: Pacer,
         dispatcher: Dispatcher,
         changed: Callable[[], None],
     ) -> None:
         self._transport = transport
         self._settings = settings
-        self._pacer = pacer
         self._dispatcher = dispatcher
         self._changed = changed
 
@@ -83,7 +80,8 @@ class QuotaKeeper:
         """Act on what GetAccount said."""
         self._dispatcher.hold = self._dispatcher.hold or obstacle(account)
         if account.rate_per_s > 0:
-            self._pacer.set_ceiling(rate_per_s(self._settings, account), anyio.current_time())
+            rate = rate_per_s(self._settings, account)
+            self._dispatcher.pacer.set_ceiling(rate, anyio.current_time())
         room = daily_room(self._settings, account)
         self._dispatcher.daily_room = room - self._dispatcher.in_flight_weight
         if account.enforcement == "PROBATION":

@@ -45,10 +45,10 @@ def claim(
         run = Run(id=_new_id(), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
         return run, Event(at, BEGUN, "")
-    changed = "the mailing has changed since" if digest != run.mailing_digest else ""
-    if changed:
-        logger.warning("%s: %s this run was begun", journal.name, changed)
-    return run, Event(at, RESUMED, changed)
+    if digest == run.mailing_digest:
+        return run, Event(at, RESUMED, "")
+    logger.warning("%s: the mailing has changed since this run was begun", journal.name)
+    return run, Event(at, RESUMED, "the mailing has changed")
 
 
 def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -140,14 +139,11 @@ class Folder:
         self.check_privacy(ended)
         return ended
 
-    def until(self, condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-        """Watch until it holds; an error where the process has ended before."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            if process.poll() is not None:
-                raise AssertionError(self.end(process))
-            assert time.monotonic() < deadline, "it never came about"
-            time.sleep(0.002)
+    def until(self, process: subprocess.Popen[bytes], **come: int) -> None:
+        """Wait until so much has come to the emulated SES (`Emulator.wait_for`)."""
+        if not self.emulator.wait_for(**come, timeout_s=PATIENCE_S):
+            process.kill()
+            raise AssertionError(self.end(process))
 
     def check_privacy(self, ended: Ended) -> None:
         """What holds of every command: no address among the messages, the secret nowhere."""

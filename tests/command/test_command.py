@@ -215,7 +215,7 @@ def test_an_account_paused_at_the_start_is_3_and_the_list_may_still_change(folde
 def test_an_account_paused_during_the_run_is_3_and_the_next_run_finishes(folder: Folder) -> None:
     folder.write_list(600)
     with folder.started() as process:
-        folder.until(lambda: folder.accepted >= 100, process)
+        folder.until(process, accepted=100)
         folder.emulator.change_account(sending_enabled=False)
         ended = folder.end(process)
     assert ended.code == 3

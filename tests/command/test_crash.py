@@ -22,7 +22,7 @@ FAST = {
 def kill_when_accepted(folder: Folder, recipients: int, *flags: str) -> None:
     """Run `send` until the emulated SES has accepted so many, then kill it."""
     with folder.started(*flags) as process:
-        folder.until(lambda: folder.accepted >= recipients, process)
+        folder.until(process, accepted=recipients)
         process.kill()
         process.wait()
 

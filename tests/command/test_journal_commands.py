@@ -52,7 +52,7 @@ def not_zero(counts: dict[str, int]) -> dict[str, int]:
 def test_status_tells_of_a_run_under_way_and_of_one_that_was_killed(folder: Folder) -> None:
     folder.write_list(2000)
     with folder.started() as process:
-        folder.until(lambda: folder.accepted >= 50, process)
+        folder.until(process, accepted=50)
         running = status(folder)
         process.kill()
         process.wait()
@@ -70,7 +70,7 @@ def test_status_counts_what_was_in_flight_when_a_process_was_killed_as_in_doubt(
     folder.write_list(5)
     folder.emulator.faults.add(CallFault(fault="late", delay_s=60))
     with folder.started() as process:
-        folder.until(lambda: folder.accepted == 5, process)
+        folder.until(process, accepted=5)
         assert status(folder)["in_flight"] == 5
         process.kill()
         process.wait()
@@ -192,7 +192,7 @@ def test_export_into_a_pipe_that_closes_ends_quietly(folder: Folder) -> None:
 def test_export_during_a_run_says_what_is_pending_and_who_is_in_flight(folder: Folder) -> None:
     folder.write_list(1000)
     with folder.started() as process:
-        folder.until(lambda: folder.accepted >= 50, process)
+        folder.until(process, accepted=50)
         out = folder.run("export", "mailing.journal").out
     states = [row["state"] for row in csv.DictReader(io.StringIO(out))]
     assert {"sent", "pending"} <= set(states) <= {"sent", "pending", "in_doubt"}
@@ -267,7 +267,7 @@ def test_what_a_killed_process_left_in_flight_can_be_resolved_but_not_while_it_r
     folder.emulator.faults.add(CallFault(fault="late", delay_s=60))
     resolve = ("resolve", "mailing.journal", "--in-doubt", "sent")
     with folder.started() as process:
-        folder.until(lambda: folder.accepted == 5, process)
+        folder.until(process, accepted=5)
         meanwhile = folder.run(*resolve)
         process.kill()
         process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -20,6 +21,9 @@ pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 
 
 LATE_S = 40.0
 """An answer that a test does not wait for."""
+
+PIPE_BYTES = 4096
+"""The smallest pipe there is."""
 
 SOON_S = 10.0
 """What is to happen at once has happened by then, on a busy machine as well."""
@@ -42,7 +46,7 @@ def test_a_signal_stops_the_run_with_4_and_the_next_one_finishes_it(
 ) -> None:
     folder.write_list(700)
     with folder.started() as process:
-        folder.until(lambda: folder.accepted >= 200, process)
+        folder.until(process, accepted=200)
         process.send_signal(number)
         ended = folder.end(process)
     assert ended.code == 4
@@ -66,7 +70,7 @@ def test_a_second_signal_ends_it_at_once_and_what_was_in_flight_is_in_doubt(
     folder.write_list(120)
     folder.emulator.faults.add(CallFault(fault="late", delay_s=LATE_S, address="user60@*"))
     with folder.started() as process:
-        folder.until(lambda: folder.accepted == 120, process)
+        folder.until(process, accepted=120)
         process.send_signal(number)
         stopping(process)
         begun = time.monotonic()
@@ -87,7 +91,7 @@ def test_a_signal_waits_for_the_calls_in_flight(folder: Folder) -> None:
     folder.write_list(5)
     folder.emulator.faults.add(CallFault(fault="late", delay_s=1.0))
     with folder.started() as process:
-        folder.until(lambda: folder.accepted == 5, process)
+        folder.until(process, accepted=5)
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 0, "all is sent: nothing was left to stop"
     assert folder.counts() == {"read": 5, "sent": 5}
@@ -99,7 +103,7 @@ def test_a_signal_before_the_account_has_answered_leaves_nothing_behind(folder: 
         CallFault(fault="late", delay_s=LATE_S, operation="GetAccount", times=1)
     )
     with folder.started() as process:
-        folder.until(lambda: folder.emulator.statistics().get_account_calls, process)
+        folder.until(process, get_account_calls=1)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
@@ -114,7 +118,7 @@ def test_a_signal_before_the_account_has_answered_leaves_nothing_behind(folder: 
 def test_a_run_that_waits_for_the_daily_quota_can_be_stopped_and_resumed(folder: Folder) -> None:
     folder.write_list(25)
     with folder.started("--set", "quota.refresh_s=0.05") as process:
-        folder.until(lambda: folder.accepted == 10, process)
+        folder.until(process, accepted=10)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
@@ -129,7 +133,7 @@ def test_a_run_whose_endpoint_is_gone_can_be_stopped(folder: Folder) -> None:
     folder.write_list(5)
     folder.emulator.faults.add(CallFault(fault="error", code="ServiceUnavailable"))
     with folder.started() as process:
-        folder.until(lambda: folder.calls >= 2, process)
+        folder.until(process, calls=2)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
@@ -144,7 +148,7 @@ def test_a_pipe_that_gives_nothing_more_does_not_keep_a_run_from_stopping(folder
         text = "email\n" + "".join(f"user{n}@example.com\n" for n in range(6000))
         process.stdin.write(text.encode())
         process.stdin.flush()
-        folder.until(lambda: folder.accepted >= 3000, process)
+        folder.until(process, accepted=3000)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
@@ -157,7 +161,10 @@ def test_a_signal_before_anything_has_begun_is_4_too(
     folder: Folder, number: signal.Signals
 ) -> None:
     with folder.started("--recipients", "-", stdin=subprocess.PIPE) as process:
-        folder.until((folder.path / "mailing.journal").exists, process)
+        assert process.stdin is not None
+        # More than the pipe holds: writing ends when the command has begun to read.
+        fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        process.stdin.write(b"email\n" * PIPE_BYTES)
         process.send_signal(number)
         assert folder.end(process).code == 4
     assert folder.calls == 0
@@ -166,7 +173,7 @@ def test_a_signal_before_anything_has_begun_is_4_too(
 @both
 def test_a_signal_ends_a_dry_run_with_4(folder: Folder, number: signal.Signals) -> None:
     with folder.started("--recipients", "-", "--dry-run", stdin=subprocess.PIPE) as process:
-        folder.until(lambda: folder.emulator.statistics().get_account_calls, process)
+        folder.until(process, get_account_calls=1)
         process.send_signal(number)
         assert folder.end(process).code == 4
     assert folder.calls == 0
@@ -178,7 +185,7 @@ def test_a_run_that_has_ended_in_doubt_says_so_after_a_signal_too(folder: Folder
         CallFault(fault="lost", nth=1), CallFault(fault="late", delay_s=0.5, nth=(2, 3, 4))
     )
     with folder.started("--set", "delivery.in_flight=2") as process:
-        folder.until(lambda: folder.accepted >= 100, process)
+        folder.until(process, accepted=100)
         process.send_signal(signal.SIGINT)
         assert folder.end(process).code == 4
     counts = folder.counts()
@@ -200,7 +207,7 @@ def test_a_run_that_nobody_listens_to_any_more_stops_as_cleanly(
     read_end, write_end = os.pipe()
     with folder.started(stdout=write_end, stderr=write_end) as process:
         os.close(write_end)
-        folder.until(lambda: folder.accepted >= 100, process)
+        folder.until(process, accepted=100)
         os.close(read_end)
         process.send_signal(number)
         assert process.wait(SOON_S) == 4

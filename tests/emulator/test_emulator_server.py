@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 import mailsluice.emulator
+from mailsluice import loop
 from mailsluice.emulator import (
     AccountSettings,
     Emulator,
@@ -26,7 +27,6 @@ from mailsluice.emulator import (
     EmulatorStatistics,
     emulator_process,
     emulator_thread,
-    run,
     serve,
 )
 from mailsluice.emulator.connection import BODY_BYTES_MAX, HEAD_BYTES_MAX, Connection
@@ -261,7 +261,7 @@ def test_run_uses_uvloop_where_it_is() -> None:
     async def module() -> str:
         return type(asyncio.get_running_loop()).__module__
 
-    assert run(module()) == "uvloop"
+    assert loop.run(module()) == "uvloop"
 
 
 async def test_a_child_process_serves_and_stops() -> None:

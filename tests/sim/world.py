@@ -25,10 +25,10 @@ from mailsluice import audit as audits
 from mailsluice.dispatcher import InDoubt
 from mailsluice.emulator import Account as SesAccount
 from mailsluice.emulator import AccountSettings
-from mailsluice.journal import Record, Resolution, Settlement
+from mailsluice.journal import Intent, Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.standing import Standing
-from mailsluice.model import Account, Answer, EntryResult, State
+from mailsluice.model import Account, Answer, EntryResult
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 
@@ -252,10 +252,8 @@ def _doubts(records: Sequence[Record]) -> Counter[int]:
                     for seq, status in zip(seqs, record.statuses, strict=True)
                     if status in uncertain
                 )
-            case Resolution(_, _, State.REJECTED, _, _):
-                pass
-            case _ if hasattr(record, "seqs"):
-                open_[record.batch] = record.seqs  # type: ignore[union-attr]
+            case Intent():
+                open_[record.batch] = record.seqs
     return doubts
 
 

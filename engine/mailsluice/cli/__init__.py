@@ -9,6 +9,7 @@ import typer
 
 from mailsluice.cli import demo, emulator, export, resolve, send, status
 from mailsluice.errors import JournalError, MailsluiceError
+from mailsluice.report import ExitCode
 
 app = typer.Typer(
     name="mailsluice",
@@ -26,9 +27,6 @@ app.command("resolve")(resolve.resolve)
 app.command("emulator")(emulator.emulator)
 app.command("demo")(demo.demo)
 
-BAD_INPUT = 2
-JOURNAL = 5
-
 
 def main() -> None:
     """Run the command line; errors of ours become one line and a documented exit code."""
@@ -37,4 +35,4 @@ def main() -> None:
         app()
     except MailsluiceError as error:
         print(f"mailsluice: {error}", file=sys.stderr)  # the command's own output
-        sys.exit(JOURNAL if isinstance(error, JournalError) else BAD_INPUT)
+        sys.exit(ExitCode.JOURNAL if isinstance(error, JournalError) else ExitCode.BAD_INPUT)

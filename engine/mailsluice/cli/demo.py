@@ -47,11 +47,11 @@ def demo(
     """
     import tempfile
 
-    from mailsluice.cli import loop
+    from mailsluice import loop
 
     with tempfile.TemporaryDirectory(prefix="mailsluice-demo-") as folder:
         job = _Demo(Path(folder), recipients)
-        raise typer.Exit(loop.run(job.run))
+        raise typer.Exit(loop.run(job.run()))
 
 
 class _Demo:

@@ -41,7 +41,7 @@ async def show(mailing: Mailing, settings: Settings, source: Source, journal: Pa
         price_per_1000=settings.quota.price_per_1000,
     )
     _print(plan)
-    return ExitCode.SOME_NOT_SENT if plan.counts.refused else ExitCode.FINISHED
+    return ExitCode.SOME_NOT_SENT if plan.refused else ExitCode.FINISHED
 
 
 async def _account(settings: Settings) -> Account | None:
@@ -72,12 +72,11 @@ def _settled(path: Path) -> Bitmap:
 
 
 def _print(plan: plans.Plan) -> None:
-    counts = plan.counts
     say = _say
-    say("recipients", f"{counts.read:,} read, {counts.pending:,} to be sent")
-    say("not sent", f"{counts.refused:,} refused, {counts.duplicate:,} duplicate")
-    if counts.sent:
-        say("settled", f"{counts.sent:,} by an earlier run of this journal")
+    say("recipients", f"{plan.read:,} read, {plan.recipients:,} to be sent")
+    say("not sent", f"{plan.refused:,} refused, {plan.duplicate:,} duplicate")
+    if plan.settled:
+        say("settled", f"{plan.settled:,} by an earlier run of this journal")
     say("addresses", f"{plan.weight:,} (what the quota counts)")
     say("calls", f"{plan.calls:,} of SendBulkEmail")
     if plan.account is not None:

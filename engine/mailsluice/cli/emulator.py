@@ -32,9 +32,10 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     It prints the environment that an AWS SDK needs to send to it.
     """
     from mailsluice import emulator as emulators
+    from mailsluice import loop
 
     options = _options(port, rate, daily, latency, faults, ledger)
-    statistics = emulators.run(emulators.serve(options, announce=lambda url: _say(options, url)))
+    statistics = loop.run(emulators.serve(options, announce=lambda url: _say(options, url)))
     account = statistics.account
     print(
         f"{account.calls:,} calls: {account.accepted:,} recipients accepted, "

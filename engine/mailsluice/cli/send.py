@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailsluice.report import ExitCode
+
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from mailsluice.mailing import Mailing
     from mailsluice.report import Report
     from mailsluice.sources import Source
-
-EXIT_STOPPED = 4
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP too: a closed terminal is no reason to leave calls in doubt."""
@@ -52,12 +52,12 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     Exit codes: 0 finished and all sent; 1 finished, some not sent; 2 bad usage, configuration or
     input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted.
     """
-    from mailsluice.cli import loop
+    from mailsluice import loop
 
     for number in SIGNALS:
         signal.signal(number, _stop_at_once)
     job = Job.from_flags(mailing, recipients, journal, report, set_ or [], quiet=quiet)
-    raise typer.Exit(loop.run(job.plan if dry_run else job.send))
+    raise typer.Exit(loop.run(job.plan() if dry_run else job.send()))
 
 
 def _source(mailing: Path, recipients: str | None, settings: Settings) -> Source:
@@ -167,7 +167,7 @@ def _stop_at_once(*_: object) -> None:
     """For a signal that comes before the engine is there: nothing is in flight."""
     import os
 
-    os._exit(EXIT_STOPPED)
+    os._exit(ExitCode.STOPPED)
 
 
 async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> None:
@@ -187,7 +187,7 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 # What is in flight is found open in the journal, and is in doubt on resume.
-                os._exit(EXIT_STOPPED)
+                os._exit(ExitCode.STOPPED)
             stopping = True
             engine.stop()
             voice.say("stopping when the calls in flight end; again to stop at once")

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mailsluice.emulator.server import Emulator as Emulator
     from mailsluice.emulator.server import EmulatorStatistics as EmulatorStatistics
     from mailsluice.emulator.server import emulator_thread as emulator_thread
-    from mailsluice.emulator.server import run as run
     from mailsluice.emulator.server import serve as serve
     from mailsluice.emulator.signature import Credentials as Credentials
 
@@ -49,7 +48,6 @@ _HOMES = {
     "emulator_process": ("process", "emulator_process"),
     "emulator_thread": ("server", "emulator_thread"),
     "load_faults": ("faults", "load"),
-    "run": ("server", "run"),
     "serve": ("server", "serve"),
 }
 
@@ -71,7 +69,6 @@ __all__ = (
     "emulator_process",
     "emulator_thread",
     "load_faults",
-    "run",
     "serve",
 )
 

@@ -11,8 +11,9 @@ import threading
 
 from pydantic import TypeAdapter
 
+from mailsluice import loop
 from mailsluice.emulator.options import EmulatorOptions
-from mailsluice.emulator.server import run, serve
+from mailsluice.emulator.server import serve
 from mailsluice.errors import ConfigurationError
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     """Serve until standard input ends."""
     options = TypeAdapter(EmulatorOptions).validate_json(sys.stdin.buffer.readline())
     try:
-        run(_serve(options))
+        loop.run(_serve(options))
     except ConfigurationError as error:
         sys.exit(f"mailsluice emulator: {error}")
 

@@ -129,6 +129,11 @@ class Account:
         """What the account may do at present."""
         return self._settings
 
+    @property
+    def calls(self) -> int:
+        """SendBulkEmail calls so far, whatever became of them."""
+        return self._calls
+
     def change(self, now: float, **changes: Any) -> None:
         """Change some of the settings; what was accepted so far still counts.
 

@@ -28,7 +28,7 @@ from mailsluice.emulator.service import Reply, Service, ServiceStatistics
 from mailsluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from mailsluice.emulator.account import Account
@@ -71,6 +71,7 @@ class Emulator:
         self._port = 0
         self._run = secrets.token_hex(8)
         self._request_number = 0
+        self._served = threading.Condition()
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -144,8 +145,33 @@ class Emulator:
         """What was asked and answered so far."""
         return self._in_loop(self._statistics)
 
+    def wait_for(
+        self, *, accepted: int = 0, calls: int = 0, get_account_calls: int = 0, timeout_s: float
+    ) -> bool:
+        """Wait, in another thread, until so many have come; False where the time is over before.
+
+        `accepted` counts entries in the ledger, `calls` those of SendBulkEmail.
+        """
+        service = self._service
+        with self._served:
+            return self._served.wait_for(
+                lambda: (
+                    len(service.ledger) >= accepted
+                    and service.account.calls >= calls
+                    and service.get_account_calls >= get_account_calls
+                ),
+                timeout_s,
+            )
+
     def handle(self, request: Request) -> Reply:
         """Answer one request; for its connections."""
+        try:
+            return self._handle(request)
+        finally:
+            with self._served:
+                self._served.notify_all()
+
+    def _handle(self, request: Request) -> Reply:
         now = time.monotonic()
         if request.target.startswith(control.PREFIX):
             if request.target == control.PREFIX + "statistics":
@@ -264,16 +290,6 @@ async def serve(
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run it in an event loop of uvloop's, where that is there."""
-    try:
-        import uvloop  # noqa: PLC0415 - it does not exist for every platform
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -84,7 +84,7 @@ class Service:
         self._options = options
         self._latency = options.latency.random()
         self._requests = 0
-        self._get_account_calls = 0
+        self.get_account_calls = 0
         self._errors: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._struck: Counter[str] = Counter()
@@ -112,7 +112,7 @@ class Service:
         return ServiceStatistics(
             account=self.account.statistics(now),
             requests=self._requests,
-            get_account_calls=self._get_account_calls,
+            get_account_calls=self.get_account_calls,
             errors=dict(self._errors),
             failures=dict(self._failures),
             faults=dict(self._struck),
@@ -145,7 +145,7 @@ class Service:
         return _after(fault, {"BulkEmailEntryResults": results})
 
     def _get_account(self, now: float) -> Reply:
-        self._get_account_calls += 1
+        self.get_account_calls += 1
         _raise_if(self.account.get_account_refusal(now))
         call = self.faults.begin("GetAccount")
         fault = self.faults.strike("GetAccount", call, (), before=True)

@@ -3,14 +3,14 @@
 The only place that knows which transitions are legal (docs/guarantees.md draws them):
 
     pending ──intent──▶ open ──settlement──▶ sent, rejected, failed, in doubt, or pending again
-    pending ──ruling──▶ rejected             in doubt ──resolve──▶ sent, failed, or pending again
+    pending ──ruling──▶ rejected, in doubt   in doubt ──resolve──▶ sent, failed, or pending again
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mailsluice.errors import JournalError
 from mailsluice.journal import (
@@ -39,6 +39,10 @@ HELD: Final = "held"
 STOPPED: Final = "stopped"
 """It was told to stop."""
 
+_RULINGS = {State.REJECTED, State.IN_DOUBT}
+"""What a pending row may become outside a call: guilty of a refused batch, and no more to be sent;
+in doubt where an earlier attempt may have delivered it. Other resolutions are of rows in doubt."""
+
 _REMARKED = {State.REFUSED: "refused", State.DUPLICATE: "duplicate", State.SUPPRESSED: "suppressed"}
 
 
@@ -60,6 +64,8 @@ class Standing:
     last_batch: int = 0
     calls: int = 0
     last_event: Event | None = None
+    last_end: Event | None = None
+    """How the last process that came to an end of its own left the run."""
     last_at: float = 0.0
     _underway: set[int] = field(default_factory=set)
     _batches: Bitmap = field(default_factory=Bitmap)
@@ -73,9 +79,9 @@ class Standing:
 
     @property
     def held_before(self) -> str | None:
-        """Why the last process was held, if it was, and the run has ever sent anything."""
-        held = self.last_event is not None and self.last_event.name == HELD
-        return self.last_event.text if held and self.last_event and self.counts.sent else None
+        """Why the run was held last, if it was left so and has ever sent anything."""
+        end = self.last_end
+        return end.text if end and end.name == HELD and self.counts.sent else None
 
     def check(self, record: Record) -> None:
         """Raise JournalError if `record` may not follow. Changes nothing."""
@@ -115,6 +121,8 @@ class Standing:
                 self._resolve(record)
             case Event():
                 self.last_event = record
+                if record.name in get_args(End):
+                    self.last_end = record
 
     def _check_intent(self, record: Intent) -> None:
         _require(record.batch not in self._batches, f"batch {record.batch} is used twice")
@@ -124,7 +132,7 @@ class Standing:
         _require(max(record.seqs) <= self.counts.read, "an intent for rows that were not read")
 
     def _check_resolution(self, record: Resolution) -> None:
-        if record.state is State.REJECTED:
+        if record.state in _RULINGS:
             free = not any(seq in self.settled or seq in self._underway for seq in record.seqs)
             _require(free, "a ruling on rows that are not pending")
         else:
@@ -158,6 +166,7 @@ class Standing:
         if self.burned:
             for seq in rows:
                 self.burned.pop(seq, None)
+        if self.doubted:
             self.doubted.difference_update(rows)
         if state is State.IN_DOUBT:
             self.in_doubt.update(rows)
@@ -165,12 +174,13 @@ class Standing:
 
     def _resolve(self, record: Resolution) -> None:
         rows = record.seqs
-        if record.state is State.REJECTED:
-            self._close(rows, State.REJECTED)
+        if record.state in _RULINGS:
+            self._close(rows, record.state)
             return
         self.in_doubt.difference_update(rows)
         if record.state is State.PENDING:
             self.settled.discard(rows)
+            self.doubted.update(rows)
         self.counts = self.counts.shifted(**{record.state.value: len(rows), "in_doubt": -len(rows)})
 
     def apply_all(self, records: Iterable[Record]) -> Standing:

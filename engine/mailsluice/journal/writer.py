@@ -7,7 +7,6 @@ batch and the intents of the following ones ride together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -18,16 +17,6 @@ from anyio.abc import TaskGroup
 from mailsluice.errors import JournalError
 from mailsluice.journal import Journal, Record
 from mailsluice.journal.standing import Standing
-
-
-@dataclass(frozen=True, slots=True)
-class WriterStatistics:
-    """What the writer has done so far."""
-
-    commits: int
-    records: int
-    waiting: int
-    """Records not yet part of a transaction."""
 
 
 class _Trip:
@@ -62,8 +51,6 @@ class Writer:
         self._wake = anyio.Event()
         self._closing = False
         self._broken: JournalError | None = None
-        self._commits = 0
-        self._records = 0
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -124,12 +111,5 @@ class Writer:
         except Exception as error:  # noqa: BLE001  # whatever it is, nothing of the trip counts
             broken = error if isinstance(error, JournalError) else _unexpected(error)
             self._broken = trip.failure = broken
-        else:
-            self._commits += 1
-            self._records += len(trip.records)
         finally:
             trip.done.set()
-
-    def statistics(self) -> WriterStatistics:
-        """Commits and records so far."""
-        return WriterStatistics(self._commits, self._records, len(self._next.records))

@@ -60,8 +60,6 @@ _UNSIGNED = (
     botocore_errors.MissingDependencyException,
 )
 
-_ON_THE_WIRE = (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError)
-
 _body: contextvars.ContextVar[bytes] = contextvars.ContextVar("mailsluice_body")
 
 
@@ -129,11 +127,6 @@ class Client:
     def _has_own_endpoint(self) -> bool:
         return bool(self._endpoint_url or any(os.environ.get(name) for name in _ENDPOINT_VARIABLES))
 
-    @property
-    def endpoint_url(self) -> str:
-        """Where requests go."""
-        return str(self._client.meta.endpoint_url)
-
     async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
         """POST one request; see `ses.Transport`."""
         _body.set(body)
@@ -145,28 +138,15 @@ class Client:
             )
             results = response["BulkEmailEntryResults"]
             return Answer(results=tuple(_entry_result(result) for result in results))
-        except botocore_errors.ClientError as error:
-            return _refusal(error)
-        except _ON_THE_WIRE as error:
-            return Answer(code=_wire_code(error), error=_text(error))
         except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
-            # botocore hands on a 200 whose body is not JSON as an empty dictionary.
-            return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {_text(error)}")
+            return _answer_of(error)
 
     async def get_account(self) -> Account:
         """Ask GetAccount. Raises AccountUnavailableError where it does not answer."""
         try:
-            response = await self._client.get_account()
-            return _account(response)
-        except botocore_errors.ClientError as error:
-            answer = _refusal(error)
-            raise AccountUnavailableError(answer) from error
-        except _ON_THE_WIRE as error:
-            answer = Answer(code=_wire_code(error), error=_text(error))
-            raise AccountUnavailableError(answer) from error
+            return _account(await self._client.get_account())
         except Exception as error:
-            answer = Answer(code=BROKEN_ANSWER, error=_text(error))
-            raise AccountUnavailableError(answer) from error
+            raise AccountUnavailableError(_answer_of(error)) from error
 
 
 def _put_body(params: dict[str, Any], **_: Any) -> None:
@@ -197,6 +177,16 @@ def _finite(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError("a quota is not a number")
     return number
+
+
+def _answer_of(error: Exception) -> Answer:
+    """The one border at which what the SDK raises becomes an answer."""
+    if isinstance(error, botocore_errors.ClientError):
+        return _refusal(error)
+    if isinstance(error, botocore_errors.BotoCoreError | aiohttp.ClientError | OSError):
+        return Answer(code=_wire_code(error), error=_text(error))
+    # botocore hands on a 200 whose body is not JSON as an empty dictionary: a KeyError here.
+    return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {_text(error)}")
 
 
 def _refusal(error: botocore_errors.ClientError) -> Answer:
