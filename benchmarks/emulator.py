@@ -28,12 +28,12 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from mailsluice import loop
 from mailsluice.emulator import (
     AccountSettings,
     EmulatorOptions,
     EmulatorProcess,
     emulator_process,
-    run,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args()
-    measured = run(benchmark(options.rounds, options.seconds, options.connections))
+    measured = loop.run(benchmark(options.rounds, options.seconds, options.connections))
     by_cpu = statistics.median(each.by_cpu for each in measured)
     by_clock = statistics.median(each.by_clock for each in measured)
     print(machine())
