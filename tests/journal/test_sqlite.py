@@ -86,7 +86,10 @@ def alter(path: Path, statement: str) -> None:
 class TestRefusals:
     def test_a_newer_schema_names_both_versions(self, path: Path, open_: Opener) -> None:
         alter(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-        with pytest.raises(JournalError, match=r"schema is version 2.*reads version 1"):
+        with pytest.raises(
+            JournalError,
+            match=rf"version {SCHEMA_VERSION + 1}, this .* reads version {SCHEMA_VERSION};",
+        ):
             open_(path)
 
     def test_another_database_is_no_journal(self, tmp_path: Path, open_: Opener) -> None:
@@ -108,11 +111,59 @@ class TestRefusals:
         with pytest.raises(JournalError, match="corrupt"):
             open_(path)
 
+    def test_an_emptied_file_is_not_begun_anew(self, path: Path, open_: Opener) -> None:
+        path.write_bytes(b"")
+        with pytest.raises(JournalError, match=r"run\.journal: the file is empty.*remove it"):
+            open_(path)
+
     def test_a_truncated_file_is_noticed(self, path: Path, open_: Opener) -> None:
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size // 2)
         with pytest.raises(JournalError, match=r"corrupt|malformed"):
             open_(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE record SET body = CAST(replace(body, 'x', 'y') AS BLOB) WHERE id = 7",
+        "UPDATE record SET at = 7.5 WHERE id = 7",
+        "UPDATE record SET kind = 'taken' WHERE id = 7",
+        "DELETE FROM record WHERE id = 7",
+        "DELETE FROM record WHERE id = 1",
+        "UPDATE record SET id = -id WHERE id = 7",
+    ],
+)
+def test_a_record_that_is_not_as_it_was_written_is_never_handed_on(path: Path, change: str) -> None:
+    alter(path, change)
+    journal = SqliteJournal.open(path)
+    for details in (True, False):
+        with pytest.raises(JournalError, match=r"run\.journal: record \d is not what was written"):
+            list(journal.replay(details=details))
+    journal.close()
+
+
+def test_a_run_that_is_not_as_it_was_written_is_noticed(path: Path) -> None:
+    alter(path, "UPDATE run SET body = CAST(replace(body, 'aaaa', 'bbbb') AS BLOB)")
+    with pytest.raises(JournalError, match=r"run\.journal: the head is not what was written"):
+        SqliteJournal.read(path)
+
+
+def test_the_rest_of_a_journal_that_is_gone_does_not_begin_a_new_one(path: Path) -> None:
+    path.rename(path.with_suffix(".lost"))
+    Path(f"{path}-wal").write_bytes(b"what was committed last")
+    with pytest.raises(JournalError, match=r"there is a run\.journal-wal and no run\.journal"):
+        SqliteJournal.open(path)
+    assert not path.exists()
+
+
+def test_what_a_process_left_that_was_killed_making_a_journal_is_in_nobodys_way(
+    tmp_path: Path,
+) -> None:
+    new = tmp_path / "run.journal.new"
+    new.write_bytes(b"half a page")
+    SqliteJournal.open(tmp_path / "run.journal").close()
+    assert [each.name for each in tmp_path.iterdir()] == ["run.journal"]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

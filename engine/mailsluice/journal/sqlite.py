@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mailsluice.journal import Record, Run, columns
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """`PRAGMA user_version`."""
 
 PAGE_BYTES = 8192
@@ -36,7 +37,10 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 
 -- The run that this journal belongs to: one row, JSON.
-CREATE TABLE run (body BLOB NOT NULL) STRICT;
+CREATE TABLE run (
+    body BLOB NOT NULL,
+    seal INTEGER NOT NULL     -- CRC-32 of the body
+) STRICT;
 
 -- Everything that happened, in the order in which it became durable. Never updated or deleted.
 CREATE TABLE record (
@@ -46,22 +50,43 @@ CREATE TABLE record (
     number INTEGER,           -- batch of an intent or settlement; first row of a taken
     rows   BLOB,              -- JSON: rows of an intent or resolution; last row of a taken
     states TEXT,              -- one letter a recipient of a settlement
-    body   BLOB               -- JSON: the details
+    body   BLOB,              -- JSON: the details
+    body_seal INTEGER NOT NULL,  -- CRC-32 of the body
+    seal   INTEGER NOT NULL   -- CRC-32 of the other columns, begun with the seal before
 ) STRICT;
 """
 
-_INSERT = "INSERT INTO record (at, kind, number, rows, states, body) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT = """
+INSERT INTO record (id, at, kind, number, rows, states, body, body_seal, seal)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_LAST = "SELECT id, seal FROM record ORDER BY id DESC LIMIT 1"
 
 _ANY_TAKEN = "SELECT 1 FROM record WHERE kind = 'taken' LIMIT 1"
 
-_REPLAY = "SELECT at, kind, number, rows, states, body FROM record ORDER BY id"
-
-# `body` of a taken, resolution or event is small and always needed; that of the rest is skipped.
-_REPLAY_BARE = """
-SELECT at, kind, number, rows, states,
-       CASE WHEN kind IN ('intent', 'settlement') THEN NULL ELSE body END
-FROM record ORDER BY id
+_REPLAY = """
+SELECT id, at, kind, number, rows, states, body, body_seal, seal FROM record ORDER BY id
 """
+
+_DETAILED = {"intent", "settlement"}
+"""Kinds whose `body` is details only, not needed for `Standing`."""
+
+_CHANGED = (
+    "{path}: {what} is not what was written (checksum): the disk or another program has changed "
+    "it; restore the journal from a backup"
+)
+
+
+_EMPTY = (
+    "{path}: the file is empty, which a journal never is: it has lost its content, or is something "
+    "else; restore it, or remove it to begin a new run that sends to everybody"
+)
+
+_HEADLESS = (
+    "{path}: there is a {path.name}-wal and no {path.name}: a part of the journal is missing; "
+    "bring it back, or remove the other part to begin a new run that sends to everybody"
+)
 
 
 class SqliteJournal:
@@ -74,6 +99,8 @@ class SqliteJournal:
         self._connection = connection
         self._lock = lock
         self._run: Run | None = None
+        self._last_id = 0
+        self._last_seal = 0
 
     @classmethod
     def open(cls, path: Path) -> SqliteJournal:
@@ -82,7 +109,10 @@ class SqliteJournal:
         Raises JournalError: another process writes it, it is no journal, it is corrupt, it comes
         from a newer version, or the file cannot be opened.
         """
-        lock = _lock(path)
+        with _translated(path):
+            if not path.exists():
+                _make(path)
+            lock = _lock(path)
         try:
             with _translated(path):
                 journal = cls(path, _connect(path), lock)
@@ -139,19 +169,37 @@ class SqliteJournal:
                 raise JournalError(f"{self.name}: it belongs to a run already")
             self._connection.execute("DELETE FROM run")
             body = columns.encode_run(run)
-            self._connection.execute("INSERT INTO run (body) VALUES (?)", (body,))
+            self._connection.execute(
+                "INSERT INTO run (body, seal) VALUES (?, ?)", (body, zlib.crc32(body))
+            )
         self._run = run
 
     def commit(self, records: Sequence[Record]) -> None:
         """Append records in one transaction; on the disk when it returns."""
+        last_id, last_seal = self._last_id, self._last_seal
+        rows = []
+        for record in records:
+            last_id += 1
+            row = columns.encode(record)
+            body_seal = zlib.crc32(row[-1] or b"")
+            last_seal = _seal(last_id, row, body_seal, last_seal)
+            rows.append((last_id, *row, body_seal, last_seal))
         with _translated(self._path), self._transaction():
-            self._connection.executemany(_INSERT, map(columns.encode, records))
+            self._connection.executemany(_INSERT, rows)
+        self._last_id, self._last_seal = last_id, last_seal
 
     def replay(self, *, details: bool) -> Iterator[Record]:
         """All records in the order of commit."""
         with _translated(self._path):
-            for row in self._connection.execute(_REPLAY if details else _REPLAY_BARE):
-                yield columns.decode(row)
+            last_id = last_seal = 0
+            for id_, *rest, body_seal, seal in self._connection.execute(_REPLAY):
+                row: columns.Columns = tuple(rest)
+                last_id, last_seal = last_id + 1, _seal(id_, row, body_seal, last_seal)
+                whole = zlib.crc32(row[-1] or b"") == body_seal
+                if not (whole and id_ == last_id and seal == last_seal):
+                    raise JournalError(_CHANGED.format(path=self._path, what=f"record {last_id}"))
+                spared = not details and row[1] in _DETAILED
+                yield columns.decode((*row[:-1], None) if spared else row)
 
     def close(self) -> None:
         """Close the file, then let the next writer in."""
@@ -162,13 +210,8 @@ class SqliteJournal:
             self._lock = None
 
     def _prepare(self) -> None:
+        self._load(self._path)
         execute = self._connection.execute
-        if execute("PRAGMA schema_version").fetchone()[0] == 0:
-            # page_size must be set before the first page is written, WAL mode included.
-            self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-            _sync_folder(self._path)
-        else:
-            self._load(self._path)
         mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
@@ -176,6 +219,8 @@ class SqliteJournal:
 
     def _load(self, path: Path) -> None:
         """Check that the file is a sound journal of a version that we know, and read its run."""
+        if not path.stat().st_size:
+            raise JournalError(_EMPTY.format(path=path))
         execute = self._connection.execute
         application = execute("PRAGMA application_id").fetchone()[0]
         if application != APPLICATION_ID:
@@ -189,8 +234,11 @@ class SqliteJournal:
         problem = execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise JournalError(f"{path}: the file is corrupt ({problem}); restore it from a backup")
-        row = execute("SELECT body FROM run").fetchone()
+        row = execute("SELECT body, seal FROM run").fetchone()
+        if row and zlib.crc32(row[0]) != row[1]:
+            raise JournalError(_CHANGED.format(path=path, what="the head"))
         self._run = columns.decode_run(row[0]) if row else None
+        self._last_id, self._last_seal = execute(_LAST).fetchone() or (0, 0)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -206,14 +254,49 @@ class SqliteJournal:
             raise
 
 
-def _lock(path: Path) -> int:
+def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
+    """Says by 32 bits whether a record, and all before it, are as they were written.
+
+    SQLite notices a page that is no page, but neither a flipped bit in a value nor a lost row.
+    """
+    at, kind, number, rows, states, _ = row
+    head = f"{id_} {float(at)!r} {kind} {number} {states} {body_seal} "
+    return zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
+
+
+def _make(path: Path) -> None:
+    """A new journal, which is there whole or not at all: an empty file is never one of ours.
+
+    Whoever makes it has locked the file under its first name.
+    """
+    if Path(f"{path}-wal").exists():
+        raise JournalError(_HEADLESS.format(path=path))
+    new = Path(f"{path}.new")
+    lock = _lock(new, os.O_CREAT)
+    try:
+        if path.exists():  # another process was quicker
+            return
+        with _translated(new):
+            os.truncate(new, 0)  # what a process left that was killed here
+            connection = _connect(new)
+            try:
+                connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            finally:
+                connection.close()
+            new.rename(path)
+            _sync_folder(path)
+    finally:
+        os.close(lock)
+
+
+def _lock(path: Path, flags: int = 0) -> int:
     """Open `path` and lock it; the descriptor holds the lock until it is closed.
 
     SQLite's own locks are of another kind (fcntl) and do not meet this one (flock). The descriptor
     outlives SQLite's, since closing any descriptor of a file drops the process's fcntl locks on it.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     except OSError as error:
         raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
     try:
@@ -235,8 +318,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the directory entry of a new file durable; SQLite does so for its own files only."""
-    descriptor = os.open(path.parent, os.O_RDONLY)
+    """Make the directory entry of `path` durable."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
