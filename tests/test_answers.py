@@ -65,7 +65,7 @@ async def run(emulator: Emulator, path: Path, addresses: list[str], **delivery: 
 
 def seen(emulator: Emulator, path: Path, report: Report) -> Ran:
     journal = SqliteJournal.read(path)
-    lines = list(export.lines(journal.replay(details=True)))
+    lines = list(export.lines(journal))
     journal.close()
     accepted = [(each.tags["mailsluice-id"], each.message_id) for each in emulator.ledger.entries()]
     return Ran(report, {line.address: line for line in lines}, audits.compare(lines, accepted))

@@ -1,5 +1,6 @@
 from mailsluice import audit, export
 from mailsluice.journal import Addresses, Intent, Record, Settlement, Taken
+from mailsluice.journal.memory import MemoryJournal
 
 RECORDS: list[Record] = [
     Taken(0.0, 1, 4, []),
@@ -9,7 +10,7 @@ RECORDS: list[Record] = [
 
 
 def found(*accepted: tuple[str, str]) -> audit.Audit:
-    return audit.compare(export.lines(RECORDS), accepted)
+    return audit.compare(export.lines(MemoryJournal(RECORDS)), accepted)
 
 
 def test_ledgers_that_agree() -> None:

@@ -36,7 +36,7 @@ def addresses(count: int) -> list[str]:
 
 def states(path: Path) -> dict[str, str]:
     journal = SqliteJournal.read(path)
-    found = {line.address: line.state for line in export.lines(journal.replay(details=True))}
+    found = {line.address: line.state for line in export.lines(journal)}
     journal.close()
     return found
 

@@ -7,6 +7,7 @@ import orjson
 
 from mailsluice import export
 from mailsluice.journal import Addresses, Event, Intent, Record, Resolution, Settlement, Taken
+from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Remark, State
 
 
@@ -33,9 +34,9 @@ RECORDS: list[Record] = [
 
 
 def test_every_row_has_exactly_one_line_with_its_last_state() -> None:
-    lines = {line.seq: line for line in export.lines(RECORDS)}
+    lines = {line.seq: line for line in export.lines(MemoryJournal(RECORDS))}
     assert list(range(1, 10)) == sorted(lines)
-    assert len(list(export.lines(RECORDS))) == 9
+    assert len(list(export.lines(MemoryJournal(RECORDS)))) == 9
     states = {seq: line.state for seq, line in lines.items()}
     assert states == {
         1: "sent", 2: "sent", 3: "refused", 4: "failed", 5: "rejected",
@@ -44,7 +45,7 @@ def test_every_row_has_exactly_one_line_with_its_last_state() -> None:
 
 
 def test_a_line_says_all_that_is_known() -> None:
-    lines = {line.seq: line for line in export.lines(RECORDS)}
+    lines = {line.seq: line for line in export.lines(MemoryJournal(RECORDS))}
     assert (lines[2].attempts, lines[2].message_id, lines[2].address) == (2, "id-2-0", "2@e.org")
     assert (
         lines[3].key,
@@ -64,8 +65,8 @@ def test_a_line_says_all_that_is_known() -> None:
 
 def test_both_formats_say_the_same() -> None:
     as_csv, as_ndjson = io.StringIO(newline=""), io.StringIO()
-    export.write_csv(export.lines(RECORDS), as_csv)
-    export.write_ndjson(export.lines(RECORDS), as_ndjson)
+    export.write_csv(export.lines(MemoryJournal(RECORDS)), as_csv)
+    export.write_ndjson(export.lines(MemoryJournal(RECORDS)), as_ndjson)
     rows = list(csv.DictReader(io.StringIO(as_csv.getvalue(), newline="")))
     objects = [orjson.loads(line) for line in as_ndjson.getvalue().splitlines()]
     assert [

@@ -104,9 +104,10 @@ class Bisection:
         suspects, self._suspects = self._suspects, []
         if not suspects or not _alike(suspects) or (len(suspects) == 1 and self._accepted_ever):
             return suspects
-        if hold_text(suspects[0].verdict) == self._held_before:
+        verdict = suspects[0].verdict
+        if hold_text(verdict.status, verdict.error) == self._held_before:
             return suspects
-        self.mailing_at_fault = suspects[0].verdict
+        self.mailing_at_fault = verdict
         return []
 
     def _answered(self, group: _Group) -> list[Suspect]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
 from mailsluice.dispatcher import Dispatcher, DispatcherStatistics
 from mailsluice.journal import Event
-from mailsluice.journal.standing import FINISHED, HELD, STOPPED, End, Standing
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline, PipelineStatistics
 from mailsluice.quota import QuotaKeeper
+from mailsluice.remedies import SOURCE_SHORTER
 from mailsluice.report import Report
 from mailsluice.sources import Source
+
+CHRONICLE_S = 2.0
+"""Between two looks at what a run waits for; the journal is told only what has changed."""
+
+THIS_MACHINE = "this machine"
+"""What limits a run that has waited for nothing else most of the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,7 @@ class Statistics:
 class Current:
     """One run under way."""
 
-    def __init__(  # the run's parts, each once
+    def __init__(  # noqa: PLR0913  # the run's parts, each once
         self,
         *,
         source: Source,
@@ -45,12 +52,14 @@ class Current:
         dispatcher: Dispatcher,
         pipeline: Pipeline,
         keeper: QuotaKeeper,
+        wall: Callable[[], float],
     ) -> None:
         self._source = source
         self._writer = writer
         self._dispatcher = dispatcher
         self._pipeline = pipeline
         self._keeper = keeper
+        self._wall = wall
         self._began_at = anyio.current_time()
         self._sent_before = writer.standing.counts.sent
 
@@ -59,19 +68,35 @@ class Current:
         self._dispatcher.stopping = stopping
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keeper.run)
+            tasks.start_soon(self._chronicle)
             await self._pipeline.run()
             tasks.cancel_scope.cancel()
         pending = self._writer.standing.counts.pending
         if self._dispatcher.complete and pending:
             self._dispatcher.hold = self._dispatcher.hold or (
-                f"SOURCE_SHORTER: {pending} recipients that were accepted before have not come "
+                f"{SOURCE_SHORTER}: {pending} recipients that were accepted before have not come "
                 "again; give the same source and the same [recipients] settings"
             )
         hold = self._dispatcher.hold
         state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
-        await self._writer.write([Event(time.time(), state, hold or "")])
+        await self._writer.write([Event(self._wall(), state, hold or "")])
         now = self.statistics()
         return report_of(self._writer.standing, state, hold, now)
+
+    async def _chronicle(self) -> None:
+        """Have the journal say what keeps the run from sending faster, for `mailsluice status`."""
+        recorded, before = "", self._pipeline.statistics().waited_s
+        while True:
+            await anyio.sleep(CHRONICLE_S)
+            now = self._pipeline.statistics().waited_s
+            waited_s = {reason: total - before.get(reason, 0.0) for reason, total in now.items()}
+            before = now
+            reason = max(waited_s, key=lambda reason: waited_s[reason])
+            if waited_s[reason] < CHRONICLE_S / 2:
+                reason = THIS_MACHINE
+            if reason != recorded:
+                recorded = reason
+                await self._writer.write([Event(self._wall(), WAITING, reason)])
 
     def stop(self) -> None:
         """Start nothing more."""

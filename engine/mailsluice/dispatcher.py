@@ -332,7 +332,7 @@ class Dispatcher:
 
     def _hold_on(self, verdict: Verdict | None) -> None:
         if verdict is not None and self.hold is None:
-            self.hold = hold_text(verdict)
+            self.hold = hold_text(verdict.status, verdict.error)
 
     # --- a storm costs a few doubts, not thousands --------------------------------------------
 

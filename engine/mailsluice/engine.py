@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from random import Random, SystemRandom
 from typing import TypeVar
 
 import anyio
@@ -33,11 +34,12 @@ from mailsluice.pacing import Pacer
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import QuotaKeeper
 from mailsluice.report import Report
+from mailsluice.resume import Only
 from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import IterableSource, Recipients
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, hold_text
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +57,12 @@ class Engine:
     """Sends mailings through one account.
 
     `Engine.open(settings)` builds one on the AWS SDK; the constructor takes any transport, and a
-    journal: without one, each run is remembered only as long as it lasts.
+    journal: without one, each run is remembered only as long as it lasts. `wall` gives the time of
+    day (seconds since the epoch) of what is recorded, `random` the jitter of back-off and the
+    run's id: a simulation gives its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each has a default but the transport
         self,
         *,
         transport: Transport,
@@ -66,12 +70,16 @@ class Engine:
         quota: QuotaSettings | None = None,
         delivery: DeliverySettings | None = None,
         recipients: RecipientsSettings | None = None,
+        wall: Callable[[], float] = time.time,
+        random: Random | None = None,
     ) -> None:
         self._transport = transport
         self._journal = journal
         self._quota = quota or QuotaSettings()
         self._delivery = delivery or DeliverySettings()
         self._dedupe = (recipients or RecipientsSettings()).dedupe
+        self._wall = wall
+        self._random = random or SystemRandom()
         self._current: Current | None = None
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
@@ -87,8 +95,14 @@ class Engine:
         """
         return _opened(settings or Settings(), None if journal is None else Path(journal))
 
-    async def run(self, mailing: Mailing, recipients: Source | Recipients) -> Report:
+    async def run(
+        self, mailing: Mailing, recipients: Source | Recipients, *, only: Only | None = None
+    ) -> Report:
         """Send `mailing` to all of `recipients`; with a journal, carry on where it stopped.
+
+        `only` sends those of a finished run once more that failed, were rejected or are in doubt:
+        new attempts in the same journal, under the same guarantees. A doubt may thereby become a
+        second mail, which the journal says.
 
         Raises ConfigurationError or SourceError where nothing can be sent, SourceChangedError where
         the journal was begun with another source, and JournalError where nothing more was sent
@@ -100,11 +114,11 @@ class Engine:
             raise RuntimeError("this engine is running a mailing; open another engine for another")
         self._running = True
         try:
-            return await self._run(mailing, as_source(recipients))
+            return await self._run(mailing, as_source(recipients), only)
         finally:
             self._running = False
 
-    async def _run(self, mailing: Mailing, source: Source) -> Report:
+    async def _run(self, mailing: Mailing, source: Source, only: Only | None) -> Report:
         journal = self._journal or MemoryJournal()
         standing = await _aside(journal.blocks, resume.standing_of, journal)
         prefix = await _aside(bool(mailing.attachments), mailing.prefix)
@@ -113,8 +127,9 @@ class Engine:
                 self._preparing.cancel()
             identity = await source.identify()
             resume.require_same(journal, standing, identity)
+            rows = resume.chosen(journal, standing, only) if only else []
             # A list that was empty may have been filled since.
-            if standing.finished and standing.counts.read:
+            if standing.finished and standing.counts.read and not rows:
                 return report_of(standing, FINISHED)
             try:
                 account = await self._account()
@@ -122,11 +137,14 @@ class Engine:
                 return report_of(standing, HELD, str(error))
         if self._preparing.cancelled_caught:
             return report_of(standing, STOPPED)
-        run, event = resume.claim(journal, standing, prefix, identity, time.time())
-        orphans = resume.orphans(standing, self._delivery.in_doubt, event.at)
+        at = self._wall()
+        run, event = resume.claim(journal, standing, prefix, identity, at, self._random)
+        records = [event, *resume.recovered(standing, self._delivery.in_doubt, at)]
+        if only and rows:
+            records += resume.reopened(rows, only, at)
         try:
             async with Writer(journal, standing) as writer:
-                await writer.write([event, *orphans])
+                await writer.write(records)
                 self._current = self._wire(mailing, prefix, source, run, writer, account)
                 return await self._current.run(stopping=self._stopping)
         except BaseExceptionGroup as group:
@@ -172,6 +190,7 @@ class Engine:
             burned=standing.burned,
             doubted=standing.doubted,
             held_before=standing.held_before,
+            random=self._random,
         )
         pipeline = Pipeline(
             prefix=prefix,
@@ -181,6 +200,7 @@ class Engine:
             dispatcher=dispatcher,
             writer=writer,
             transport=self._transport,
+            wall=self._wall,
         )
         keeper = QuotaKeeper(self._transport, self._quota, dispatcher, pipeline.wake)
         if account is not None:
@@ -191,6 +211,7 @@ class Engine:
             dispatcher=dispatcher,
             pipeline=pipeline,
             keeper=keeper,
+            wall=self._wall,
         )
 
     async def _account(self) -> Account | None:
@@ -215,7 +236,7 @@ class Engine:
             ) from error
         rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
         if rejected:
-            raise _HeldError(f"{answer.code}: {answer.error}") from error
+            raise _HeldError(hold_text(answer.code or "", answer.error)) from error
         if answer.code == NOT_SENT:
             raise _HeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error
         if self._quota.rate == "account":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import IO, NamedTuple
 
 import orjson
@@ -14,6 +15,7 @@ from mailsluice.journal import (
     Addresses,
     Event,
     Intent,
+    Journal,
     Record,
     Resolution,
     Settlement,
@@ -46,24 +48,35 @@ class Line(NamedTuple):
     """When the state was recorded: UTC, ISO 8601."""
 
 
-def lines(records: Iterable[Record], *, running: bool = False) -> Iterator[Line]:
+def lines(journal: Journal, *, running: bool = False) -> Iterator[Line]:
     """All recipients that the journal knows, in the order in which they reached their state.
 
     Those in flight at the end of the records are pending where the run is `running`, otherwise in
     doubt: nobody is left to record their answers.
     Rows that were read and never attempted come last, without addresses: those are the source's.
     """
-    collector = _Collector(State.PENDING if running else State.IN_DOUBT)
-    for record in records:
+    size = 0
+    reopened = Bitmap()
+    for size, record in enumerate(journal.replay(details=False), 1):  # noqa: B007  # it is the last
+        if isinstance(record, Resolution) and record.state is State.PENDING:
+            reopened.add(record.seqs)
+    collector = _Collector(State.PENDING if running else State.IN_DOUBT, reopened)
+    # No more than was counted: a run that is under way may be adding to it.
+    for record in islice(journal.replay(details=True), size):
         yield from collector.take(record)
     yield from collector.rest()
 
 
 class _Collector:
-    """Holds recipients until nothing can happen to them any more."""
+    """Holds recipients until nothing can happen to them any more.
 
-    def __init__(self, in_flight: State) -> None:
+    `reopened` are the rows upon which an operator decides later in the records, that they are to be
+    sent once more.
+    """
+
+    def __init__(self, in_flight: State, reopened: Bitmap) -> None:
         self._in_flight = in_flight
+        self._reopened = reopened
         self._open: dict[int, Intent] = {}
         self._unsettled: dict[int, Line] = {}
         self._seen = Bitmap()
@@ -76,7 +89,7 @@ class _Collector:
             case Taken():
                 self._read, self._read_at = record.last, record.at
                 self._seen.add(remark.seq for remark in record.remarks)
-                at = _utc(record.at)
+                at = utc(record.at)
                 for seq, state, address, key, reason in record.remarks:
                     yield Line(
                         seq, key, address, address, "", "", state.value, "", None, reason, 0, at
@@ -93,7 +106,7 @@ class _Collector:
 
     def _settle(self, record: Settlement) -> Iterator[Line]:
         intent = self._open.pop(record.batch)
-        at = _utc(record.at)
+        at = utc(record.at)
         for i, seq in enumerate(intent.seqs):
             before = self._unsettled.pop(seq, None) if self._unsettled else None
             state = STATES_BY_CODE[record.states[i]]
@@ -105,10 +118,13 @@ class _Collector:
                 error=record.errors[i],
                 at=at,
             )
-            if state in {State.PENDING, State.IN_DOUBT}:
+            if self._may_change(seq, state):
                 self._unsettled[seq] = line
             else:
                 yield line
+
+    def _may_change(self, seq: int, state: State) -> bool:
+        return state in {State.PENDING, State.IN_DOUBT} or seq in self._reopened
 
     def _resolve(self, record: Resolution) -> Iterator[Line]:
         for seq in record.seqs:
@@ -116,9 +132,9 @@ class _Collector:
                 state=record.state.value,
                 status=record.status,
                 error=record.reason,
-                at=_utc(record.at),
+                at=utc(record.at),
             )
-            if record.state in {State.PENDING, State.IN_DOUBT}:
+            if self._may_change(seq, record.state):
                 self._unsettled[seq] = line
             else:
                 yield line
@@ -130,10 +146,10 @@ class _Collector:
                 before = self._unsettled.pop(seq, None)
                 yield _line(
                     seq, addresses, self._in_flight, attempts=1 + (before.attempts if before else 0)
-                )._replace(at=_utc(intent.at))
+                )._replace(at=utc(intent.at))
         yield from self._unsettled.values()
         nowhere = Addresses((), (), (), None)
-        at = _utc(self._read_at)
+        at = utc(self._read_at)
         for seq in range(1, self._read + 1):
             if seq not in self._seen:
                 yield _line(seq, nowhere, State.PENDING, attempts=0)._replace(at=at)
@@ -159,7 +175,8 @@ def _line(seq: int, addresses: Addresses, state: State, *, attempts: int) -> Lin
     )
 
 
-def _utc(at: float) -> str:
+def utc(at: float) -> str:
+    """A time, given in seconds since the epoch, as ISO 8601 with milliseconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 

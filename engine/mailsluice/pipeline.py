@@ -8,8 +8,8 @@ through `journal.writer`; this module only moves values between them.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from mailsluice.journal import Record, Resolution, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import assemble
 from mailsluice.model import Answer, Batch, Chunk
+from mailsluice.remedies import SOURCE_BROKEN
 from mailsluice.ses import Transport
 from mailsluice.sources import Source
 from mailsluice.statuses import Action
@@ -41,6 +42,8 @@ class PipelineStatistics:
     """Recipients whose attempt was throttled, counted each time."""
     waiting_for: str
     """Why the dispatcher does not start another batch at this moment."""
+    waited_s: Mapping[str, float]
+    """Seconds spent waiting so far, by what for."""
 
 
 class _Signal:
@@ -57,6 +60,27 @@ class _Signal:
         with anyio.CancelScope(deadline=float("inf") if moment is None else moment):
             await self._event.wait()
         self._event = anyio.Event()
+
+
+class _Waits:
+    """What the dispatcher has waited for, and how long."""
+
+    def __init__(self) -> None:
+        self.reason = "the source"
+        self._since = float("inf")
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def begin(self, reason: str, now: float) -> None:
+        self.reason, self._since = reason, now
+
+    def end(self, now: float) -> None:
+        self._seconds[self.reason] += now - self._since
+        self._since = float("inf")
+
+    def seconds(self, now: float) -> Mapping[str, float]:
+        """By reason, the present wait included."""
+        under_way = max(0.0, now - self._since)
+        return {**self._seconds, self.reason: self._seconds[self.reason] + under_way}
 
 
 class Pipeline:
@@ -76,7 +100,7 @@ class Pipeline:
         dispatcher: Dispatcher,
         writer: Writer,
         transport: Transport,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float],
     ) -> None:
         self._prefix = prefix
         self._endpoint_id = endpoint_id
@@ -91,7 +115,7 @@ class Pipeline:
         self._caller_error: Exception | None = None
         self._calls = 0
         self._throttled = 0
-        self._waiting_for = "the source"
+        self._waits = _Waits()
 
     async def run(self) -> None:
         """Send until nothing is left, the run is held, or it is told to stop.
@@ -114,7 +138,8 @@ class Pipeline:
 
     def statistics(self) -> PipelineStatistics:
         """What has been done so far."""
-        return PipelineStatistics(self._calls, self._throttled, self._waiting_for)
+        waited_s = self._waits.seconds(anyio.current_time())
+        return PipelineStatistics(self._calls, self._throttled, self._waits.reason, waited_s)
 
     # --- source → intake ---------------------------------------------------------------------
 
@@ -126,7 +151,7 @@ class Pipeline:
                 raise
             # What came before the break has been accepted and is accounted for.
             self._dispatcher.hold = (
-                f"SOURCE_BROKEN: {error}; what came before is settled: give the very same bytes "
+                f"{SOURCE_BROKEN}: {error}; what came before is settled: give the very same bytes "
                 "again, or send what `export` does not list as a run of its own"
             )
         except JournalError:
@@ -167,8 +192,9 @@ class Pipeline:
                     tasks.start_soon(self._send, batch)
                     self._room.set()
                 case Wait(until, reason):
-                    self._waiting_for = reason
+                    self._waits.begin(reason, anyio.current_time())
                     await self._decide_again.wait_until(until)
+                    self._waits.end(anyio.current_time())
                 case Done():
                     return
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import secrets
 from base64 import b32encode
+from collections.abc import Sequence
+from random import Random
+from typing import Literal
 
 from mailsluice.dispatcher import InDoubt
-from mailsluice.errors import SourceChangedError
-from mailsluice.journal import DOUBTED_CODE, STATE_CODES, Event, Journal, Record, Run, Settlement
-from mailsluice.journal.standing import Standing
+from mailsluice.errors import ConfigurationError, SourceChangedError
+from mailsluice.journal import (
+    DOUBTED_CODE,
+    STATE_CODES,
+    Event,
+    Journal,
+    Record,
+    Resolution,
+    Run,
+    Settlement,
+)
+from mailsluice.journal.standing import REOPENED, Standing
 from mailsluice.model import SourceIdentity, State
 from mailsluice.statuses import NO_ANSWER
 
@@ -22,7 +33,15 @@ RUN_ID_BYTES = 10
 BEGUN = "begun"
 RESUMED = "resumed"
 
+RESOLVED = "RESOLVED"
+"""The status of a recipient upon which an operator has decided."""
+
+Only = Literal["failed", "rejected", "in_doubt"]
+"""The part of a finished run that can be sent once more, by its state."""
+
 _ORPHANED = "the process ended before the answer was recorded"
+
+_NOT_RESENT = 'an earlier attempt had no answer, and delivery.in_doubt has become "hold"'
 
 
 def standing_of(journal: Journal) -> Standing:
@@ -30,8 +49,13 @@ def standing_of(journal: Journal) -> Standing:
     return Standing().apply_all(journal.replay(details=False))
 
 
-def claim(
-    journal: Journal, standing: Standing, prefix: bytes, source: SourceIdentity | None, at: float
+def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
+    journal: Journal,
+    standing: Standing,
+    prefix: bytes,
+    source: SourceIdentity | None,
+    at: float,
+    random: Random,
 ) -> tuple[Run, Event]:
     """Begin a run in the journal, or go on with the one that it has.
 
@@ -42,7 +66,7 @@ def claim(
     digest = hashlib.sha256(prefix).hexdigest()
     run = journal.run
     if run is None or not standing.counts.read:
-        run = Run(id=_new_id(), begun_at=at, source=source, mailing_digest=digest)
+        run = Run(id=_new_id(random), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
         return run, Event(at, BEGUN, "")
     if digest == run.mailing_digest:
@@ -51,7 +75,21 @@ def claim(
     return run, Event(at, RESUMED, "the mailing has changed")
 
 
-def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
+def recovered(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
+    """What a new process has to record first: doubts that the last one left.
+
+    Calls without an answer, which SES may have or not; and, under "hold", deferred rows that a run
+    under "resend" would have sent again, but for those that an operator has ordered to be.
+    """
+    records: list[Record] = [*orphans(standing, in_doubt, at)]
+    under_way = {seq for seqs in standing.open.values() for seq in seqs}
+    held = sorted(standing.doubted - standing.ordered - under_way)
+    if in_doubt == "hold" and held:
+        records.append(Resolution(at, held, State.IN_DOUBT, NO_ANSWER, _NOT_RESENT))
+    return records
+
+
+def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Settlement]:
     """Settlements for intents that an earlier process left open: SES may have them or not."""
     code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.IN_DOUBT]
     return [
@@ -67,8 +105,31 @@ def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
     ]
 
 
-def _new_id() -> str:
-    return b32encode(secrets.token_bytes(RUN_ID_BYTES)).decode().lower()
+def chosen(journal: Journal, standing: Standing, only: Only) -> list[int]:
+    """The rows that `only` names; none where they are being sent once more already.
+
+    Raises ConfigurationError where the run has not come to its end.
+    """
+    state = State(only)
+    if standing.reopened is state and not standing.finished:
+        return []
+    if not (standing.finished and standing.counts.read):
+        raise ConfigurationError(
+            f"{journal.name}: there is no finished run in it, of which a part could be sent once "
+            "more; finish it first, by the same command without --only"
+        )
+    return list(standing.revisable[state])
+
+
+def reopened(rows: Sequence[int], only: Only, at: float) -> list[Record]:
+    """The records by which an operator has these rows sent once more, as new attempts."""
+    reason = f"to be sent once more: --only {only.replace('_', '-')}"
+    resolution = Resolution(at, rows, State.PENDING, RESOLVED, reason)
+    return [Event(at, REOPENED, only), *([resolution] if rows else [])]
+
+
+def _new_id(random: Random) -> str:
+    return b32encode(random.randbytes(RUN_ID_BYTES)).decode().lower()
 
 
 def require_same(journal: Journal, standing: Standing, now: SourceIdentity | None) -> None:

@@ -150,10 +150,9 @@ class Verdict(NamedTuple):
     error: str | None = None
 
 
-def hold_text(verdict: Verdict) -> str:
+def hold_text(status: str, error: str | None) -> str:
     """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
-    text = _ADDRESS.sub("<address>", verdict.error or "SES gave no further text")
-    return f"{verdict.status}: {text}"
+    return f"{status}: {_ADDRESS.sub('<address>', error or 'SES gave no further text')}"
 
 
 def classify(answer: Answer, entries: int) -> list[Verdict]:

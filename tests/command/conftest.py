@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -169,15 +169,13 @@ class Folder:
         return {name: count for name, count in self.report()["counts"].items() if count}
 
     def records(self) -> list[Record]:
-        journal = SqliteJournal.read(self.journal)
-        try:
+        with closing(SqliteJournal.read(self.journal)) as journal:
             return list(journal.replay(details=True))
-        finally:
-            journal.close()
 
     def lines(self) -> list[Line]:
         """What the journal says of each recipient."""
-        return list(export.lines(self.records()))
+        with closing(SqliteJournal.read(self.journal)) as journal:
+            return list(export.lines(journal))
 
     def states(self) -> dict[str, str]:
         """By address."""

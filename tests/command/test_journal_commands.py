@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 
+ASKED_MAX = 200
+"""Each takes a tenth of a second and more."""
+
+SCREEN_LINES = 25
+SCREEN_COLUMNS = 80
+
 COLUMNS = [
     *("seq", "key", "address", "to", "cc", "bcc", "state", "status", "message_id", "error"),
     *("attempts", "at"),
@@ -84,7 +90,10 @@ def test_status_says_why_a_run_is_held(folder: Folder) -> None:
     assert folder.send().code == 3
     held = status(folder)
     assert ("held", folder.report()["hold"]) == (held["state"], held["hold"])
-    assert f"hold        {held['hold']}" in folder.run("status", "mailing.journal").out
+    assert "create the template" in held["next"]
+    shown = folder.run("status", "mailing.journal").out
+    assert f"hold          {held['hold']}" in shown
+    assert f"next          {held['next']}" in shown
 
 
 def test_status_is_readable_after_the_end(doubtful: Folder) -> None:
@@ -98,8 +107,35 @@ def test_status_is_readable_after_the_end(doubtful: Folder) -> None:
         "0",
     )
     assert tuple(shown[name] for name in ("read", "sent", "in_doubt")) == ("53", "50", "3")
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", shown["last_record"])
+    assert shown["answers"] == "50 SUCCESS, 3 NO_ANSWER"
+    assert "--in-doubt sent|resend|drop" in shown["next"]
+    assert "rows 51, 52, 53" in ended.out
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", shown["last_record"])
     assert shown["begun"] <= shown["last_record"]
+    assert len(ended.out.splitlines()) <= SCREEN_LINES
+    assert max(map(len, ended.out.splitlines())) <= SCREEN_COLUMNS
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 10})
+def test_status_says_what_a_run_under_way_waits_for(folder: Folder) -> None:
+    folder.write_list(25)
+    with folder.started() as process:
+        folder.until(process, accepted=10)
+        waiting = wait_for_status(folder, "waiting_for")
+    assert (waiting["state"], waiting["waiting_for"]) == ("running", "the daily quota")
+    assert waiting["begun"] <= waiting["waiting_since"]
+    assert waiting["next"] is None
+    killed = status(folder)
+    assert (killed["state"], killed["waiting_for"]) == ("interrupted", None)
+    assert "carries on" in killed["next"]
+
+
+def wait_for_status(folder: Folder, name: str) -> dict[str, Any]:
+    """Ask until it says something of that name: it is another process that will."""
+    for _ in range(ASKED_MAX):
+        if (table := status(folder))[name] is not None:
+            return table
+    raise AssertionError(f"status never said {name}")
 
 
 def test_status_of_a_journal_in_which_nothing_was_begun(folder: Folder) -> None:
@@ -260,6 +296,13 @@ def test_a_row_that_is_not_in_doubt_is_refused_and_nothing_is_resolved(
     assert status(doubtful)["counts"]["in_doubt"] == 3
 
 
+def test_an_operator_s_reason_is_in_the_journal(doubtful: Folder) -> None:
+    reason = ("--reason", "SES's events show them")
+    assert doubtful.run("resolve", "mailing.journal", "--in-doubt", "sent", *reason).code == 0
+    (line,) = [line for line in doubtful.lines() if line.seq == 52]
+    assert line.error == "resolved by an operator: sent (SES's events show them)"
+
+
 def test_what_a_killed_process_left_in_flight_can_be_resolved_but_not_while_it_runs(
     folder: Folder,
 ) -> None:
@@ -276,3 +319,142 @@ def test_what_a_killed_process_left_in_flight_can_be_resolved_but_not_while_it_r
     assert folder.run(*resolve).out == "5 recipients resolved: sent\n"
     assert folder.send().code == 0
     assert (folder.accepted, folder.counts()) == (5, {"read": 5, "sent": 5})
+
+
+# --- send --only ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def partly(folder: Folder) -> Folder:
+    """Rows 1-40 are sent but for row 7, which failed, and row 8, which was rejected."""
+    folder.write_list(40)
+    folder.emulator.faults.add(
+        EntryFault(status="FAILED", address="user7@*", times=3),
+        EntryFault(status="MESSAGE_REJECTED", address="user8@*", times=1),
+    )
+    assert folder.send().code == 1
+    assert folder.counts() == {"read": 40, "sent": 38, "failed": 1, "rejected": 1}
+    return folder
+
+
+def test_a_part_of_a_finished_run_is_sent_once_more(partly: Folder) -> None:
+    assert partly.send("--only", "failed").code == 1
+    assert partly.counts() == {"read": 40, "sent": 39, "rejected": 1}
+    assert partly.send("--only", "rejected").code == 0
+    assert partly.counts() == {"read": 40, "sent": 40}
+    assert partly.audit().agree
+    assert partly.audit().accepted == 40
+    assert {line.seq: line.attempts for line in partly.lines() if line.attempts > 1} == {7: 4, 8: 2}
+    # The same again: nobody is left to whom it applies.
+    assert partly.send("--only", "failed").code == 0
+    assert partly.report()["calls"] == 0
+
+
+def test_what_is_in_doubt_can_be_sent_once_more_and_the_journal_says_so(doubtful: Folder) -> None:
+    assert doubtful.send("--only", "in-doubt").code == 0
+    assert doubtful.counts() == {"read": 53, "sent": 53}
+    assert doubtful.audit().duplicated == (51, 52, 53)
+    told = doubtful.run("why", "mailing.journal", "user52@example.com").out
+    assert "pending: RESOLVED: to be sent once more: --only in-doubt" in told
+
+
+def test_what_an_operator_dropped_is_never_sent_again(doubtful: Folder) -> None:
+    assert doubtful.run("resolve", "mailing.journal", "--in-doubt", "drop").code == 0
+    assert doubtful.send("--only", "failed").code == 1
+    assert (doubtful.accepted, doubtful.counts()["failed"]) == (53, 3)
+
+
+def test_a_part_that_was_interrupted_is_carried_on_and_not_begun_anew(partly: Folder) -> None:
+    partly.emulator.faults.clear()
+    partly.emulator.faults.add(CallFault(fault="late", delay_s=60, times=1))
+    with partly.started("--only", "failed") as process:
+        partly.until(process, accepted=39)
+        process.kill()
+        process.wait()
+    refused = partly.send("--only", "rejected")
+    assert (refused.code, "finish it first" in refused.err) == (2, True)
+    table = status(partly)
+    assert (table["state"], table["only"]) == ("interrupted", "failed")
+    assert partly.send("--only", "failed").code == 1
+    assert partly.counts() == {"read": 40, "sent": 38, "rejected": 1, "in_doubt": 1}
+    assert partly.audit().agree
+
+
+@pytest.mark.parametrize("part", ["failed", "rejected", "in-doubt"])
+def test_a_part_of_a_run_that_is_not_finished_is_2(folder: Folder, part: str) -> None:
+    ended = folder.send("--only", part)
+    assert (ended.code, "no such journal" in ended.err) == (2, True)
+    assert not folder.journal.exists()
+    folder.emulator.faults.add(EntryFault(status="TEMPLATE_NOT_FOUND"))
+    assert folder.send().code == 3
+    ended = folder.send("--only", part)
+    assert (ended.code, "finish it first" in ended.err) == (2, True)
+    assert folder.accepted == 0
+
+
+def test_a_dry_run_of_a_part_counts_that_part(partly: Folder) -> None:
+    planned = partly.send("--only", "failed", "--dry-run")
+    assert (planned.code, "40 read, 1 to be sent" in planned.out) == (0, True)
+    assert partly.accepted == 38
+
+
+# --- why ------------------------------------------------------------------------------------------
+
+
+def test_why_tells_every_attempt_with_its_wait_and_answer(partly: Folder) -> None:
+    assert partly.send("--only", "failed").code == 1
+    told = partly.run("why", "mailing.journal", "USER7@Example.com")
+    assert (told.code, told.err) == (0, "")
+    assert len(re.findall(r"attempt \d, after \d+\.\d{3} s: batch \d+ of \d+", told.out)) == 4
+    assert told.out.splitlines()[-1].strip() == "sent"
+    (row,) = map(orjson.loads, why(partly, "user7@example.com"))
+    assert (row["seq"], row["to"], row["state"]) == (7, ["user7@example.com"], "sent")
+    attempts = [event for event in row["events"] if "batch" in event]
+    assert [each["status"] for each in attempts] == ["FAILED"] * 3 + ["SUCCESS"]
+    assert [each["state"] for each in attempts] == ["pending", "pending", "failed", "sent"]
+    assert [each["recipients"] for each in attempts] == [40, 1, 1, 1]
+    assert all(each["answered_at"] >= each["at"] for each in attempts)
+    assert attempts[1]["waited_s"] >= 0.5, "the first back-off is half a second at least"
+    ids = {each.message_id for each in partly.emulator.ledger.entries()}
+    assert attempts[3]["message_id"] in ids
+    (decision,) = [event for event in row["events"] if "batch" not in event]
+    assert decision["reason"] == "to be sent once more: --only failed"
+
+
+def why(folder: Folder, address: str) -> list[str]:
+    ended = folder.run("why", "mailing.journal", address, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    return ended.out.splitlines()
+
+
+def test_why_knows_the_refused_the_duplicate_and_every_kind_of_address(folder: Folder) -> None:
+    folder.write(
+        "recipients.csv",
+        "email,copy\nann@example.com,Bob <bob@example.com>\nzoë@example.com,\nann@EXAMPLE.com,\n",
+    )
+    assert folder.send("--set", "recipients.cc=copy").code == 1
+    rows = [orjson.loads(line) for line in why(folder, "ann@example.com")]
+    assert [(row["seq"], row["state"]) for row in rows] == [(1, "sent"), (3, "duplicate")]
+    (row,) = map(orjson.loads, why(folder, "bob@example.com"))
+    assert (row["seq"], row["cc"]) == (1, ["Bob <bob@example.com>"])
+    (row,) = map(orjson.loads, why(folder, "zoë@example.com"))
+    assert (row["state"], "SMTPUTF8" in row["reason"]) == ("refused", True)
+
+
+def test_why_says_that_an_address_is_not_known_and_exits_with_1(partly: Folder) -> None:
+    ended = partly.run("why", "mailing.journal", "nobody@example.com")
+    assert (ended.code, ended.out) == (1, "")
+    assert "no row with this address" in ended.err
+
+
+def test_why_tells_of_a_call_under_way_and_of_one_that_nobody_waits_for(folder: Folder) -> None:
+    folder.emulator.faults.add(CallFault(fault="late", delay_s=60))
+    with folder.started() as process:
+        folder.until(process, accepted=2)
+        running = folder.run("why", "mailing.journal", "ann@example.com").out
+        process.kill()
+        process.wait()
+    assert running.splitlines()[-1].strip() == "in flight"
+    killed = folder.run("why", "mailing.journal", "ann@example.com").out
+    assert killed.splitlines()[-1].strip() == "in_doubt"
+    assert "no answer recorded" in killed

@@ -230,7 +230,7 @@ def _live(
     records = tuple(survivor.replay(details=True))
     return Life(
         report=report,
-        audit=audits.compare(export.lines(records), ses.ledger),
+        audit=audits.compare(export.lines(survivor), ses.ledger),
         in_doubt=in_doubt,
         processes=processes,
         trace=records,

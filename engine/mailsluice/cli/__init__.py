@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mailsluice.cli import demo, emulator, export, resolve, send, status
+from mailsluice.cli import demo, emulator, export, resolve, send, status, why
 from mailsluice.errors import JournalError, MailsluiceError
 from mailsluice.report import ExitCode
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("send")(send.send)
 app.command("status")(status.status)
+app.command("why")(why.why)
 app.command("export")(export.export)
 app.command("resolve")(resolve.resolve)
 app.command("emulator")(emulator.emulator)

@@ -96,7 +96,7 @@ class _Demo:
         journal = SqliteJournal.read(self._folder / "mailing.journal")
         try:
             return audit.compare(
-                export.lines(journal.replay(details=True)),
+                export.lines(journal),
                 [(each["tags"]["mailsluice-id"], each["message_id"]) for each in accepted],
             )
         finally:

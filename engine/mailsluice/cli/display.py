@@ -14,6 +14,7 @@ from rich.table import Table
 from mailsluice.cli import voice
 from mailsluice.current import Statistics
 from mailsluice.engine import Engine
+from mailsluice.remedies import remedy
 from mailsluice.report import Report
 
 REFRESH_S = 0.25
@@ -117,6 +118,8 @@ def summarise(report: Report, console: Console) -> None:
     counts = report.counts
     console.print(report.state, style="bold", end="")
     console.print(f": {report.hold}" if report.hold else "", markup=False, soft_wrap=True)
+    if report.hold:
+        console.print(f"next: {remedy(report.hold)}", markup=False, highlight=False, soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     for name in ("read", "refused", "duplicate", "suppressed"):
         table.add_row(name, f"{getattr(counts, name):>12,}")
@@ -125,7 +128,8 @@ def summarise(report: Report, console: Console) -> None:
     console.print(table)
     if report.state == "finished" and not report.calls and counts.read:
         console.print(
-            "nothing was sent: this run had finished; for a new one name another --journal",
+            "nothing was sent: this run had finished; for a new one name another --journal, for a "
+            "part of it --only failed|rejected|in-doubt",
             soft_wrap=True,
         )
     if report.elapsed_s:

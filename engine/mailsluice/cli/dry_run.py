@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from mailsluice.intake import Intake
 from mailsluice.journal.bitmap import Bitmap
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.mailing import Mailing
-from mailsluice.model import Account
+from mailsluice.model import Account, SourceIdentity
 from mailsluice.report import ExitCode
+from mailsluice.resume import Only
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source
@@ -27,11 +29,14 @@ RUN_ID_SHOWN = "dryrun"
 """Stands in the first request where a run's id would."""
 
 
-async def show(mailing: Mailing, settings: Settings, source: Source, journal: Path) -> ExitCode:
+async def show(
+    mailing: Mailing, settings: Settings, source: Source, journal: Path, only: Only | None
+) -> ExitCode:
     """Print the plan; 1 where some rows would not be sent."""
     account = await _account(settings)
+    settled = _settled(journal, settings, await source.identify(), only)
     known = account is not None or settings.quota.rate != "account"
-    intake = Intake(mailing, RUN_ID_SHOWN, settings.recipients.dedupe, _settled(journal))
+    intake = Intake(mailing, RUN_ID_SHOWN, settings.recipients.dedupe, settled)
     plan = await plans.make(
         mailing.prefix(),
         source,
@@ -60,15 +65,19 @@ async def _account(settings: Settings) -> Account | None:
         return None
 
 
-def _settled(path: Path) -> Bitmap:
-    """Rows that a journal has settled; none where there is no journal yet."""
+def _settled(
+    path: Path, settings: Settings, source: SourceIdentity | None, only: Only | None
+) -> Bitmap:
+    """Rows that `send` would not attempt; none where there is no journal yet."""
     if not path.is_file():
         return Bitmap()
-    journal = SqliteJournal.read(path)
-    try:
-        return resume.standing_of(journal).settled
-    finally:
-        journal.close()
+    with closing(SqliteJournal.read(path)) as journal:
+        standing = resume.standing_of(journal)
+        resume.require_same(journal, standing, source)
+        standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
+        if only:
+            standing.settled.discard(resume.chosen(journal, standing, only))
+        return standing.settled
 
 
 def _print(plan: plans.Plan) -> None:

@@ -36,7 +36,7 @@ def export(
     running = SqliteJournal.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
-        rows = exports.lines(opened.replay(details=True), running=running)
+        rows = exports.lines(opened, running=running)
         if state is not None:
             rows = (row for row in rows if row.state == state.value)
         # Record separators are the format's business: no translation of line ends.

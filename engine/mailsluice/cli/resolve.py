@@ -42,8 +42,11 @@ def resolve(
     seq: Annotated[
         list[int] | None, typer.Option("--seq", help="Only this row (repeatable); default: all.")
     ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why, for whoever reads the journal later.")
+    ] = None,
 ) -> None:
-    """Settle recipients whose answer was lost. Recorded in the journal with its time."""
+    """Settle recipients whose answer was lost. Recorded in the journal with time and reason."""
     from mailsluice import resume
     from mailsluice.errors import ConfigurationError
     from mailsluice.journal import Record, Resolution
@@ -53,15 +56,16 @@ def resolve(
     try:
         standing = resume.standing_of(opened)
         now = time.time()
-        records: list[Record] = resume.orphans(standing, "hold", now)
+        records: list[Record] = [*resume.orphans(standing, "hold", now)]
         standing.apply_all(records)
-        chosen = sorted(set(seq or standing.in_doubt))
-        unknown = [each for each in chosen if each not in standing.in_doubt]
+        in_doubt_rows = standing.revisable[State.IN_DOUBT]
+        chosen = sorted(set(seq or in_doubt_rows))
+        unknown = [each for each in chosen if each not in in_doubt_rows]
         if unknown:
             raise ConfigurationError(f"{journal}: row {unknown[0]} is not in doubt")
         if chosen:
-            reason = f"resolved by an operator: {in_doubt.value}"
-            records.append(Resolution(now, chosen, _STATES[in_doubt], "RESOLVED", reason))
+            text = f"resolved by an operator: {in_doubt.value}" + (f" ({reason})" if reason else "")
+            records.append(Resolution(now, chosen, _STATES[in_doubt], resume.RESOLVED, text))
         if records:
             opened.commit(records)
     finally:

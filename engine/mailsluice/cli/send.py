@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mailsluice.engine import Engine
     from mailsluice.mailing import Mailing
     from mailsluice.report import Report
+    from mailsluice.resume import Only
     from mailsluice.sources import Source
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -25,6 +27,25 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SHOW_CURSOR = b"\x1b[?25h"
 """The live display hides it."""
+
+
+class Part(enum.StrEnum):
+    """What of a finished run can be sent once more."""
+
+    FAILED = "failed"
+    REJECTED = "rejected"
+    IN_DOUBT = "in-doubt"
+
+    @property
+    def only(self) -> Only:
+        """As the library has it."""
+        match self:
+            case Part.FAILED:
+                return "failed"
+            case Part.REJECTED:
+                return "rejected"
+            case Part.IN_DOUBT:
+                return "in_doubt"
 
 
 def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
@@ -42,6 +63,10 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: quota.rate=50."),
     ] = None,
+    only: Annotated[
+        Part | None,
+        typer.Option(help="Of a finished run: send these once more, as new attempts."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate everything, show the plan, send nothing.")
     ] = False,
@@ -56,7 +81,15 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
 
     for number in SIGNALS:
         signal.signal(number, _stop_at_once)
-    job = Job.from_flags(mailing, recipients, journal, report, set_ or [], quiet=quiet)
+    job = Job.from_flags(
+        mailing,
+        recipients,
+        journal,
+        report,
+        set_ or [],
+        only=only.only if only else None,
+        quiet=quiet,
+    )
     raise typer.Exit(loop.run(job.plan() if dry_run else job.send()))
 
 
@@ -85,6 +118,7 @@ class Job:
         journal: Path,
         report: Path | None,
         *,
+        only: Only | None,
         quiet: bool,
     ) -> None:
         self._mailing = mailing
@@ -92,6 +126,7 @@ class Job:
         self._source = source
         self._journal = journal
         self._report = report
+        self._only = only
         self._quiet = quiet
 
     @classmethod
@@ -103,15 +138,19 @@ class Job:
         report: Path | None = None,
         overrides: Sequence[str] = (),
         *,
+        only: Only | None = None,
         quiet: bool = False,
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
         from mailsluice import config
+        from mailsluice.errors import ConfigurationError
 
         loaded, settings = config.load(mailing, overrides)
         source = _source(mailing, recipients, settings)
         path = journal or mailing.with_suffix(".journal")
-        return cls(loaded, settings, source, path, report, quiet=quiet)
+        if only and not path.exists():
+            raise ConfigurationError(f"{path}: there is no such journal, and so nothing to --only")
+        return cls(loaded, settings, source, path, report, only=only, quiet=quiet)
 
     async def send(self) -> int:
         """Send, show progress, write the report; the exit code."""
@@ -140,7 +179,7 @@ class Job:
         async with anyio.create_task_group() as tasks:
             if not self._quiet:
                 tasks.start_soon(display.show, engine, display.progress_console())
-            report = await engine.run(self._mailing, self._source)
+            report = await engine.run(self._mailing, self._source, only=self._only)
             tasks.cancel_scope.cancel()
         return report
 
@@ -160,7 +199,9 @@ class Job:
         """Show what would be sent; the exit code."""
         from mailsluice.cli import dry_run
 
-        return await dry_run.show(self._mailing, self._settings, self._source, self._journal)
+        return await dry_run.show(
+            self._mailing, self._settings, self._source, self._journal, self._only
+        )
 
 
 def _stop_at_once(*_: object) -> None:

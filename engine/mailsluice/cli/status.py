@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from mailsluice.journal.standing import Standing
+    from mailsluice.overview import Overview
+
+ANSWERS_SHOWN_MAX = 6
+"""Kinds of answers on the screen, the most frequent ones."""
 
 
 def status(
@@ -17,67 +21,81 @@ def status(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Counts, holds, and what is in doubt, from a run's journal; also while it is running."""
+    """What a run is doing, or why it stands still: counts, holds, doubts, and what to do next."""
     import orjson
 
-    table = _read(journal)
+    from mailsluice import overview
+    from mailsluice.journal.sqlite import SqliteJournal
+
+    running = SqliteJournal.is_being_written(journal)
+    opened = SqliteJournal.read(journal)
+    try:
+        found = overview.of(opened, running=running)
+    finally:
+        opened.close()
+    table = _table(found, journal)
     if json:
         typer.echo(orjson.dumps(table, option=orjson.OPT_INDENT_2))
-        return
-    counts = table.pop("counts")
-    for name, value in table.items():
-        typer.echo(f"{name:<12}{'-' if value is None else value}")
-    for name, value in counts.items():
-        typer.echo(f"{name:<12}{value:>12,}")
+    else:
+        for line in _screen(table):
+            typer.echo(line)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _table(found: Overview, journal: Path) -> dict[str, Any]:
     from dataclasses import asdict
-    from datetime import UTC, datetime
 
-    from mailsluice import resume
-    from mailsluice.journal.sqlite import SqliteJournal
-    from mailsluice.journal.standing import HELD
+    from mailsluice.export import utc
 
-    writing = SqliteJournal.is_being_written(path)
-    journal = SqliteJournal.read(path)
-    try:
-        standing = resume.standing_of(journal)
-        run = journal.run
-    finally:
-        journal.close()
-    in_flight = sum(map(len, standing.open.values()))
-    counts = standing.counts
-    if not writing and in_flight:
-        # Nobody is left to record the answers to these.
-        counts = counts.shifted(in_doubt=in_flight, pending=-in_flight)
-    event = standing.last_event
+    run = found.run
     return {
-        "state": "running" if writing else _state(standing),
-        "hold": event.text if event and event.name == HELD else None,
+        "state": found.state,
+        "hold": found.hold,
+        "waiting_for": found.waiting_for,
+        "waiting_since": None if found.waiting_since is None else utc(found.waiting_since),
+        "next": _next(found, journal),
         "run": run.id if run else None,
         "source": run.source.name if run and run.source else None,
-        "begun": datetime.fromtimestamp(run.begun_at, UTC).isoformat("T", "seconds")
-        if run
-        else None,
-        "last_record": datetime.fromtimestamp(standing.last_at, UTC).isoformat("T", "seconds")
-        if event
-        else None,
-        "calls": standing.calls,
-        "in_flight": in_flight if writing else 0,
-        "counts": asdict(counts),
+        "begun": utc(run.begun_at) if run else None,
+        "last_record": None if found.last_at is None else utc(found.last_at),
+        "only": found.reopened.value if found.reopened else None,
+        "calls": found.calls,
+        "in_flight": found.in_flight,
+        "pace_per_s": round(found.pace_per_s, 3),
+        "answers": found.answers,
+        "in_doubt_rows": found.in_doubt,
+        "counts": asdict(found.counts),
     }
 
 
-def _state(standing: Standing) -> str:
-    """How the last process left the run; an operator may have reopened it since."""
-    event = standing.last_event
-    match event.name if event else None:
-        case None:
-            return "not begun"
-        case "begun" | "resumed":
-            return "interrupted" if standing.counts.read else "not begun"
-        case "finished" if standing.counts.pending:
-            return "reopened"
-        case name:
-            return name
+def _next(found: Overview, journal: Path) -> str | None:
+    """What its operator may do now."""
+    from mailsluice.remedies import remedy
+
+    counts = found.counts
+    match found.state:
+        case "running":
+            return None
+        case "held":
+            return f"{remedy(found.hold or '')}; then run the same `mailsluice send` again"
+        case "finished" if counts.in_doubt:
+            return f"mailsluice resolve {journal} --in-doubt sent|resend|drop"
+        case "finished" if counts.failed or counts.rejected:
+            part = "failed" if counts.failed else "rejected"
+            return f"nothing, or: mailsluice send … --only {part}"
+        case "finished":
+            return None
+        case _:
+            return "run the same `mailsluice send` again: it carries on"
+
+
+def _screen(table: dict[str, Any]) -> Iterator[str]:
+    counts, answers, rows = (table.pop(name) for name in ("counts", "answers", "in_doubt_rows"))
+    for name, value in table.items():
+        yield f"{name:<14}{'-' if value is None else value}"
+    shown = [f"{n:,} {status}" for status, n in list(answers.items())[:ANSWERS_SHOWN_MAX]]
+    yield f"{'answers':<14}{', '.join(shown) or '-'}"
+    for name, value in counts.items():
+        yield f"{name:<14}{value:>12,}"
+    if rows:
+        more = ", …" if counts["in_doubt"] > len(rows) else ""
+        yield f"{'in doubt':<14}rows {', '.join(map(str, rows))}{more}"

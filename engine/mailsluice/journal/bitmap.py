@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Bitmap:
@@ -32,6 +32,12 @@ class Bitmap:
         for n in numbers:
             if n >> 3 < len(bits):
                 bits[n >> 3] &= ~(1 << (n & 7)) & 0xFF
+
+    def __iter__(self) -> Iterator[int]:
+        """The numbers in it, smallest first."""
+        for index, byte in enumerate(self._bits):
+            if byte:
+                yield from ((index << 3) + bit for bit in range(8) if byte >> bit & 1)
 
     def __len__(self) -> int:
         return int.from_bytes(self._bits, "little").bit_count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mailsluice.errors import JournalError
 from mailsluice.journal import Record, Run, Taken
@@ -14,9 +14,9 @@ class MemoryJournal:
     name = "memory"
     blocks = False
 
-    def __init__(self) -> None:
+    def __init__(self, records: Iterable[Record] = ()) -> None:
         self._run: Run | None = None
-        self._records: list[Record] = []
+        self._records = list(records)
 
     @property
     def run(self) -> Run | None:

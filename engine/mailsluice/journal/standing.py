@@ -3,7 +3,7 @@
 The only place that knows which transitions are legal (docs/guarantees.md draws them):
 
     pending ──intent──▶ open ──settlement──▶ sent, rejected, failed, in doubt, or pending again
-    pending ──ruling──▶ rejected, in doubt   in doubt ──resolve──▶ sent, failed, or pending again
+    outside a call, by a `Resolution`: see `_RESOLVED_FROM`
 """
 
 from __future__ import annotations
@@ -39,9 +39,25 @@ HELD: Final = "held"
 STOPPED: Final = "stopped"
 """It was told to stop."""
 
-_RULINGS = {State.REJECTED, State.IN_DOUBT}
-"""What a pending row may become outside a call: guilty of a refused batch, and no more to be sent;
-in doubt where an earlier attempt may have delivered it. Other resolutions are of rows in doubt."""
+REOPENED: Final = "reopened"
+"""An operator sends a part of a finished run once more; the event's text is that part's state."""
+
+WAITING: Final = "waiting"
+"""What has kept a running process from sending, or from sending faster; the text says what."""
+
+_RESOLVED_FROM = {
+    State.SENT: {State.IN_DOUBT},
+    State.FAILED: {State.IN_DOUBT},
+    State.PENDING: {State.IN_DOUBT, State.REJECTED, State.FAILED},
+    State.REJECTED: {State.PENDING},
+    State.IN_DOUBT: {State.PENDING},
+}
+"""By the state that a resolution gives: the states that it may be given in.
+
+An operator answers a doubt by sent, failed (dropped: never to be sent again) or pending (to be sent
+again), and may reopen what was rejected or failed. A pending row becomes rejected where it was
+guilty of a refused batch, in doubt where an earlier attempt may have delivered it.
+"""
 
 _REMARKED = {State.REFUSED: "refused", State.DUPLICATE: "duplicate", State.SUPPRESSED: "suppressed"}
 
@@ -60,12 +76,23 @@ class Standing:
     """Row to burned attempts, of deferred rows."""
     doubted: set[int] = field(default_factory=set)
     """Deferred rows that SES may have taken at an earlier attempt."""
-    in_doubt: set[int] = field(default_factory=set)
+    ordered: set[int] = field(default_factory=set)
+    """Those of `doubted` that an operator wants to be sent again, whatever `in_doubt` says."""
+    revisable: dict[State, Bitmap] = field(
+        default_factory=lambda: {
+            state: Bitmap() for state in (State.IN_DOUBT, State.REJECTED, State.FAILED)
+        }
+    )
+    """Settled rows that an operator may still decide upon, by their state."""
     last_batch: int = 0
     calls: int = 0
     last_event: Event | None = None
     last_end: Event | None = None
     """How the last process that came to an end of its own left the run."""
+    last_waiting: Event | None = None
+    """What the present or last process waited for; None where it never waited for long."""
+    reopened: State | None = None
+    """Which recipients an operator is having sent once more; None once that has finished."""
     last_at: float = 0.0
     _underway: set[int] = field(default_factory=set)
     _batches: Bitmap = field(default_factory=Bitmap)
@@ -120,9 +147,7 @@ class Standing:
             case Resolution():
                 self._resolve(record)
             case Event():
-                self.last_event = record
-                if record.name in get_args(End):
-                    self.last_end = record
+                self._note(record)
 
     def _check_intent(self, record: Intent) -> None:
         _require(record.batch not in self._batches, f"batch {record.batch} is used twice")
@@ -130,13 +155,36 @@ class Standing:
             if seq in self.settled or seq in self._underway:
                 raise JournalError(f"row {seq} is settled or under way and must not be sent again")
         _require(max(record.seqs) <= self.counts.read, "an intent for rows that were not read")
+        _require_distinct(record.seqs)
 
     def _check_resolution(self, record: Resolution) -> None:
-        if record.state in _RULINGS:
-            free = not any(seq in self.settled or seq in self._underway for seq in record.seqs)
-            _require(free, "a ruling on rows that are not pending")
-        else:
-            _require(self.in_doubt.issuperset(record.seqs), "a resolution of rows not in doubt")
+        allowed = _RESOLVED_FROM[record.state]
+        for seq in record.seqs:
+            _require(
+                self._state_of(seq) in allowed, f"row {seq} cannot be resolved as {record.state}"
+            )
+        _require_distinct(record.seqs)
+
+    def _state_of(self, seq: int) -> State | None:
+        """Its state as far as a resolution may change it; None where none may."""
+        for state, rows in self.revisable.items():
+            if seq in rows:
+                return state
+        free = seq <= self.counts.read and seq not in self.settled and seq not in self._underway
+        return State.PENDING if free else None
+
+    def _note(self, record: Event) -> None:
+        if record.name == WAITING:
+            self.last_waiting = record
+            return
+        self.last_event = record
+        self.last_waiting = None
+        if record.name in get_args(End):
+            self.last_end = record
+        if record.name == REOPENED:
+            self.reopened = State(record.text)
+        elif record.name == FINISHED:
+            self.reopened = None
 
     def _take(self, record: Taken) -> None:
         rows = record.last - record.first + 1
@@ -155,6 +203,7 @@ class Standing:
             rows = seqs if codes == code * len(codes) else _rows_of(code, seqs, codes)
             if code == DOUBTED_CODE:
                 self.doubted.update(rows)
+                self.ordered.difference_update(rows)
             if code in {BURNED_CODE, DOUBTED_CODE}:
                 for seq in rows:
                     self.burned[seq] = self.burned.get(seq, 0) + 1
@@ -168,20 +217,31 @@ class Standing:
                 self.burned.pop(seq, None)
         if self.doubted:
             self.doubted.difference_update(rows)
-        if state is State.IN_DOUBT:
-            self.in_doubt.update(rows)
+            self.ordered.difference_update(rows)
+        if state in self.revisable:
+            self.revisable[state].add(rows)
         self.counts = self.counts.shifted(**{state.value: len(rows), "pending": -len(rows)})
 
     def _resolve(self, record: Resolution) -> None:
-        rows = record.seqs
-        if record.state in _RULINGS:
-            self._close(rows, record.state)
-            return
-        self.in_doubt.difference_update(rows)
-        if record.state is State.PENDING:
+        by_state: dict[State | None, list[int]] = {}
+        for seq in record.seqs:
+            by_state.setdefault(self._state_of(seq), []).append(seq)
+        for state, rows in by_state.items():
+            assert state is not None, "checked"
+            if state is State.PENDING:
+                self._close(rows, record.state)
+            else:
+                self._revise(rows, state, record.state)
+
+    def _revise(self, rows: Sequence[int], was: State, becomes: State) -> None:
+        """An operator has decided. What is dropped or said to be sent is final from now on."""
+        self.revisable[was].discard(rows)
+        if becomes is State.PENDING:
             self.settled.discard(rows)
-            self.doubted.update(rows)
-        self.counts = self.counts.shifted(**{record.state.value: len(rows), "in_doubt": -len(rows)})
+            if was is State.IN_DOUBT:
+                self.doubted.update(rows)
+                self.ordered.update(rows)
+        self.counts = self.counts.shifted(**{becomes.value: len(rows), was.value: -len(rows)})
 
     def apply_all(self, records: Iterable[Record]) -> Standing:
         """Take all of `records` into account; returns itself."""
@@ -192,6 +252,10 @@ class Standing:
 
 def _rows_of(code: str, seqs: Sequence[int], codes: str) -> list[int]:
     return [seq for seq, each in zip(seqs, codes, strict=True) if each == code]
+
+
+def _require_distinct(seqs: Sequence[int]) -> None:
+    _require(len(set(seqs)) == len(seqs), "a record names a row twice")
 
 
 def _require(condition: bool, problem: str) -> None:  # noqa: FBT001  # reads as a sentence

@@ -1,0 +1,178 @@
+"""What happened to one recipient, attempt by attempt, out of a journal."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from mailsluice import addresses
+from mailsluice.journal import (
+    STATES_BY_CODE,
+    Addresses,
+    Event,
+    Intent,
+    Record,
+    Resolution,
+    Settlement,
+    Taken,
+)
+from mailsluice.model import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call that a recipient was part of. Times are seconds since the epoch."""
+
+    batch: int
+    recipients: int
+    """In the batch."""
+    at: float
+    """When its intent was durable: the call follows at once."""
+    waited_s: float
+    """Since the recipient was read, or since the answer to the attempt before."""
+    answered_at: float | None = None
+    """None, as all that follows, where no answer has been recorded."""
+    status: str | None = None
+    message_id: str | None = None
+    error: str | None = None
+    state: State | None = None
+    """The recipient's state because of it; pending: it was deferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a recipient outside a call: an operator's decision, or a ruling."""
+
+    at: float
+    state: State
+    status: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """Everything that the journal says of one row."""
+
+    seq: int
+    addresses: Addresses
+    read_at: float
+    state: State = State.PENDING
+    """Its state in the end; an attempt without an answer has not changed it."""
+    reason: str | None = None
+    """Why it was never accepted: refused, duplicate or suppressed."""
+    events: list[Attempt | Decision] = field(default_factory=list)
+    """In the order in which they became durable."""
+
+    @property
+    def open(self) -> bool:
+        """Whether its last attempt has no answer: in flight, or in doubt if nobody sends."""
+        last = self.events[-1] if self.events else None
+        return isinstance(last, Attempt) and last.answered_at is None
+
+
+def stories(records: Iterable[Record], address: str) -> list[Story]:
+    """The stories of all rows that have this address as To, Cc or Bcc, in the order of the rows.
+
+    Rows that were read and never attempted are not among them: the journal knows their number, and
+    the source their address.
+    """
+    collector = _Collector(_key(address))
+    for record in records:
+        collector.take(record)
+    return [collector.stories[seq] for seq in sorted(collector.stories)]
+
+
+def _key(text: str) -> str:
+    try:
+        return addresses.normalise(text).key
+    except addresses.AddressError:
+        return text.strip().lower()  # what was refused is found as it was written
+
+
+class _Collector:
+    def __init__(self, key: str) -> None:
+        self.stories: dict[int, Story] = {}
+        self._key = key
+        self._taken: list[tuple[int, float]] = []
+        """Last row and time of each list of rows that was read."""
+        self._open: dict[int, list[tuple[int, int]]] = {}
+        """By batch, of rows with a story: the place in the batch, and the row."""
+
+    def take(self, record: Record) -> None:
+        match record:
+            case Taken():
+                self._read(record)
+            case Intent():
+                self._begin(record)
+            case Settlement():
+                self._answer(record)
+            case Resolution():
+                self._decide(record)
+            case Event():
+                pass
+
+    def _is_meant(self, text: str) -> bool:
+        # Nearly all are told apart by the quick half of this.
+        return self._key in text.lower() and _key(text) == self._key
+
+    def _read(self, record: Taken) -> None:
+        self._taken.append((record.last, record.at))
+        for seq, state, address, key, reason in record.remarks:
+            if self._is_meant(address):
+                to = Addresses((address,), (), (), key)
+                self.stories[seq] = Story(
+                    seq=seq, addresses=to, read_at=record.at, state=state, reason=reason
+                )
+
+    def _begin(self, record: Intent) -> None:
+        for place, (seq, to) in enumerate(zip(record.seqs, record.addresses, strict=True)):
+            if not any(map(self._is_meant, (*to.to, *to.cc, *to.bcc))):
+                continue
+            story = self.stories.get(seq)
+            if story is None:
+                at = self._taken[bisect_left(self._taken, (seq, 0.0))][1]
+                story = self.stories[seq] = Story(seq=seq, addresses=to, read_at=at)
+            attempt = Attempt(
+                batch=record.batch,
+                recipients=len(record.seqs),
+                at=record.at,
+                waited_s=max(0.0, record.at - _free_since(story)),
+            )
+            story.events.append(attempt)
+            self._open.setdefault(record.batch, []).append((place, seq))
+
+    def _answer(self, record: Settlement) -> None:
+        for place, seq in self._open.pop(record.batch, ()):
+            story = self.stories[seq]
+            attempt = story.events.pop()
+            assert isinstance(attempt, Attempt), "nothing else happens to a row under way"
+            story.state = STATES_BY_CODE[record.states[place]]
+            story.events.append(
+                replace(
+                    attempt,
+                    answered_at=record.at,
+                    status=record.statuses[place],
+                    message_id=record.message_ids[place],
+                    error=record.errors[place],
+                    state=story.state,
+                )
+            )
+
+    def _decide(self, record: Resolution) -> None:
+        for seq in self.stories.keys() & record.seqs:
+            story = self.stories[seq]
+            story.state = record.state
+            story.events.append(Decision(record.at, record.state, record.status, record.reason))
+
+
+def _free_since(story: Story) -> float:
+    """Since when nothing was under way for it."""
+    last = story.events[-1] if story.events else None
+    match last:
+        case None:
+            return story.read_at
+        case Decision():
+            return last.at
+        case Attempt():
+            return last.answered_at or last.at

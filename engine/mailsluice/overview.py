@@ -1,0 +1,116 @@
+"""What a run is doing, or why it stands still, as its journal tells it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from itertools import islice
+
+from mailsluice.journal import STATE_CODES, Event, Journal, Run, Settlement
+from mailsluice.journal.standing import HELD, Standing
+from mailsluice.model import Counts, State
+
+PACE_S = 60.0
+"""Seconds before the last record over which the pace is taken."""
+
+ROWS_MAX = 20
+"""Rows in doubt that are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """One moment of a run. Times are seconds since the epoch; None where there was none."""
+
+    state: str
+    """running, finished, held, stopped, interrupted, reopened or not begun."""
+    hold: str | None
+    waiting_for: str | None
+    """What limits it, or keeps it from sending; None where it waited for nothing for long."""
+    waiting_since: float | None
+    pace_per_s: float
+    """Recipients sent per second in the last `PACE_S`, as far as the records go back."""
+    run: Run | None
+    reopened: State | None
+    """Which recipients of the finished run are being sent once more."""
+    last_at: float | None
+    calls: int
+    in_flight: int
+    """Recipients in calls under way."""
+    answers: dict[str, int]
+    """Attempts by SES's status or error code, the most frequent first."""
+    counts: Counts
+    in_doubt: tuple[int, ...]
+    """The first rows in doubt."""
+
+
+def of(journal: Journal, *, running: bool) -> Overview:
+    """Read the whole journal; `running` says whether a process is writing it."""
+    standing = Standing()
+    answers: Counter[str] = Counter()
+    pace = _Pace()
+    for record in journal.replay(details=True):
+        standing.apply(record)
+        if isinstance(record, Settlement):
+            answers.update(record.statuses)
+            pace.add(record)
+    if not running:
+        standing.apply_all(_unanswered(standing))
+    event = standing.last_event
+    waiting = standing.last_waiting if running else None
+    return Overview(
+        state="running" if running else _state(standing),
+        hold=event.text if event and event.name == HELD else None,
+        waiting_for=waiting.text if waiting else None,
+        waiting_since=waiting.at if waiting else None,
+        pace_per_s=pace.per_s(standing.last_at),
+        run=journal.run,
+        reopened=standing.reopened,
+        last_at=standing.last_at if event else None,
+        calls=standing.calls,
+        in_flight=sum(map(len, standing.open.values())),
+        answers=dict(answers.most_common()),
+        counts=standing.counts,
+        in_doubt=tuple(islice(standing.revisable[State.IN_DOUBT], ROWS_MAX)),
+    )
+
+
+def _unanswered(standing: Standing) -> list[Settlement]:
+    """Nobody is left to record the answers to the calls that are open."""
+    in_doubt = STATE_CODES[State.IN_DOUBT]
+    return [
+        Settlement(standing.last_at, number, in_doubt * len(seqs), (), (), ())
+        for number, seqs in standing.open.items()
+    ]
+
+
+def _state(standing: Standing) -> str:
+    """How the last process left the run; an operator may have reopened it since."""
+    match standing.last_event:
+        case None:
+            return "not begun"
+        case Event(_, "begun" | "resumed" | "reopened"):
+            return "interrupted" if standing.counts.read else "not begun"
+        case Event(_, "finished") if standing.counts.pending:
+            return "reopened"
+        case Event(_, name):
+            return name
+
+
+class _Pace:
+    """Recipients sent in the last `PACE_S` of the records."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[float, int]] = deque()
+        self._first_at: float | None = None
+
+    def add(self, record: Settlement) -> None:
+        self._first_at = record.at if self._first_at is None else self._first_at
+        self._sent.append((record.at, record.states.count(STATE_CODES[State.SENT])))
+        while record.at - self._sent[0][0] > PACE_S:
+            self._sent.popleft()
+
+    def per_s(self, now: float) -> float:
+        if self._first_at is None or now <= self._first_at:
+            return 0.0
+        seconds = min(PACE_S, now - self._first_at)
+        return sum(sent for at, sent in self._sent if at >= now - PACE_S) / seconds

@@ -1,0 +1,78 @@
+"""What an operator does about a hold: one sentence for each cause that the engine knows.
+
+docs/runbook.md says the same at more length.
+"""
+
+from __future__ import annotations
+
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
+
+SOURCE_BROKEN = "SOURCE_BROKEN"
+"""Code of a hold: the recipients broke off in the middle."""
+
+SOURCE_SHORTER = "SOURCE_SHORTER"
+"""Code of a hold: recipients that were accepted before have not come again."""
+
+_SUSPENDED = "answer AWS's case about the account; SES sends again when they lift the suspension"
+_PAUSED = (
+    "find out who paused sending and why, then: "
+    "aws sesv2 put-account-sending-attributes --sending-enabled"
+)
+_SET_PAUSED = (
+    "find out who paused the configuration set and why, then: aws sesv2 "
+    "put-configuration-set-sending-options --configuration-set-name NAME --sending-enabled"
+)
+_NO_SET = "create the configuration set in this region, or mend [mailing] configuration_set"
+_NO_TEMPLATE = "create the template in this region, or mend [mailing] template"
+_NOT_FOUND = "create what SES misses in this region, or mend its name in [mailing]"
+_NOT_VERIFIED = "verify the sender's domain, its MAIL FROM records included, in this region"
+_POOL = "mend the sending pool of the configuration set"
+_FORBIDDEN = (
+    "allow ses:SendBulkEmail on the identity, template and configuration set, and ses:GetAccount "
+    "on *, to these credentials"
+)
+_CREDENTIALS = "renew or mend the AWS credentials, and look whether this machine's clock is right"
+_REFUSED = "SES refuses the mailing as a whole: mend what its text names in [mailing]"
+
+_BY_CODE = {
+    "ACCOUNT_SUSPENDED": _SUSPENDED,
+    "AccountSuspendedException": _SUSPENDED,
+    "ACCOUNT_SENDING_PAUSED": _PAUSED,
+    "SendingPausedException": _PAUSED,
+    "CONFIGURATION_SET_SENDING_PAUSED": _SET_PAUSED,
+    "CONFIGURATION_SET_NOT_FOUND": _NO_SET,
+    "CONFIGURATION_SET_DOES_NOT_EXIST": _NO_SET,
+    "TEMPLATE_NOT_FOUND": _NO_TEMPLATE,
+    "TEMPLATE_DOES_NOT_EXIST": _NO_TEMPLATE,
+    "NotFoundException": _NOT_FOUND,
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED": _NOT_VERIFIED,
+    "MailFromDomainNotVerifiedException": _NOT_VERIFIED,
+    "INVALID_SENDING_POOL_NAME": _POOL,
+    "AccessDenied": _FORBIDDEN,
+    "AccessDeniedException": _FORBIDDEN,
+    "NotAuthorized": _FORBIDDEN,
+    "OptInRequired": "enable SES for this AWS account and region",
+    "ExpiredToken": _CREDENTIALS,
+    "ExpiredTokenException": _CREDENTIALS,
+    "IncompleteSignature": _CREDENTIALS,
+    "InvalidClientTokenId": _CREDENTIALS,
+    "InvalidSignatureException": _CREDENTIALS,
+    "MissingAuthenticationToken": _CREDENTIALS,
+    "MissingAuthenticationTokenException": _CREDENTIALS,
+    "RequestExpired": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "UnrecognizedClientException": _CREDENTIALS,
+    "BadRequestException": _REFUSED,
+    "MessageRejected": _REFUSED,
+    "LimitExceededException": _REFUSED,
+    "ValidationException": _REFUSED,
+    NO_CREDENTIALS: _CREDENTIALS,
+    NOT_SENT: "make SES's endpoint reachable from here: DNS, proxy, firewall, region",
+    SOURCE_BROKEN: "give the very same bytes again, whole",
+    SOURCE_SHORTER: "give the same source and the same [recipients] settings again",
+}
+
+
+def remedy(hold: str) -> str:
+    """What to do about a hold (`Report.hold`: a code, a colon, a text) before running again."""
+    return _BY_CODE.get(hold.partition(":")[0], "remove what its text names")
