@@ -305,3 +305,13 @@ def test_a_suspect_that_ses_may_have_taken_before_ends_in_doubt() -> None:
         rulings += made.absorb(decision.batch, verdicts, outcomes, now)
     rulings += made.rule_on_suspects()
     assert [(seq, outcome.state) for seq, outcome in rulings] == [(1, State.IN_DOUBT)]
+
+
+def test_a_recipient_heavier_than_the_rate_is_given_up_when_it_is_throttled_for_ever() -> None:
+    made = dispatcher(rate=1.0)
+    made.offer([entry(1)._replace(weight=2, to=("a@e.org", "b@e.org"))], 0.0)
+    made.source_ended()
+    history = drive(made, lambda _: Answer(results=(EntryResult("ACCOUNT_THROTTLED"),)))
+    assert [each.state for each in history[1]] == [State.PENDING, State.PENDING, State.FAILED]
+    assert history[1][-1].error == "ACCOUNT_THROTTLED (2 addresses at once, at 1 a second)"
+    assert made.complete

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mailsluice.export import Line
 from mailsluice.model import State
+from mailsluice.resume import RESOLVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +16,7 @@ class Audit:
     """Where the two ledgers agree and where not. The tuples hold rows (`seq`)."""
 
     sent: int
-    """Recipients that the journal calls sent."""
+    """Recipients that the journal calls sent, but for those of which an operator says so."""
     accepted: int
     """Messages that SES accepted, each counted."""
     delivered_in_doubt: int
@@ -45,7 +46,9 @@ def compare(lines: Iterable[Line], accepted: Iterable[tuple[str, str]]) -> Audit
     lost, explained = [], set()
     for line in lines:
         ids = messages.get(line.seq, [])
-        if line.state == State.SENT.value:
+        if line.status == RESOLVED:
+            explained.add(line.seq)  # an operator answers for it
+        elif line.state == State.SENT.value:
             sent += 1
             explained.add(line.seq)
             if line.message_id not in ids:

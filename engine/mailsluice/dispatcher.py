@@ -17,7 +17,7 @@ from mailsluice import batching, retry
 from mailsluice.bisection import Bisection, Suspect
 from mailsluice.model import Batch, Entry, Outcome, State
 from mailsluice.pacing import Pacer
-from mailsluice.statuses import ENTRY_RULES, Action, Verdict, hold_text
+from mailsluice.statuses import ENTRY_RULES, Action, Rule, Verdict, hold_text
 
 FRESH_RECIPIENTS_MAX = 2_048
 """Recipients taken from intake and not attempted yet, above which intake waits."""
@@ -36,6 +36,9 @@ LINGER_S = 0.02
 
 CLOCK_GRAIN_S = 1e-6
 """A moment this close has come: timers and floats do not meet a deadline exactly."""
+
+HEAVY_RULE = Rule(Action.DEFER)
+"""For a throttled recipient that alone is more than a second of the rate."""
 
 InDoubt = Literal["hold", "resend"]
 
@@ -226,10 +229,24 @@ class Dispatcher:
 
     def judge(self, batch: Batch, verdicts: Sequence[Verdict]) -> list[Outcome]:
         """What the answer means for each entry of the batch. Changes nothing."""
+        if len(batch.entries) == 1 and batch.weight > max(1.0, self.pacer.ceiling_per_s):
+            return [self._outcome_of_heavy(batch.entries[0], verdicts[0])]
         return [
             self._outcome(entry.seq, verdict)
             for entry, verdict in zip(batch.entries, verdicts, strict=True)
         ]
+
+    def _outcome_of_heavy(self, entry: Entry, verdict: Verdict) -> Outcome:
+        """As `_outcome`, for a recipient with more addresses than a second of the rate.
+
+        SES may let it through, or throttle it for ever: then a throttle does say something about
+        the recipient, and burns an attempt.
+        """
+        if verdict.rule.action is not Action.THROTTLE:
+            return self._outcome(entry.seq, verdict)
+        outcome = self._outcome(entry.seq, verdict._replace(rule=HEAVY_RULE))
+        why = f"{entry.weight} addresses at once, at {self.pacer.ceiling_per_s:g} a second"
+        return outcome._replace(error=f"{verdict.error or verdict.status} ({why})")
 
     def _outcome(self, seq: int, verdict: Verdict) -> Outcome:
         rule, status, message_id, error = verdict
@@ -318,7 +335,7 @@ class Dispatcher:
                 self._due.append(entry)
             case Action.RECONNECT:
                 self._due.append(entry)
-            case Action.THROTTLE:
+            case Action.THROTTLE if not outcome.burned:
                 delay_s = retry.THROTTLE_BACKOFF.delay_s(1, self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
             case _:

@@ -56,6 +56,11 @@ class Pacer:
         self._throttles = 0
 
     @property
+    def ceiling_per_s(self) -> float:
+        """The rate that throttles slow down from, and that comes back: addresses per second."""
+        return self._ceiling
+
+    @property
     def ready_at(self) -> float:
         """The moment from which the next batch may go."""
         return self._ready_at

@@ -105,6 +105,25 @@ def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Settlement
     ]
 
 
+def resolved(
+    standing: Standing, becomes: State, seqs: Sequence[int], reason: str, at: float
+) -> tuple[list[int], list[Record]]:
+    """An operator answers doubts: `seqs`, or all where there are none. The rows, and the records.
+
+    Raises ConfigurationError for a row that is not in doubt.
+    """
+    records: list[Record] = [*orphans(standing, "hold", at)]
+    standing.apply_all(records)
+    in_doubt = standing.revisable[State.IN_DOUBT]
+    rows = sorted(set(seqs or in_doubt))
+    for row in rows:
+        if row not in in_doubt:
+            raise ConfigurationError(f"row {row} is not in doubt")
+    if rows:
+        records.append(Resolution(at, rows, becomes, RESOLVED, reason))
+    return rows, records
+
+
 def chosen(journal: Journal, standing: Standing, only: Only) -> list[int]:
     """The rows that `only` names; none where they are being sent once more already.
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-SEEDS = 60
+from tests.sim import kept
+
+SEEDS = 200
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(SEEDS))
+        metafunc.parametrize("seed", sorted({*range(SEEDS), *kept.seeds()}))

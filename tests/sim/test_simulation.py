@@ -1,31 +1,45 @@
 """The production engine, unchanged, on virtual time: seeded lives with faults and crashes.
 
-A failing seed is repeated by `python -m pytest tests/sim --seed N`.
+A failing seed is told by `python -m tests.sim SEED`, and kept in seeds.txt.
 """
 
-import pytest
-from world import live
+import os
+import subprocess
+import sys
 
-# A crashed process leaves coroutines behind that nobody will ever run.
+import pytest
+
+from tests.sim import days, world
+
+# A killed process leaves coroutines behind that nobody will ever run.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def test_every_recipient_is_accounted_for(seed: int) -> None:
-    print(f"seed={seed}")
-    life = live(seed)
-    counts = life.report.counts
-    assert counts.conserved
-    assert counts.pending == 0
-    assert life.audit.lost == ()
-    assert life.audit.unexplained == ()
-    assert life.peak <= 1e-6, "more than the rate and one batch in some second"
-    for row in life.audit.duplicated:
-        assert life.doubts[row] >= 1, f"row {row} was accepted twice and nothing says why"
-    if life.in_doubt == "hold":
-        assert life.audit.agree
+    print(f"seed={seed}: python -m tests.sim {seed}")
+    world.live(seed)
 
 
-def test_the_same_seed_gives_the_same_life() -> None:
-    one, two = live(3), live(3)
-    assert one.report.counts == two.report.counts
-    assert one.processes == two.processes
+def test_the_same_seed_gives_the_same_life_in_every_process() -> None:
+    traces = {told(hash_seed) for hash_seed in ("1", "2")}
+    assert len(traces) == 1
+    assert world.live(4).trace != world.live(3).trace
+
+
+def told(hash_seed: str) -> str:
+    """The trace of seed 3, as another process tells it."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.sim", "3"],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ended.stdout.split()[-1]
+
+
+def test_a_mailing_that_the_daily_quota_stretches_over_days_is_finished() -> None:
+    mailing = days.send(recipients=12_000, daily_max=5_000, rate_per_s=200)
+    assert mailing.accepted == 12_000
+    assert 2 <= mailing.days < 2.2
+    assert mailing.accepted_in_a_day <= 5_000

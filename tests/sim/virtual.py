@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-STUCK_S = 5_000.0
-"""A process that has not ended by then, on virtual time, never will."""
+Result = TypeVar("Result")
+
+STUCK_S = 200_000.0
+"""Virtual seconds after which a process never will end: answers may take half a minute each."""
 
 
 class _Selector(selectors.SelectSelector):
@@ -32,8 +34,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual_now
 
     def jump(self, seconds: float) -> None:
-        """Let time pass while nothing runs: a process that is down."""
-        self._virtual_now += seconds
+        """Let time pass, and what is on the wire arrive, while no process runs."""
+        self.call_later(seconds, self.stop)
+        self.run_forever()
 
     def _run_once(self) -> None:
         # Private to asyncio, and stable for years; a loop of its own would have to repeat it all.
@@ -49,32 +52,50 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
 
-def run_until(loop: VirtualLoop, main: Coroutine[Any, Any, Any], crash_at: float | None) -> Any:
-    """Run `main` to its end and return its result; None where the process crashes before.
+class Process(Generic[Result]):
+    """A program on the loop that can die between any two callbacks, as by SIGKILL."""
 
-    A crash is a stop between two callbacks: what was not durable by then is gone. The caller must
-    have taken what is durable out of reach before the remains are cleared away, which lets tasks
-    see their cancellation.
-    """
-    task = loop.create_task(main)
+    def __init__(self, loop: VirtualLoop, main: Coroutine[Any, Any, Result]) -> None:
+        self._loop = loop
+        self._main = main
+        self.killed = False
 
-    def ended(_: asyncio.Task[Any]) -> None:
-        loop.stop()
+    def kill(self) -> None:
+        """Nothing more of it runs after the present callbacks."""
+        self.killed = True
+        self._loop.stop()
 
-    task.add_done_callback(ended)
-    stop = loop.call_at(loop.time() + STUCK_S if crash_at is None else crash_at, loop.stop)
-    loop.run_forever()
-    stop.cancel()
-    task.remove_done_callback(ended)
-    assert task.done() or crash_at is not None, f"stuck for {STUCK_S} virtual seconds"
-    return task.result() if task.done() else None
+    def run(
+        self, at: Callable[[asyncio.Task[Result]], None], stuck_s: float = STUCK_S
+    ) -> Result | None:
+        """Run it to its end; its result, or None where it was killed. Raises what it raised.
 
+        `at` is given the task, to plan with what is to become of it. The remains of a killed
+        process are cleared away, which lets its tasks see a cancellation: what is durable must be
+        out of their reach by then.
+        """
+        loop = self._loop
+        task = loop.create_task(self._main)
 
-def clear_away(loop: VirtualLoop) -> None:
-    """Cancel whatever is left of a crashed process, however it is shielded."""
-    while tasks := asyncio.all_tasks(loop):
-        for task in tasks:
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            task.cancel()
-        loop.call_soon(loop.stop)
+        def ended(_: asyncio.Task[Result]) -> None:
+            loop.stop()
+
+        task.add_done_callback(ended)
+        at(task)
+        stuck = loop.call_later(stuck_s, loop.stop)
         loop.run_forever()
+        stuck.cancel()
+        task.remove_done_callback(ended)
+        done = task.done() and not self.killed
+        assert done or self.killed, f"stuck for {stuck_s} virtual seconds"
+        return task.result() if done else None
+
+    def clear_away(self) -> None:
+        """Cancel whatever is left, however it is shielded."""
+        loop = self._loop
+        while tasks := asyncio.all_tasks(loop):
+            for task in tasks:
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                task.cancel()
+            loop.call_soon(loop.stop)
+            loop.run_forever()

@@ -1,267 +1,301 @@
-"""A simulated SES around the emulator's own account, and one seeded life of a mailing in it."""
+"""One seeded life of a mailing, from its first process to its last, and what must hold of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from random import Random
-
-import orjson
-import virtual
+from typing import Any
 
 from mailsluice import (
+    ConfigurationError,
     DeliverySettings,
     Engine,
+    JournalError,
     Mailing,
     QuotaSettings,
     Recipient,
     Report,
+    SourceError,
+    State,
     export,
-    statuses,
+    resume,
 )
 from mailsluice import audit as audits
 from mailsluice.dispatcher import InDoubt
-from mailsluice.emulator import Account as SesAccount
-from mailsluice.emulator import AccountSettings
-from mailsluice.journal import Intent, Record, Settlement
-from mailsluice.journal.memory import MemoryJournal
-from mailsluice.journal.standing import Standing
-from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.emulator import EmulatorOptions
+from mailsluice.journal import Record, Settlement
+from mailsluice.resume import Only
+from mailsluice.sources.iterable import Recipients
+from tests.sim import scenarios
+from tests.sim.ledgers import CheckedJournal, Ledgers
+from tests.sim.ses import EPOCH_S, Accepted, Ses, Wire
+from tests.sim.virtual import Process, VirtualLoop
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 
-PROCESSES_MAX = 200
+TIMEOUT_S = 30.0
+"""As `delivery.timeout_s`."""
+
+TROUBLED_PROCESSES_MAX = 25
+"""After so many processes nothing more goes wrong, so that every life has an end."""
+
+PROCESSES_MAX = 60
 """More restarts than that are a run that never ends."""
 
-
-@dataclass
-class Ses:
-    """What lives on when the engine's process dies: the account and the ledger."""
-
-    random: Random
-    account: SesAccount
-    latency_s: tuple[float, float]
-    fault_rate: float
-    bad: frozenset[str]
-    ledger: list[tuple[str, str]] = field(default_factory=list)
-    arriving: list[bytes] = field(default_factory=list)
-    submitted: list[tuple[float, int]] = field(default_factory=list)
-
-    def accept(self, body: bytes, now: float) -> Answer:
-        """Judge one request that has arrived."""
-        entries = orjson.loads(body)["BulkEmailEntries"]
-        addresses = [entry["Destination"]["ToAddresses"][0] for entry in entries]
-        if self.bad.intersection(addresses):
-            return Answer(code="BadRequestException", http_status=400, error="bad entry")
-        verdict = self.account.submit([1] * len(entries), now)
-        if verdict.refusal is not None:
-            status = 429 if verdict.refusal.code == "TooManyRequestsException" else 400
-            return Answer(code=verdict.refusal.code, http_status=status, error=verdict.refusal.text)
-        return Answer(
-            results=tuple(self._result(i, e, verdict.refused) for i, e in enumerate(entries))
-        )
-
-    def _result(self, index: int, entry: dict, refused: dict) -> EntryResult:  # type: ignore[type-arg]
-        if index in refused:
-            return EntryResult(refused[index].code, None, refused[index].text)
-        if self.random.random() < self.fault_rate:
-            status = self.random.choice(["TRANSIENT_FAILURE", "FAILED", "MESSAGE_REJECTED", "NEW"])
-            return EntryResult(status, None, "simulated")
-        [tag] = [t["Value"] for t in entry["ReplacementTags"] if t["Name"] == "mailsluice-id"]
-        message_id = f"m{len(self.ledger)}"
-        self.ledger.append((tag, message_id))
-        return EntryResult("SUCCESS", message_id)
-
-    def settle_arriving(self, now: float) -> None:
-        """The engine died; what was on the wire arrives, or not."""
-        for body in self.arriving:
-            if self.random.random() < 0.5:
-                self.accept(body, now)
-        self.arriving.clear()
+ROUNDING = 1e-6
+"""Of an address, that adding up fractions may cost."""
 
 
-class Transport:
-    """The wire between one engine process and SES, with what goes wrong there."""
-
-    def __init__(self, ses: Ses) -> None:
-        self._ses = ses
-
-    async def send_bulk_email(  # noqa: PLR0911  # one line a fault
-        self, body: bytes, endpoint_id: str | None
-    ) -> Answer:
-        """One call: out, judged, back."""
-        assert endpoint_id is None
-        ses, random = self._ses, self._ses.random
-        loop = asyncio.get_running_loop()
-        ses.submitted.append((loop.time(), body.count(b'"Destination"')))
-        fault = random.random() < ses.fault_rate and random.choice(
-            ["refused", "lost before", "lost after", "broken", "503", "500", "500 after"]
-        )
-        if fault == "refused":
-            return Answer(code=statuses.NOT_SENT, error="connection refused")
-        ses.arriving.append(body)
-        await asyncio.sleep(random.uniform(*ses.latency_s) / 2)
-        ses.arriving.remove(body)
-        if fault == "lost before":
-            return Answer(code=statuses.NO_ANSWER, error="reset")
-        if fault in {"503", "500"}:
-            code = {"503": "ServiceUnavailable", "500": "InternalFailure"}[fault]
-            return Answer(code=code, http_status=int(fault), error="simulated")
-        answer = ses.accept(body, loop.time())
-        await asyncio.sleep(random.uniform(*ses.latency_s) / 2)
-        match fault:
-            case "lost after":
-                return Answer(code=statuses.NO_ANSWER, error="reset")
-            case "500 after":
-                return Answer(code="InternalFailure", http_status=500, error="simulated")
-            case "broken":
-                return Answer(results=answer.results[:-1], code=answer.code)
-            case _:
-                return answer
-
-    async def get_account(self) -> Account:
-        """Always answers: the engine's start is tested elsewhere."""
-        settings = self._ses.account.settings
-        now = asyncio.get_running_loop().time()
-        return Account(
-            rate_per_s=settings.rate_per_s,
-            daily_max=settings.daily_max,
-            daily_sent=self._ses.account.sent_last_day(now),
-        )
-
-
-class CheckedJournal(MemoryJournal):
-    """A journal that checks, at every commit, that the transitions are legal and conserve."""
-
-    def __init__(self, records: Sequence[Record] = ()) -> None:
-        super().__init__()
-        self._records = list(records)
-        self._checked = Standing().apply_all(records)
-
-    def commit(self, records: Sequence[Record]) -> None:
-        """Append, and check what it adds up to."""
-        for record in records:
-            self._checked.apply(record)
-            assert self._checked.counts.conserved, self._checked.counts
-        super().commit(records)
-
-    def survivor(self) -> CheckedJournal:
-        """What another process finds after a crash."""
-        found = CheckedJournal(self._records)
-        found._run = self._run
-        return found
-
-
-@dataclass(frozen=True)
+@dataclass(slots=True, kw_only=True)
 class Life:
     """What one seed came to."""
 
+    scenario: scenarios.Scenario
     report: Report
     audit: audits.Audit
-    in_doubt: InDoubt
+    ledgers: Ledgers
     processes: int
-    trace: tuple[Record, ...]
-    doubts: Counter[int]
-    """In-doubt attempts of each row."""
-    peak: float
-    """Most recipients submitted in a second, over what rate and one batch allow; at most 0."""
+    records: tuple[Record, ...]
+    submitted: list[tuple[float, int]]
+    """Moment and recipients of every call."""
+    ended_s: float
+
+    @property
+    def excess(self) -> float:
+        """Most addresses submitted in a second, over what rate and one batch allow."""
+        rate = self.scenario.account.rate_per_s
+        batch = max(2, min(50, int(rate)))  # no recipient has more than two addresses
+        begun, inside, most = 0, 0, 0
+        for at, weight in self.submitted:
+            inside += weight
+            while self.submitted[begun][0] <= at - 1:
+                inside -= self.submitted[begun][1]
+                begun += 1
+            most = max(most, inside)
+        return most - rate - batch
+
+    @property
+    def trace(self) -> str:
+        """A digest of everything that happened, in order; MessageIds by their serial number."""
+        digest = hashlib.sha256()
+        for record in self.records:
+            if isinstance(record, Settlement):
+                ids = [each and each[-19:] for each in record.message_ids]
+                record = record._replace(message_ids=ids)  # noqa: PLW2901  # as it is traced
+            digest.update(repr(record).encode())
+        digest.update(repr((self.submitted, self.processes, self.ended_s)).encode())
+        return digest.hexdigest()
 
 
 def live(seed: int) -> Life:
-    """One life of a mailing: list, quota, latencies, faults, crashes, all drawn from `seed`."""
-    random = Random(seed)
-    rate = random.choice([1.0, 5.0, 14.0, 60.0, 500.0])
-    count = random.randint(0, int(min(40 * rate, 700)))
-    crashes = random.choice([0.0, 0.3, 0.8])
-    addresses = [f"u{n}@example.com" for n in range(count)]
-    ses = Ses(
-        random=random,
-        account=SesAccount(
-            AccountSettings(
-                rate_per_s=rate,
-                daily_max=random.choice([-1, -1, 3 * rate + 10]),
-                day_s=60.0,
-                throttles=random.choice(["call", "entry"]),
-                daily_refuses=random.choice(["call", "entry"]),
-            )
-        ),
-        latency_s=random.choice([(0.01, 0.05), (0.05, 0.3), (0.5, 5.0)]),
-        fault_rate=random.choice([0.0, 0.0, 0.02, 0.2]),
-        bad=frozenset(random.sample(addresses, min(count // 3, random.choice([0, 0, 1, 5])))),
-    )
-    in_doubt: InDoubt = random.choice(["hold", "resend"])
-    loop = virtual.VirtualLoop(seed)
+    """One life of the mailing that this seed draws. AssertionError: a promise broke."""
+    life = run(scenarios.draw(seed))
+    check(life)
+    return life
+
+
+def check(life: Life) -> None:
+    """What must hold in the end; `Ledgers` has checked every commit and arrival before."""
+    counts, ledgers = life.report.counts, life.ledgers
+    assert counts.conserved
+    assert counts.pending == 0
+    assert counts.read == len(life.scenario.recipients)
+    assert life.audit.lost == ()
+    assert life.audit.unexplained == ()
+    for row, times in ledgers.deliveries.items():
+        assert times <= 1 + ledgers.doubts[row], (
+            f"row {row}: {times} mails, {ledgers.doubts[row]} doubts"
+        )
+    trouble = life.scenario.trouble
+    if life.scenario.in_doubt == "hold" and not (trouble.mode or trouble.only or trouble.resolve):
+        assert life.audit.agree
+    if not life.scenario.changes:
+        assert life.excess <= ROUNDING, "more than the rate and one batch in some second"
+
+
+def run(scenario: scenarios.Scenario) -> Life:
+    """One life of this mailing."""
+    loop = VirtualLoop(scenario.seed)
     try:
-        return _live(loop, ses, crashes, addresses, in_doubt)
+        return _Life(scenario, loop).run()
     finally:
         loop.close()
 
 
-def _live(
-    loop: virtual.VirtualLoop,
-    ses: Ses,
-    crashes: float,
-    addresses: list[str],
-    in_doubt: InDoubt,
-) -> Life:
-    random = ses.random
-    recipients = [Recipient(to=address) for address in addresses]
-    journal = CheckedJournal()
-    for processes in range(1, PROCESSES_MAX):  # noqa: B007  # it is read after the loop
+class _Life:
+    """The state of the world between processes."""
+
+    def __init__(self, scenario: scenarios.Scenario, loop: VirtualLoop) -> None:
+        self._scenario = scenario
+        self._loop = loop
+        self._random = Random(scenario.seed + 1)
+        self._ses = Ses(
+            EmulatorOptions(account=scenario.account, faults=scenario.faults, credentials=None)
+        )
+        self._ledgers = Ledgers()
+        self._in_doubt: InDoubt = scenario.in_doubt
+        self._journal: CheckedJournal | None = None
+        self._submitted: list[tuple[float, int]] = []
+        self._only: Only | None = None
+        self._only_left = 3
+        self._trouble: scenarios.Trouble | None = scenario.trouble
+
+    def run(self) -> Life:
+        for at, change in self._scenario.changes:
+            self._loop.call_at(at, self._change, change)
+        for processes in range(1, PROCESSES_MAX):
+            if processes > TROUBLED_PROCESSES_MAX:
+                self._mend()
+            report = self._process()
+            if report is not None and report.state == "finished" and not self._reopen():
+                return self._ended(report, processes)
+            self._between(report)
+        raise AssertionError(f"not finished after {PROCESSES_MAX} processes")
+
+    def _process(self) -> Report | None:
+        """One process of the engine, to its end; None where it has no report to give."""
+        scenario, random, loop = self._scenario, self._random, self._loop
+        journal = self._open_journal()
+        wire = Wire(
+            self._ses,
+            random,
+            latency_s=scenario.latency_s,
+            unreachable=scenario.unreachable if self._trouble else 0.0,
+            timeout_s=TIMEOUT_S,
+            submitted=self._note_submitted,
+        )
         engine = Engine(
-            transport=Transport(ses),
+            transport=wire,
             journal=journal,
             quota=QuotaSettings(refresh_s=7.0),
-            delivery=DeliverySettings(in_flight=8, in_doubt=in_doubt, max_attempts=4),
+            delivery=DeliverySettings(
+                in_flight=scenario.in_flight,
+                in_doubt=self._in_doubt,
+                max_attempts=4,
+                timeout_s=TIMEOUT_S,
+            ),
+            wall=lambda: EPOCH_S + loop.time(),
+            random=Random(random.random()),
         )
-        crash = loop.time() + random.expovariate(0.2) if random.random() < crashes else None
-        report = virtual.run_until(loop, engine.run(MAILING, recipients), crash)
-        survivor = journal.survivor()
-        virtual.clear_away(loop)
-        if report is not None and report.state == "finished":
-            break
-        journal = survivor
-        ses.settle_arriving(loop.time())
-        loop.jump(random.uniform(0, 5))
-    else:
-        raise AssertionError(f"not finished after {PROCESSES_MAX} processes")
-    records = tuple(survivor.replay(details=True))
-    return Life(
-        report=report,
-        audit=audits.compare(export.lines(survivor), ses.ledger),
-        in_doubt=in_doubt,
-        processes=processes,
-        trace=records,
-        doubts=_doubts(records),
-        peak=_peak(ses),
-    )
+        process = Process(loop, engine.run(MAILING, self._source(), only=self._only))
+        journal.kill = process.kill
+        planned: list[asyncio.TimerHandle] = []
+        try:
+            return process.run(lambda task: planned.extend(self._plan(process, engine, task)))
+        except JournalError:
+            assert journal.failed, "a journal error, and the journal has not failed"
+        except ConfigurationError:
+            self._only = None  # a part of a run that an operator has reopened meanwhile
+        except (asyncio.CancelledError, SourceError):
+            pass
+        finally:
+            for handle in planned:
+                handle.cancel()
+            journal.dead = True
+            if process.killed:
+                wire.cut()
+            process.clear_away()
+            self._journal = journal
+        return None
 
+    def _open_journal(self) -> CheckedJournal:
+        random, trouble = self._random, self._trouble
+        journal = CheckedJournal(self._ledgers, self._in_doubt, self._journal)
+        if trouble and random.random() < trouble.journal:
+            journal.fails_at, journal.fails_after = random.randint(0, 12), random.random() < 0.5
+        if trouble and random.random() < trouble.crash_at_commit:
+            journal.dies_at, journal.dies_after = random.randint(0, 12), random.random() < 0.5
+        return journal
 
-def _doubts(records: Sequence[Record]) -> Counter[int]:
-    doubts: Counter[int] = Counter()
-    open_: dict[int, Sequence[int]] = {}
-    for record in records:
-        match record:
-            case Settlement():
-                seqs = open_.pop(record.batch)
-                uncertain = {"NO_ANSWER", "BROKEN_ANSWER", "InternalFailure"}
-                doubts.update(
-                    seq
-                    for seq, status in zip(seqs, record.statuses, strict=True)
-                    if status in uncertain
-                )
-            case Intent():
-                open_[record.batch] = record.seqs
-    return doubts
+    def _plan(
+        self, process: Process[Report], engine: Engine, task: asyncio.Task[Report]
+    ) -> Iterator[asyncio.TimerHandle]:
+        """What becomes of a process, whose list may take a minute."""
+        trouble, random = self._trouble, self._random
+        if trouble is None:
+            return
+        for likely, happens in (
+            (trouble.crash, process.kill),
+            (trouble.stop, engine.stop),
+            (trouble.cancel, task.cancel),
+        ):
+            if random.random() < likely:
+                yield self._loop.call_later(random.expovariate(0.2), happens)
 
+    def _source(self) -> Recipients:
+        recipients, random = self._scenario.recipients, self._random
+        if self._trouble is None or random.random() >= self._trouble.source:
+            return list(recipients)
+        breaks_at = random.randint(0, len(recipients))
 
-def _peak(ses: Ses) -> float:
-    rate = ses.account.settings.rate_per_s
-    batch = max(1, min(50, int(rate)))
-    most = 0.0
-    for start, _ in ses.submitted:
-        inside = sum(n for moment, n in ses.submitted if start <= moment < start + 1)
-        most = max(most, inside - rate - batch)
-    return most
+        async def broken() -> AsyncIterator[Recipient]:
+            for recipient in recipients[:breaks_at]:
+                yield recipient
+            raise SourceError("the source breaks off")
+
+        return broken()
+
+    def _note_submitted(self, rows: list[int], weight: int) -> Accepted:
+        self._submitted.append((self._loop.time(), weight))
+        batches = self._ledgers.submitted(rows)
+        return lambda accepted: self._ledgers.arrived(batches, accepted)
+
+    def _change(self, change: dict[str, Any]) -> None:
+        self._ses.service.account.change(self._loop.time(), **change)
+
+    def _between(self, report: Report | None) -> None:
+        """Time passes, and operators act, while no process runs."""
+        random = self._random
+        self._loop.jump(25.0 if report and report.state == "held" else random.uniform(0, 5))
+        if self._trouble is None:
+            return
+        if self._only and random.random() < 0.3:
+            self._only = None  # the plain command carries on as well
+        if random.random() < self._trouble.mode:
+            self._in_doubt = random.choice(["hold", "resend"])
+        if random.random() < self._trouble.resolve:
+            self._resolve()
+
+    def _resolve(self) -> None:
+        """An operator answers some of the doubts, without knowing more than anybody."""
+        journal = CheckedJournal(self._ledgers, self._in_doubt, self._journal)
+        doubts = sorted(self._ledgers.standing.revisable[State.IN_DOUBT])
+        rows = doubts[: self._random.randint(0, len(doubts))]
+        becomes = self._random.choice([State.SENT, State.PENDING, State.FAILED])
+        at = EPOCH_S + self._loop.time()
+        _, records = resume.resolved(resume.standing_of(journal), becomes, rows, "operator", at)
+        if records:
+            journal.commit(records)
+        self._journal = journal
+
+    def _reopen(self) -> bool:
+        """Whether an operator has a part of the finished run sent once more."""
+        self._only = None
+        if self._trouble and self._only_left and self._random.random() < self._trouble.only:
+            self._only_left -= 1
+            self._only = self._random.choice(["failed", "rejected", "in_doubt"])
+        return self._only is not None
+
+    def _mend(self) -> None:
+        """Nothing goes wrong any more."""
+        self._trouble = None
+        self._ses.service.faults.clear()
+        self._change({"sending_enabled": True})
+
+    def _ended(self, report: Report, processes: int) -> Life:
+        assert self._journal is not None
+        ledger = self._ses.service.ledger.entries()
+        accepted = [(each.tags["mailsluice-id"], each.message_id) for each in ledger]
+        return Life(
+            scenario=self._scenario,
+            report=report,
+            audit=audits.compare(export.lines(self._journal), accepted),
+            ledgers=self._ledgers,
+            processes=processes,
+            records=tuple(self._journal.replay(details=True)),
+            submitted=self._submitted,
+            ended_s=self._loop.time(),
+        )

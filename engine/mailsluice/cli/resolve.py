@@ -48,24 +48,14 @@ def resolve(
 ) -> None:
     """Settle recipients whose answer was lost. Recorded in the journal with time and reason."""
     from mailsluice import resume
-    from mailsluice.errors import ConfigurationError
-    from mailsluice.journal import Record, Resolution
     from mailsluice.journal.sqlite import SqliteJournal
 
     opened = SqliteJournal.open(journal)
     try:
-        standing = resume.standing_of(opened)
-        now = time.time()
-        records: list[Record] = [*resume.orphans(standing, "hold", now)]
-        standing.apply_all(records)
-        in_doubt_rows = standing.revisable[State.IN_DOUBT]
-        chosen = sorted(set(seq or in_doubt_rows))
-        unknown = [each for each in chosen if each not in in_doubt_rows]
-        if unknown:
-            raise ConfigurationError(f"{journal}: row {unknown[0]} is not in doubt")
-        if chosen:
-            text = f"resolved by an operator: {in_doubt.value}" + (f" ({reason})" if reason else "")
-            records.append(Resolution(now, chosen, _STATES[in_doubt], resume.RESOLVED, text))
+        text = f"resolved by an operator: {in_doubt.value}" + (f" ({reason})" if reason else "")
+        chosen, records = resume.resolved(
+            resume.standing_of(opened), _STATES[in_doubt], seq or (), text, time.time()
+        )
         if records:
             opened.commit(records)
     finally:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from bisect import bisect_left
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -101,14 +103,19 @@ class Ledger:
         self._count += len(entries)
         return ids
 
-    def entries(self) -> Iterator[Accepted]:
-        """Everything accepted, in order; what comes in meanwhile is not among it."""
+    def entries(self, since: int = 0) -> Iterator[Accepted]:
+        """Everything accepted, in order; what comes in meanwhile is not among it.
+
+        `since` leaves out what was accepted when `len` was that, between two calls.
+        """
         if self._path is None:
-            for block in self._blocks[:]:
+            first = bisect_left(self._blocks, since, key=lambda block: block.first)
+            for block in self._blocks[first:]:
                 yield from self._entries_of(block)
         else:
             with self._path.open("rb") as file:
-                yield from (_accepted(line) for line in file if line.endswith(b"\n"))
+                lines = (line for line in file if line.endswith(b"\n"))
+                yield from map(_accepted, islice(lines, since, None))
 
     def lines(self) -> Iterator[bytes]:
         """The same as NDJSON, in pieces of many lines."""
