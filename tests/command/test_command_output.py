@@ -138,7 +138,7 @@ def test_recipients_on_the_command_line_replace_those_of_the_file(folder: Folder
     "content",
     [
         b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n",
-        gzip.compress(b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"),
+        gzip.compress(b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n", mtime=0),
         b'{"email": "ann@example.com"}\n{"to": ["bob@example.com"], "data": {"n": 1}}\n',
     ],
     ids=["csv", "gzip", "ndjson"],

@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -22,6 +23,9 @@ from mailsluice.sources import ROWS_MAX, Fields, Row, Source
 from mailsluice.sources.blocks import BLOCK_BYTES, HEAD_BYTES
 from mailsluice.sources.files import open_source
 from mailsluice.sources.lines import TOO_LONG
+
+gzipped = partial(gzip.compress, mtime=0)
+"""The same bytes at any time: they are part of tests' names, which all processes must agree on."""
 
 CSV = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
 NDJSON = b'{"email":"ann@example.com"}\n{"email":"bob@example.com"}\n'
@@ -81,15 +85,15 @@ def pipe(content: bytes | None = None) -> Iterator[tuple[int, int]]:
         ("a.tsv", CSV.replace(b",", b"\t")),
         ("a.ndjson", NDJSON),
         ("a.jsonl", NDJSON),
-        ("a.csv.gz", gzip.compress(CSV)),
-        ("a.ndjson.gz", gzip.compress(NDJSON)),
+        ("a.csv.gz", gzipped(CSV)),
+        ("a.ndjson.gz", gzipped(NDJSON)),
         ("plain.csv.gz", CSV),
-        ("packed.csv", gzip.compress(CSV)),
-        ("members.csv.gz", gzip.compress(CSV[:20]) + gzip.compress(b"") + gzip.compress(CSV[20:])),
-        ("padded.csv.gz", gzip.compress(CSV) + bytes(512)),
+        ("packed.csv", gzipped(CSV)),
+        ("members.csv.gz", gzipped(CSV[:20]) + gzipped(b"") + gzipped(CSV[20:])),
+        ("padded.csv.gz", gzipped(CSV) + bytes(512)),
         ("a.txt", CSV.replace(b",", b"\t")),
         ("noname", NDJSON),
-        ("noname.gz", gzip.compress(b"\n" + NDJSON)),
+        ("noname.gz", gzipped(b"\n" + NDJSON)),
     ],
 )
 async def test_the_suffix_tells_the_format_and_the_content_whether_it_is_gzip(
@@ -104,7 +108,7 @@ async def test_the_suffix_tells_the_format_and_the_content_whether_it_is_gzip(
 
 @pytest.mark.parametrize(
     "content",
-    [CSV, NDJSON, b"\xef\xbb\xbf\r\n" + NDJSON, gzip.compress(CSV), gzip.compress(NDJSON)],
+    [CSV, NDJSON, b"\xef\xbb\xbf\r\n" + NDJSON, gzipped(CSV), gzipped(NDJSON)],
 )
 @pytest.mark.parametrize("how", ["pipe", "file"])
 async def test_standard_input_is_told_by_its_content(
@@ -217,7 +221,7 @@ async def test_a_file_is_known_by_size_time_and_head(tmp_path: Path) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 async def test_progress_grows_to_one(packed: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a table's value
     content = MANY + os.urandom(3 * BLOCK_BYTES).hex().encode() + b"\n"
-    path = written(tmp_path / "a.csv", gzip.compress(content) if packed else content)
+    path = written(tmp_path / "a.csv", gzipped(content) if packed else content)
     source = open_source(path, Fields())
     begun = source.fraction_read
     seen = [begun, *[source.fraction_read async for _ in source.rows()]]
@@ -284,7 +288,7 @@ async def test_a_broken_gzip_stream_ends_the_run_after_its_good_rows(
     damage: object, told: str | None, tmp_path: Path
 ) -> None:
     assert callable(damage)
-    source = open_source(written(tmp_path / "a.csv.gz", damage(gzip.compress(MANY))), Fields())
+    source = open_source(written(tmp_path / "a.csv.gz", damage(gzipped(MANY))), Fields())
     rows: list[Row] = []
     with pytest.raises(SourceError) as caught:
         await read_into(rows, source)
