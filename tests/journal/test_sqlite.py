@@ -10,7 +10,7 @@ import pytest
 
 from mailsluice.errors import JournalError
 from mailsluice.journal import Event, Run
-from mailsluice.journal.sqlite import SCHEMA_VERSION, SqliteJournal
+from mailsluice.journal.sqlite import PAGE_BYTES, SCHEMA_VERSION, SqliteJournal
 
 Opener = Callable[[Path], SqliteJournal]
 
@@ -73,6 +73,12 @@ def test_every_commit_is_flushed_to_the_disk(path: Path) -> None:
     }
     journal.close()
     assert pragma == {"synchronous": 2, "journal_mode": "wal"}
+
+
+def test_a_settlement_fits_a_page(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA page_size").fetchone()[0] == PAGE_BYTES
+    connection.close()
 
 
 def alter(path: Path, statement: str) -> None:

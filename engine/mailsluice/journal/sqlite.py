@@ -32,7 +32,8 @@ BUSY_TIMEOUT_S = 5.0
 """How long a reader waits for a checkpoint of the writer."""
 
 SCHEMA = f"""
-PRAGMA page_size = {PAGE_BYTES};
+PRAGMA page_size = {PAGE_BYTES};  -- before the transaction: within it, it is passed over
+BEGIN IMMEDIATE;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 
@@ -54,6 +55,7 @@ CREATE TABLE record (
     body_seal INTEGER NOT NULL,  -- CRC-32 of the body
     seal   INTEGER NOT NULL   -- CRC-32 of the other columns, begun with the seal before
 ) STRICT;
+COMMIT;
 """
 
 _INSERT = """
@@ -280,7 +282,7 @@ def _make(path: Path) -> None:
             os.truncate(new, 0)  # what a process left that was killed here
             connection = _connect(new)
             try:
-                connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+                connection.executescript(SCHEMA)
             finally:
                 connection.close()
             new.rename(path)

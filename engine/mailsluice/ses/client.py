@@ -24,6 +24,7 @@ from botocore import exceptions as botocore_errors
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import AccountUnavailableError
+from mailsluice.ses.connection import HttpSession
 from mailsluice.statuses import BROKEN_ANSWER, NO_ANSWER, NO_CREDENTIALS, NOT_SENT
 
 CONNECT_TIMEOUT_S = 10.0
@@ -92,6 +93,7 @@ class Client:
             # The body is not the SDK's, so there is nothing for it to validate.
             parameter_validation=False,
             connector_args={"keepalive_timeout": KEEPALIVE_S},
+            http_session_cls=HttpSession,
         )
         self._stack = AsyncExitStack()
         self._client: Any = None

@@ -1,0 +1,70 @@
+"""Connections to SES: none that SES has closed already is used for a call.
+
+A kept-alive connection may have been closed by the other end while it was idle. A request written
+to it is lost without an answer, and nobody can tell that from an answer that was lost: the batch
+would be in doubt for nothing. aiohttp notices a close when the event loop gets round to reading it;
+between that and the request lie the milliseconds in which the loop was busy. So the socket itself
+is asked, right before the request is written. What is left is a close that is on its way when the
+request leaves: that doubt the wire forces upon us (docs/adr/0009).
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+_CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
+"""What a socket says whose other end is closed. (POLLRDHUP: Linux; elsewhere it is POLLHUP.)"""
+
+
+class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
+    """The SDK's HTTP session with our connector."""
+
+    def _create_connector(self, proxy_url: str | None) -> Connector:
+        connector = super()._create_connector(proxy_url)
+        # The SDK names aiohttp's class where it has put TLS together, and ours adds but a method.
+        connector.__class__ = Connector
+        assert isinstance(connector, Connector)
+        return connector
+
+
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's pool of connections, without those that the other end has closed."""
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
+    ) -> Connection:
+        """A connection on which the other end still listens.
+
+        Raises ClientConnectorError, as where there is no connection at all, if it closes even new
+        ones: nothing has been sent.
+        """
+        for _ in range(self.limit + 1):  # the pool may hold `limit` that are closed
+            connection = await super().connect(req, traces, timeout)
+            if not _is_closed(connection):
+                return connection
+            connection.close()
+        closed = ConnectionResetError(errno.ECONNRESET, "closed before the request was sent")
+        raise aiohttp.ClientConnectorError(req.connection_key, closed)
+
+
+def _is_closed(connection: Connection) -> bool:
+    transport = connection.transport
+    if transport is None:
+        return True
+    socket = transport.get_extra_info("socket")
+    poll = select.poll()
+    poll.register(socket.fileno(), _CLOSED)
+    return bool(poll.poll(0))
