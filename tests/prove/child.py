@@ -19,7 +19,7 @@ import uvloop  # noqa: F401  # as above
 import mailsluice.cli
 import mailsluice.cli.display
 import mailsluice.engine
-import mailsluice.sources.files  # noqa: F401  # as above
+import mailsluice.sources.files  # as above
 
 OUTPUT = "output.txt"
 """Standard output and error, in the folder of the command."""

@@ -109,7 +109,9 @@ def run(seed: int) -> Killed:
         flags = ["--set", f"delivery.in_doubt={mode}", "--set", f"delivery.in_flight={in_flight}"]
         arguments = ["send", "mailing.toml", "--quiet", *flags]
         kills, stuck = _kill_until_finished(folder, emulator, arguments, random)
-        accepted = [(each.tags["mailsluice-id"], each.message_id) for each in emulator.ledger.entries()]
+        accepted = [
+            (each.tags["mailsluice-id"], each.message_id) for each in emulator.ledger.entries()
+        ]
         with closing(SqliteJournal.read(folder / "mailing.journal")) as journal:
             lines = list(export.lines(journal))
             records = list(journal.replay(details=True))
@@ -156,7 +158,11 @@ def _write(folder: Path, random: Random) -> int:
     with (folder / "recipients.csv").open("w") as file:
         file.write("email,name\n")
         for n in range(rows):
-            address = random.choice(["no-at", "user0@example.com"]) if n % 97 == 96 else f"user{n}@example.com"
+            address = (
+                random.choice(["no-at", "user0@example.com"])
+                if n % 97 == 96
+                else f"user{n}@example.com"
+            )
             file.write(f"{address},Name {n}\n")
     return rows
 
@@ -243,16 +249,22 @@ def _figures(killed: Sequence[Killed], size: Size) -> list[Figure]:
     resent = [each for each in killed if each.mode == "resend"]
     return [
         at_least("kills", KILLS[size], sum(each.kills for each in killed)),
-        at_least("  of which left calls in doubt", 1, sum(each.counts.recovered > 0 for each in held)),
+        at_least(
+            "  of which left calls in doubt", 1, sum(each.counts.recovered > 0 for each in held)
+        ),
         exactly("recipients lost", 0, sum(each.counts.lost for each in killed)),
-        exactly("recipients not accounted for", 0, sum(each.rows - each.accounted for each in killed)),
-        exactly("mails to recipients never attempted", 0, sum(each.counts.unexpected for each in killed)),
+        exactly(
+            "recipients not accounted for", 0, sum(each.rows - each.accounted for each in killed)
+        ),
+        exactly(
+            "mails to recipients never attempted", 0, sum(each.counts.unexpected for each in killed)
+        ),
         exactly("recipients mailed twice in hold", 0, sum(each.twice for each in held)),
         at_least("recipients mailed twice in resend", 1, sum(each.twice for each in resent)),
         exactly("  of these not explained by a doubt", 0, sum(each.unexplained for each in resent)),
         exactly("lists that never came to their end", 0, sum(each.stuck for each in killed)),
         at_most(
-            "most doubts of one kill, of in_flight × 50 (per cent)",
+            "most doubts of one kill, of in_flight x 50 (per cent)",
             100,
             max(100 * each.doubts_a_kill // (BATCH * each.in_flight) for each in killed),
         ),

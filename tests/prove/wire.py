@@ -230,10 +230,10 @@ def rows() -> Iterator[Row]:
     for status, code, text, expected in CALLS:
         script = refusing(status, code, text) if code else answering(status, b"<html>no</html>")
         yield Row(f"{status} {code or 'without a code'} {text}".strip(), script, expected)
-    for status, message_id, code in ENTRIES:
-        named = f"entry {status}{' with' if message_id else ' without'} a MessageId"
+    for name, message_id, code in ENTRIES:
+        named = f"entry {name}{' with' if message_id else ' without'} a MessageId"
         resend = "sds" if code == "i" else f"s{code}s"
-        yield Row(named, entry(status, message_id), Expected(1, "SENT", f"s{code}s", resend))
+        yield Row(named, entry(name, message_id), Expected(1, "SENT", f"s{code}s", resend))
 
 
 class Found(NamedTuple):
