@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailsluice.errors import JournalError
-from mailsluice.journal import Event, Run
+from mailsluice.journal import Event, Run, file
 from mailsluice.journal.sqlite import PAGE_BYTES, SCHEMA_VERSION, SqliteJournal
 
 Opener = Callable[[Path], SqliteJournal]
@@ -48,11 +48,11 @@ def test_the_lock_goes_with_its_process(path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"locked\n"
-        assert SqliteJournal.is_being_written(path)
+        assert file.is_being_written(path)
         with pytest.raises(JournalError, match="another process"):
             SqliteJournal.open(path)
         holder.kill()
-    assert not SqliteJournal.is_being_written(path)
+    assert not file.is_being_written(path)
     SqliteJournal.open(path).close()
 
 

@@ -38,7 +38,7 @@ STATES = {"short": (60, 30), "full": (2_000, 600)}
 
 SENT_ROWS = 3_000
 
-COMMITS = {"short": 60, "full": 500}
+COMMITS = {"short": 60, "full": 1_200}
 """Enough of them that SQLite copies its log into the database in between."""
 
 JOURNAL = "run.journal"

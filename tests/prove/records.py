@@ -8,7 +8,8 @@ from random import Random
 from mailsluice.journal import Addresses, Event, Intent, Record, Settlement, Taken
 from mailsluice.model import Remark, State
 
-BATCH = 50
+BATCH = 12
+"""Recipients of a batch, at most: small records, so that a state is read quickly."""
 
 
 def transactions(random: Random, commits: int) -> Iterator[list[Record]]:

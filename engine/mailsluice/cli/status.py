@@ -25,9 +25,10 @@ def status(
     import orjson
 
     from mailsluice import overview
+    from mailsluice.journal import file
     from mailsluice.journal.sqlite import SqliteJournal
 
-    running = SqliteJournal.is_being_written(journal)
+    running = file.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
         found = overview.of(opened, running=running)

@@ -7,7 +7,6 @@ a lock on the file keeps a second one out. Others may read at any time (`mailslu
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import zlib
@@ -17,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from mailsluice.errors import JournalError
-from mailsluice.journal import Record, Run, columns
+from mailsluice.journal import Record, Run, columns, file, wal
 
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
@@ -85,9 +84,14 @@ _EMPTY = (
     "else; restore it, or remove it to begin a new run that sends to everybody"
 )
 
-_HEADLESS = (
-    "{path}: there is a {path.name}-wal and no {path.name}: a part of the journal is missing; "
-    "bring it back, or remove the other part to begin a new run that sends to everybody"
+
+_REMEDIES = (
+    ("SQLITE_BUSY", "; another program has locked it: end that one, and run again"),
+    ("SQLITE_FULL", "; free some space, and run again"),
+    ("SQLITE_IOERR", "; the disk fails to store it: mend that, and run again"),
+    ("SQLITE_CORRUPT", "; restore it from a backup"),
+    ("SQLITE_NOTADB", "; this is no journal, or restore it from a backup"),
+    ("SQLITE_READONLY", "; make it and its folder writable, and run again"),
 )
 
 
@@ -113,12 +117,13 @@ class SqliteJournal:
         """
         with _translated(path):
             if not path.exists():
-                _make(path)
-            lock = _lock(path)
+                file.make(path, _write_schema)
+            lock = file.lock(path)
         try:
             with _translated(path):
+                has_log = file.has_log(path)
                 journal = cls(path, _connect(path), lock)
-                journal._prepare()
+                journal._prepare(has_log=has_log)
                 return journal
         except BaseException:
             os.close(lock)
@@ -133,26 +138,12 @@ class SqliteJournal:
         if not path.is_file():
             raise JournalError(f"{path}: there is no such journal")
         with _translated(path):
-            journal = cls(path, _connect(path), None)
+            # A log that a crash left is the next writer's to judge: it stays as it is. Without one
+            # a connection that could write leaves no files behind, as one that cannot does.
+            journal = cls(path, _connect(path, read_only=file.has_log(path)), None)
             journal._connection.execute("PRAGMA query_only = ON")
             journal._load(path)
             return journal
-
-    @staticmethod
-    def is_being_written(path: Path) -> bool:
-        """Whether a process has the journal open for writing.
-
-        To be asked before this process opens it: closing any descriptor of a file drops the locks
-        that SQLite has on it.
-        """
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
     @property
     def name(self) -> str:
@@ -211,13 +202,24 @@ class SqliteJournal:
             os.close(self._lock)
             self._lock = None
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, has_log: bool) -> None:
         self._load(self._path)
         execute = self._connection.execute
         mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
         execute("PRAGMA synchronous = FULL")
+        if has_log:
+            self._check_log()
+
+    def _check_log(self) -> None:
+        log = Path(f"{self._path}-wal")
+        _, frames, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if wal.is_damaged(log, frames):
+            raise JournalError(
+                f"{log}: it is damaged: commits follow a place that cannot be read; restore it, "
+                "and the journal with it, from a backup"
+            )
 
     def _load(self, path: Path) -> None:
         """Check that the file is a sound journal of a version that we know, and read its run."""
@@ -266,66 +268,20 @@ def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
     return zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
 
 
-def _make(path: Path) -> None:
-    """A new journal, which is there whole or not at all: an empty file is never one of ours.
-
-    Whoever makes it has locked the file under its first name.
-    """
-    if Path(f"{path}-wal").exists():
-        raise JournalError(_HEADLESS.format(path=path))
-    new = Path(f"{path}.new")
-    lock = _lock(new, os.O_CREAT)
-    try:
-        if path.exists():  # another process was quicker
-            return
-        with _translated(new):
-            os.truncate(new, 0)  # what a process left that was killed here
-            connection = _connect(new)
-            try:
-                connection.executescript(SCHEMA)
-            finally:
-                connection.close()
-            new.rename(path)
-            _sync_folder(path)
-    finally:
-        os.close(lock)
-
-
-def _lock(path: Path, flags: int = 0) -> int:
-    """Open `path` and lock it; the descriptor holds the lock until it is closed.
-
-    SQLite's own locks are of another kind (fcntl) and do not meet this one (flock). The descriptor
-    outlives SQLite's, since closing any descriptor of a file drops the process's fcntl locks on it.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
-    except OSError as error:
-        raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise JournalError(
-            f"{path}: another process is using this journal; wait for it, or give this run "
-            "another one with --journal"
-        ) from None
-    return descriptor
-
-
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     # Autocommit: transactions are ours. The writer calls from changing worker threads, one by one.
     return sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S
+        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_TIMEOUT_S,
+        uri=True,
     )
 
 
-def _sync_folder(path: Path) -> None:
-    """Make the directory entry of `path` durable."""
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write_schema(path: Path) -> None:
+    with contextlib.closing(_connect(path)) as connection:
+        connection.executescript(SCHEMA)
 
 
 @contextlib.contextmanager
@@ -335,7 +291,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        raise JournalError(f"{path}: {error} ({name})") from error
+        remedy = next((text for known, text in _REMEDIES if name.startswith(known)), "")
+        raise JournalError(f"{path}: {error} ({name}){remedy}") from error
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}") from error
     except (orjson.JSONDecodeError, LookupError, TypeError, ValueError) as error:
