@@ -48,7 +48,18 @@ def run(
     command: Sequence[str], output: Path, *, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> int:
     """Run a command to its end and trace it; its exit code."""
-    strace = ["strace", "-f", "-qq", "-y", "-xx", "-s", "100000000", "-e", f"trace={CALLS}"]
+    strace = [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-y",
+        "-xx",
+        "-s",
+        "100000000",
+        "-e",
+        f"trace={CALLS}",
+    ]
     return subprocess.run(
         [*strace, "-e", "signal=none", "-o", str(output), *command],
         cwd=cwd,

@@ -74,6 +74,11 @@ def test_excels_sep_line_tells_the_separator(separator: str, bom: str) -> None:
     assert parse(text.encode()) == [Row(3, ANN.recipient)]
 
 
+def test_a_file_of_nothing_but_sep_lines_has_no_column() -> None:
+    with pytest.raises(SourceError, match="no column is called"):
+        parse(b"sep=,\n" * 5_000)
+
+
 @pytest.mark.parametrize(
     ("header", "columns"),
     [

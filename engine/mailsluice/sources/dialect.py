@@ -62,7 +62,8 @@ def read_header(
         if final:
             raise SourceError(f"{name} is empty; its first line must name the columns")
         return None
-    if hint := _EXCEL_HINT.fullmatch(body[0]):
+    hint = _EXCEL_HINT.fullmatch(body[0])
+    if hint and len(separators) > 1:  # the first such line only
         rest = read_header(name, lines[skipped + 1 :], fields, (hint[1],), final=final)
         return rest and rest._replace(lines=rest.lines + skipped + 1)
     final = final or len(body) == HEADER_LINES_MAX

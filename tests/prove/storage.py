@@ -1,0 +1,411 @@
+"""Proof 6: a disk that is full, fails, is slow, locked, damaged, or from the future.
+
+Each fault strikes the whole command (by strace, in the system calls on the journal's own files, or
+by damage to the files). It must stop or refuse with exit 5, name the file and the reason, and have
+sent nothing without a durable intent; once the fault is gone the same command must finish, with
+nobody lost or mailed twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from mailsluice import export
+from mailsluice.emulator import AccountSettings, Emulator, EmulatorOptions, Latency, emulator_thread
+from mailsluice.errors import JournalError
+from mailsluice.journal import Intent, Record
+from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
+from tests.prove import jepsen
+from tests.prove.figures import Figure, Proved, Size, at_least, exactly
+
+MAILING = """\
+[mailing]
+from = "News <news@example.com>"
+template = "welcome"
+[recipients]
+path = "recipients.csv"
+[delivery]
+in_flight = 4
+"""
+
+ROWS = 1_500
+JOURNAL = "mailing.journal"
+LOG = f"{JOURNAL}-wal"
+PATIENCE_S = 60.0
+JOURNAL_ERROR = 5
+
+REPEATS = {"short": 1, "full": 12}
+"""Of each fault, at other moments."""
+
+DAMAGES = {"short": 40, "full": 2_000}
+"""Files with some bytes changed."""
+
+BOUNDARIES = {"short": 3, "full": 40}
+"""Flushes of the journal at which the process is killed, one after the other."""
+
+SLOW_MS = 100
+
+
+class Folder:
+    """A folder with a mailing and a list, beside an emulated SES."""
+
+    def __init__(self, path: Path, emulator: Emulator) -> None:
+        self.path = path
+        self.emulator = emulator
+        (path / "mailing.toml").write_text(MAILING)
+        rows = "".join(f"user{n}@example.com\n" for n in range(ROWS))
+        (path / "recipients.csv").write_text(f"email\n{rows}")
+
+    def command(self, *before: str) -> list[str]:
+        return [*before, sys.executable, "-m", "mailsluice", "send", "mailing.toml", "--quiet"]
+
+    def send(self, *before: str) -> tuple[int, str]:
+        """Run the command, by the program `before`; exit code and what it said."""
+        ended = subprocess.run(
+            self.command(*before),
+            cwd=self.path,
+            env={**os.environ, **self.emulator.environment},
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return ended.returncode, ended.stderr.decode()
+
+    def injected(self, injection: str, *files: str) -> tuple[int, str]:
+        """Run it while system calls on these files go wrong."""
+        paths = [flag for file in files for flag in ("-P", str(self.path / file))]
+        strace = [
+            "strace",
+            "-f",
+            "--seccomp-bpf",
+            "-qq",
+            "-o",
+            os.devnull,
+            "-e",
+            "signal=none",
+            *paths,
+        ]
+        call = injection.partition(":")[0]
+        return self.send(*strace, "-e", f"trace={call}", "-e", f"inject={injection}")
+
+    @property
+    def journal(self) -> Path:
+        return self.path / JOURNAL
+
+    def records(self) -> list[Record]:
+        with closing(SqliteJournal.read(self.journal)) as journal:
+            return list(journal.replay(details=True))
+
+    def without_intent(self) -> int:
+        """Recipients that SES has accepted, and for which the journal has no intent."""
+        mailed = {int(tag.rpartition("-")[2]) for tag in self.emulator.ledger.by_tag()}
+        if not mailed or not self.journal.exists():
+            return len(mailed)
+        return len(
+            mailed - {row for r in self.records() if isinstance(r, Intent) for row in r.seqs}
+        )
+
+    def wrong_in_the_end(self) -> int:
+        """The fault is gone: finish, and count who is lost, mailed twice or not accounted for."""
+        code, _ = self.send()
+        with closing(SqliteJournal.read(self.journal)) as journal:
+            lines = list(export.lines(journal))
+        accepted = [(e.tags["mailsluice-id"], e.message_id) for e in self.emulator.ledger.entries()]
+        counts = jepsen.count(lines, accepted)
+        states = Counter(line.state for line in lines)
+        pending = ROWS - states["sent"] - states["in_doubt"]
+        return counts.lost + counts.duplicated + counts.unexpected + pending + (code not in {0, 1})
+
+
+@contextmanager
+def folder() -> Iterator[Folder]:
+    """A new one."""
+    options = EmulatorOptions(
+        account=AccountSettings(rate_per_s=20_000, daily_max=-1),
+        latency=Latency(low_s=0.0, high_s=0.01),
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="mailsluice-disk-") as name,
+        emulator_thread(options) as emulator,
+    ):
+        yield Folder(Path(name), emulator)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way for the disk to fail. `strike` runs the command under it."""
+
+    name: str
+    strike: Callable[[Folder, Random], tuple[int, str]]
+    reasons: Sequence[str]
+    """One of these must be said, beside the name of the file."""
+    code: int = JOURNAL_ERROR
+
+
+def _full(at: Folder, random: Random) -> tuple[int, str]:
+    return at.injected(f"pwrite64:error=ENOSPC:when={random.randint(8, 40)}+", LOG)
+
+
+def _full_at_once(at: Folder, _: Random) -> tuple[int, str]:
+    return at.injected("pwrite64:error=ENOSPC:when=1+", f"{JOURNAL}.new", f"{JOURNAL}.new-journal")
+
+
+def _full_while_copying(at: Folder, _: Random) -> tuple[int, str]:
+    # The log is copied into the file at the end, and by the next process where that fails.
+    at.injected("fdatasync:signal=SIGKILL:when=9", LOG)
+    return at.injected("pwrite64:error=ENOSPC:when=1+", JOURNAL)
+
+
+def _io_error(at: Folder, random: Random) -> tuple[int, str]:
+    return at.injected(f"fdatasync:error=EIO:when={random.randint(3, 12)}+", LOG)
+
+
+def _unwritable(at: Folder, random: Random) -> tuple[int, str]:
+    return at.injected(f"pwrite64:error=EIO:when={random.randint(8, 40)}+", LOG)
+
+
+def _slow(at: Folder, _: Random) -> tuple[int, str]:
+    return at.injected(f"fdatasync:delay_enter={SLOW_MS}ms", LOG)
+
+
+def _in_use(at: Folder, _: Random) -> tuple[int, str]:
+    with closing(SqliteJournal.open(at.journal)):
+        return at.send()
+
+
+def _locked(at: Folder, _: Random) -> tuple[int, str]:
+    SqliteJournal.open(at.journal).close()
+    with closing(sqlite3.connect(at.journal, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        return at.send()
+
+
+def _begun(at: Folder) -> None:
+    """A journal in which a process died in the middle."""
+    at.injected("fdatasync:signal=SIGKILL:when=9", LOG)
+
+
+def _newer(at: Folder, _: Random) -> tuple[int, str]:
+    _begun(at)
+    with _damaged(at.path):
+        with closing(sqlite3.connect(at.journal)) as other:
+            other.execute("PRAGMA user_version = 99")
+            other.commit()
+        return at.send()
+
+
+def _truncated(at: Folder, random: Random) -> tuple[int, str]:
+    _begun(at)
+    SqliteJournal.open(at.journal).close()
+    with _damaged(at.path):
+        os.truncate(at.journal, random.randint(1, at.journal.stat().st_size - 1))
+        return at.send()
+
+
+def _emptied(at: Folder, _: Random) -> tuple[int, str]:
+    _begun(at)
+    with _damaged(at.path):
+        os.truncate(at.journal, 0)
+        return at.send()
+
+
+def _overwritten(at: Folder, random: Random) -> tuple[int, str]:
+    _begun(at)
+    SqliteJournal.open(at.journal).close()
+    with _damaged(at.path):
+        content = bytearray(at.journal.read_bytes())
+        begin = PAGE_BYTES * random.randrange(1, len(content) // PAGE_BYTES)
+        content[begin : begin + PAGE_BYTES] = random.randbytes(PAGE_BYTES)
+        at.journal.write_bytes(content)
+        return at.send()
+
+
+def _gone(at: Folder, _: Random) -> tuple[int, str]:
+    _begun(at)
+    with _damaged(at.path):
+        at.journal.unlink()
+        return at.send()
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """The journal is as it was again after the block."""
+    kept = {each: each.read_bytes() for each in path.glob(f"{JOURNAL}*")}
+    try:
+        yield
+    finally:
+        for each in path.glob(f"{JOURNAL}*"):
+            each.unlink()
+        for each, content in kept.items():
+            each.write_bytes(content)
+
+
+FAULTS = [
+    Fault("disk full", _full, ["disk is full"]),
+    Fault("disk full when the journal is made", _full_at_once, ["disk is full"]),
+    Fault("disk full when the log is copied", _full_while_copying, ["disk is full"]),
+    Fault("EIO on fsync", _io_error, ["SQLITE_IOERR_FSYNC"]),
+    Fault("EIO on write", _unwritable, ["SQLITE_IOERR_WRITE"]),
+    Fault(f"every fsync takes {SLOW_MS} ms", _slow, [""], code=0),
+    Fault("in use by another mailsluice", _in_use, ["another process is using this journal"]),
+    Fault("locked by another program", _locked, ["locked"]),
+    Fault("newer schema", _newer, ["its schema is version 99"]),
+    Fault(
+        "truncated",
+        _truncated,
+        ["malformed", "corrupt", "not a database", "not what was written", "not a mailsluice"],
+    ),
+    Fault("truncated to nothing", _emptied, ["the file is empty"]),
+    Fault(
+        "a page overwritten",
+        _overwritten,
+        ["malformed", "corrupt", "not a database", "not what was written", "not a mailsluice"],
+    ),
+    Fault("gone, but for its log", _gone, ["a part of the journal is missing"]),
+]
+
+
+@dataclass(slots=True)
+class Struck:
+    """What became of the faults."""
+
+    times: int = 0
+    unnamed: int = 0
+    """Another exit code, or neither file nor reason in what was said."""
+    without_intent: int = 0
+    wrong: int = 0
+
+
+def strike(fault: Fault, seed: int) -> tuple[Struck, str]:
+    """Let one fault happen; what came of it, and what the command said."""
+    with folder() as at:
+        code, said = fault.strike(at, Random(seed))
+        named = code == fault.code and any(
+            reason in said and (JOURNAL in said or not reason) for reason in fault.reasons
+        )
+        struck = Struck(1, not named, at.without_intent(), at.wrong_in_the_end())
+    return struck, f"exit {code}: {said.strip()}"
+
+
+def killed_at(boundary: int) -> int:
+    """SIGKILL at the n-th flush of the journal's log: how much is wrong in the end."""
+    with folder() as at:
+        at.injected(f"fdatasync:signal=SIGKILL:when={boundary}", LOG)
+        return at.without_intent() + at.wrong_in_the_end()
+
+
+# --- bytes that are not what was written ---------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Damage:
+    """What became of damaged journals."""
+
+    files: int = 0
+    refused: int = 0
+    unharmed: int = 0
+    """The bytes that were changed hold nothing."""
+    cut: int = 0
+    """Of the log's last commit nothing is left, as after a crash in the middle of it."""
+    unnoticed: int = 0
+    """Something else was read than was written."""
+
+
+def damage(files: int) -> Damage:
+    """Journals, closed and crashed, with some bytes changed at random."""
+    came = Damage()
+    random = Random(files)
+    with folder() as at, tempfile.TemporaryDirectory() as name:
+        _begun(at)
+        crashed, closed = at.path / "crashed", at.path / "closed"
+        for copy in (crashed, closed):
+            copy.mkdir()
+            for each in at.path.glob(f"{JOURNAL}*"):
+                shutil.copy(each, copy)
+        SqliteJournal.open(closed / JOURNAL).close()
+        written = _read(closed)
+        assert written, "there is nothing to be damaged"
+        for number in range(files):
+            scratch = Path(name) / str(number)
+            shutil.copytree(random.choice([crashed, closed]), scratch)
+            victims = [each for each in scratch.iterdir() if not each.name.endswith("-shm")]
+            _change(random.choice(victims), random, [1, 1, 8, 512, 4096])
+            came.files += 1
+            _judge(scratch, written, came)
+            shutil.rmtree(scratch)
+    return came
+
+
+def _judge(scratch: Path, written: Sequence[Record], came: Damage) -> None:
+    try:
+        found = _read(scratch)
+    except JournalError as error:
+        assert JOURNAL in str(error), f"which file? {error}"
+        came.refused += 1
+        return
+    if found == written:
+        came.unharmed += 1
+    elif found == written[: len(found)] and len(written) - len(found) <= LAST_COMMIT_RECORDS_MAX:
+        came.cut += 1
+    else:
+        came.unnoticed += 1
+
+
+LAST_COMMIT_RECORDS_MAX = 12
+"""Records that one group commit of this little run may hold."""
+
+
+def _read(folder_: Path) -> list[Record]:
+    with closing(SqliteJournal.open(folder_ / JOURNAL)) as journal:
+        return list(journal.replay(details=True))
+
+
+def _change(path: Path, random: Random, sizes: Sequence[int]) -> None:
+    """Overwrite some bytes by others."""
+    content = bytearray(path.read_bytes())
+    size = min(random.choice(sizes), len(content))
+    begin = random.randrange(len(content) - size + 1)
+    for at in range(begin, begin + size):
+        content[at] ^= random.randint(1, 255)
+    path.write_bytes(content)
+
+
+def prove(size: Size) -> Proved:
+    """Every fault, every boundary, and damaged files."""
+    sums, details = Struck(), []
+    for fault in FAULTS:
+        for seed in range(REPEATS[size]):
+            struck, said = strike(fault, seed)
+            sums.times += struck.times
+            sums.unnamed += struck.unnamed
+            sums.without_intent += struck.without_intent
+            sums.wrong += struck.wrong
+            if struck != Struck(1) or not seed:
+                details.append(f"{fault.name}: {said} {struck if struck != Struck(1) else ''}")
+    boundaries = BOUNDARIES[size]
+    killed = sum(killed_at(boundary) for boundary in range(1, boundaries + 1))
+    damaged = damage(DAMAGES[size])
+    figures: list[Figure] = [
+        at_least("storage faults", REPEATS[size] * len(FAULTS), sums.times),
+        exactly("  without exit code, file and reason", 0, sums.unnamed),
+        exactly("  recipients mailed without an intent", 0, sums.without_intent),
+        exactly("  lost, mailed twice or not accounted for afterwards", 0, sums.wrong),
+        at_least("SIGKILL at the n-th flush of the log, n up to", boundaries, boundaries),
+        exactly("  lost, mailed twice or not accounted for afterwards", 0, killed),
+        at_least("journals with bytes changed", DAMAGES[size], damaged.files),
+        at_least("  refused, or found unharmed", 1, damaged.refused + damaged.unharmed),
+        exactly("  read as something else than was written", 0, damaged.unnoticed),
+    ]
+    details.append(f"damage: {damaged}")
+    return Proved(figures, details)
