@@ -1,6 +1,6 @@
-"""What every journal must do. Another backend joins by one line in `JOURNALS`."""
+"""What every journal must do. Another backend joins by one line in `backends.BACKENDS`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +19,10 @@ from mailsluice.journal import (
     Settlement,
     Taken,
 )
-from mailsluice.journal.memory import MemoryJournal
-from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Batch, Counts, Entry, Outcome, Remark, SourceIdentity, State
-
-JOURNALS: dict[str, Callable[[Path], Journal]] = {
-    "memory": lambda _: MemoryJournal(),
-    "sqlite": lambda folder: SqliteJournal.open(folder / "run.journal"),
-}
+from tests.journal.backends import BACKENDS, Backend
+from tests.journal.machine import plain
 
 RUN = Run(
     id="abcdefgh234567aa",
@@ -72,20 +67,16 @@ RECORDS: list[Record] = [
 ]
 
 
-@pytest.fixture(params=JOURNALS)
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made = JOURNALS[request.param](tmp_path)
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    return BACKENDS[request.param](tmp_path)
+
+
+@pytest.fixture
+def journal(backend: Backend) -> Iterator[Journal]:
+    made = backend.open()
     yield made
     made.close()
-
-
-def plain(record: Record) -> object:
-    """Records by value: a list and a tuple of the same elements are the same column."""
-
-    def flat(value: object) -> object:
-        return [flat(each) for each in value] if isinstance(value, list | tuple) else value
-
-    return type(record).__name__, flat(record)
 
 
 def test_it_gives_back_every_record_in_the_order_of_commit(journal: Journal) -> None:
@@ -143,6 +134,33 @@ def test_text_that_is_no_unicode_is_kept_readable(journal: Journal) -> None:
     [taken] = journal.replay(details=True)
     assert isinstance(taken, Taken)
     assert taken.remarks[0].reason.startswith("bytes ")
+
+
+def test_an_empty_commit_changes_nothing(journal: Journal) -> None:
+    journal.begin(RUN)
+    journal.commit([])
+    assert list(journal.replay(details=True)) == []
+
+
+def test_what_was_committed_survives_a_crash(backend: Backend) -> None:
+    journal = backend.open()
+    journal.begin(RUN)
+    journal.commit(RECORDS[:4])
+    after = backend.crash()
+    after.commit(RECORDS[4:])
+    assert [plain(each) for each in after.replay(details=True)] == [plain(each) for each in RECORDS]
+    assert after.run == RUN
+    after.close()
+    journal.close()
+
+
+def test_a_replay_does_not_see_what_comes_after_it_and_hinders_no_commit(journal: Journal) -> None:
+    journal.begin(RUN)
+    journal.commit(RECORDS[:3])
+    replay = journal.replay(details=True)
+    assert plain(next(replay)) == plain(RECORDS[0])
+    journal.commit(RECORDS[3:])
+    assert len(list(journal.replay(details=True))) == len(RECORDS)
 
 
 def test_closing_twice_is_harmless(journal: Journal) -> None:

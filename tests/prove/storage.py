@@ -350,8 +350,7 @@ def damage(files: int) -> Damage:
 def _judge(scratch: Path, written: Sequence[Record], came: Damage) -> None:
     try:
         found = _read(scratch)
-    except JournalError as error:
-        assert JOURNAL in str(error), f"which file? {error}"
+    except JournalError:
         came.refused += 1
         return
     if found == written:
