@@ -1,0 +1,130 @@
+"""The whole programme: `python -m tests.prove [NAME ...]`. Prints one table; 1 if a figure misses.
+
+Each proof runs once on the engine as it is, in full, and once with each of its controls: the same
+programme, in its short version, on a copy of the engine in which a guarantee is broken on purpose.
+A control that reports no violation is a miss as well.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import orjson
+
+from tests.prove import mutants
+from tests.prove.figures import Figure, Proved, Size
+from tests.prove.programme import PROOFS, Proof, named
+
+PATIENCE_S = 3_000.0
+
+
+class Line(NamedTuple):
+    """One line of the table."""
+
+    proof: str
+    figure: Figure
+    controls: str
+    """What the same figure was with the guarantee broken."""
+
+
+def run(proof: Proof, size: Size, mutant: mutants.Mutant | None) -> Proved:
+    """Run a proof in a process of its own, on the engine as it is or on a broken copy."""
+    command = [sys.executable, "-m", "tests.prove.one", proof.module, size]
+    if mutant is None:
+        ended = subprocess.run(command, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=False)
+    else:
+        with mutants.planted(mutant) as environment:
+            ended = subprocess.run(
+                command,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+    *log, last = ended.stdout.decode().splitlines() or ["null"]
+    for line in log if mutant is None else ():
+        print(line, flush=True)
+    try:
+        figures, details = orjson.loads(last)
+    except (orjson.JSONDecodeError, TypeError):
+        crashed = Figure(
+            "the programme did not come to its end", "0", str(ended.returncode), good=False
+        )
+        return Proved([crashed], [last])
+    return Proved([Figure(*each) for each in figures], details)
+
+
+def table(proof: Proof) -> tuple[list[Line], list[str], bool]:
+    """A proof's lines, its details, and whether all is as it must be."""
+    proved = run(proof, "full", None)
+    controls = {name: run(proof, "short", mutants.named(name)) for name in proof.controls}
+    good = all(figure.good for figure in proved.figures)
+    lines = []
+    for figure in proved.figures:
+        found = [
+            each.found
+            for control in controls.values()
+            for each in control.figures
+            if each.name == figure.name and not each.good
+        ]
+        lines.append(Line(proof.title, figure, ", ".join(found)))
+    for name, control in controls.items():
+        violations = [each for each in control.figures if not each.good]
+        said = "; ".join(f"{each.name.strip()}: {each.found}" for each in violations)
+        noticed = Figure(
+            f"control: {name}", "noticed", "noticed" if violations else "NOT", bool(violations)
+        )
+        lines.append(Line(proof.title, noticed, said))
+        good = good and bool(violations)
+    return lines, proved.details, good
+
+
+def write(lines: list[Line], seconds: float) -> str:
+    """The table, in Markdown."""
+    head = (
+        f"`make prove`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, {platform.system()} {platform.release()}, "
+        f"{seconds / 60:.0f} minutes\n\n"
+        "| proof | figure | goal | reached | | broken on purpose |\n|---|---|---|---|---|---|\n"
+    )
+    rows, before = [], ""
+    for proof, (name, goal, found, good), controls in lines:
+        title = proof if proof != before else ""
+        before = proof
+        indent = "&nbsp;&nbsp;" if name.startswith(" ") else ""
+        verdict = "ok" if good else "**MISSED**"
+        rows.append(
+            f"| {title} | {indent}{name.strip()} | {goal} | {found} | {verdict} | {controls} |"
+        )
+    return head + "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    """Run what is asked for, or everything."""
+    begun = time.monotonic()
+    proofs = [named(each) for each in sys.argv[1:]] or PROOFS
+    lines: list[Line] = []
+    details: list[str] = []
+    good = True
+    for proof in proofs:
+        print(f"--- {proof.title}", flush=True)
+        some, told, right = table(proof)
+        lines += some
+        details += [f"{proof.title}: {each}" for each in told]
+        good = good and right
+        for line in some:
+            print(f"{line.figure.name:<70} {line.figure.found:>14}  {line.controls}", flush=True)
+    text = write(lines, time.monotonic() - begun)
+    print("\n".join(("", *details, "", text)))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,522 @@
+"""Proof 8: deliberate bugs, planted one at a time; each must be noticed.
+
+`was` must stand exactly once in the file, so that a bug that can no longer be planted is noticed as
+well. `killers` are pytest's arguments: the tests that must fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.prove.figures import Proved, Size, exactly
+
+ENGINE = Path("engine")
+PATIENCE_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One deliberate bug."""
+
+    name: str
+    file: str
+    """Below `engine/mailsluice`."""
+    was: str
+    becomes: str
+    killers: tuple[str, ...]
+
+
+SIM = ("tests/sim/test_simulation.py", "-k", "accounted_for")
+ANSWERS = "tests/test_answers.py"
+SIGNALS = "tests/command/test_signals.py"
+SQLITE = "tests/journal/test_sqlite.py"
+STANDING = "tests/journal/test_standing.py"
+MACHINE = "tests/journal/test_machine.py"
+DISPATCHER = "tests/test_dispatcher.py"
+PROOFS = "tests/prove/test_proofs.py"
+
+MUTANTS = [
+    # --- anchors: the list of P10 ----------------------------------------------------------------
+    Mutant(
+        "no intent before the call",
+        "pipeline.py",
+        "            await self._writer.write([journal.intent(batch, self._wall())])\n",
+        "            pass\n",
+        SIM,
+    ),
+    Mutant(
+        "the intent is not waited for",
+        "pipeline.py",
+        "            await self._writer.write([journal.intent(batch, self._wall())])\n",
+        "            import asyncio\n"
+        "            asyncio.ensure_future(\n"
+        "                self._writer.write([journal.intent(batch, self._wall())]))\n",
+        SIM,
+    ),
+    Mutant(
+        "settled before the answer",
+        "pipeline.py",
+        "            answer = await self._call(batch)\n",
+        "            results = tuple(statuses.EntryResult('SUCCESS', 'id') for _ in batch.entries)\n"
+        "            await self._settle(batch, Answer(results=results))\n"
+        "            await self._call(batch)\n"
+        "            return\n",
+        SIM,
+    ),
+    Mutant(
+        "absorbed before it is durable",
+        "pipeline.py",
+        "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n"
+        "        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())\n",
+        "        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())\n"
+        "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
+        SIM,
+    ),
+    Mutant(
+        "any settlement may follow: no compare-and-set",
+        "journal/standing.py",
+        '                _require(seqs is not None, f"batch {record.batch} is settled but not open")\n',
+        "                seqs = seqs or [0] * len(record.states)\n",
+        (STANDING,),
+    ),
+    Mutant(
+        "a settled row may be sent again",
+        "journal/standing.py",
+        "            if seq in self.settled or seq in self._underway:\n",
+        "            if seq in self._underway:\n",
+        (STANDING,),
+    ),
+    Mutant(
+        "a row under way may be sent again",
+        "journal/standing.py",
+        "            if seq in self.settled or seq in self._underway:\n",
+        "            if seq in self.settled:\n",
+        (STANDING,),
+    ),
+    Mutant(
+        "doubts are sent again in hold",
+        "dispatcher.py",
+        '                resend = self._in_doubt == "resend" and not spent\n',
+        "                resend = not spent\n",
+        SIM,
+    ),
+    Mutant(
+        "checkpoint at fetch: what was read is taken for sent",
+        "journal/standing.py",
+        "        self.settled.add(remark.seq for remark in record.remarks)\n",
+        "        self.settled.add(range(record.first, record.last + 1))\n",
+        SIM,
+    ),
+    Mutant(
+        "the last flush is dropped at the end",
+        "journal/writer.py",
+        "            while self._next.records or not self._closing:\n",
+        "            while not self._closing:\n",
+        ("tests/journal/test_writer.py",),
+    ),
+    Mutant(
+        "the SDK retries by itself",
+        "ses/client.py",
+        '            retries={"total_max_attempts": 1, "mode": "standard"},\n',
+        '            retries={"total_max_attempts": 5, "mode": "standard"},\n',
+        (ANSWERS, "-k", "in_doubt_and_nothing"),
+    ),
+    Mutant(
+        "the SDK retries by itself, and nobody looks",
+        "ses/client.py",
+        '        if retries.get("total_max_attempts") != 1:\n',
+        '        if retries.get("total_max_attempts") == 0:\n',
+        ("tests/test_client.py",),
+    ),
+    Mutant(
+        "results are matched by something else than position",
+        "statuses.py",
+        "    return [_entry_verdict(result) for result in answer.results]\n",
+        "    return [_entry_verdict(result) for result in reversed(answer.results)]\n",
+        (ANSWERS, "-k", "rejected_alone"),
+    ),
+    Mutant(
+        "another number of results is cut to fit",
+        "statuses.py",
+        "    if len(answer.results) != entries:\n",
+        "    if len(answer.results) > entries:\n",
+        (ANSWERS, "-k", "in_doubt_and_nothing"),
+    ),
+    Mutant(
+        "halves go without a permit",
+        "dispatcher.py",
+        "        self.pacer.spend(weight, now)\n",
+        "        if batch.entries and self._bisection.open:\n"
+        "            self.pacer.spend(weight, now)\n",
+        SIM,
+    ),
+    Mutant(
+        "ROLLBACK after a failed COMMIT",
+        "journal/sqlite.py",
+        "            if self._connection.in_transaction:\n"
+        "                with contextlib.suppress(sqlite3.Error):\n"
+        '                    self._connection.execute("ROLLBACK")\n',
+        '            self._connection.execute("ROLLBACK")\n',
+        (PROOFS, "-k", "storage"),
+    ),
+    Mutant(
+        "what was in flight at a crash is pending again",
+        "resume.py",
+        '    code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.IN_DOUBT]\n',
+        '    code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.PENDING]\n',
+        SIM,
+    ),
+    Mutant(
+        "finished when the source has been read",
+        "dispatcher.py",
+        "        return self._source_ended and not left and not self._bisection.open\n",
+        "        return self._source_ended\n",
+        SIM,
+    ),
+    Mutant(
+        "a limiter that asks again and again",
+        "dispatcher.py",
+        "CLOCK_GRAIN_S = 1e-6\n",
+        "CLOCK_GRAIN_S = -1e-12\n",
+        (*SIM, "--timeout=20"),
+    ),
+    Mutant(
+        "an unbounded queue",
+        "dispatcher.py",
+        "        return len(self._fresh) < FRESH_RECIPIENTS_MAX and self._held_bytes < HELD_BYTES_MAX\n",
+        "        return True\n",
+        (DISPATCHER,),
+    ),
+    Mutant(
+        "synchronous=NORMAL",
+        "journal/sqlite.py",
+        '        execute("PRAGMA synchronous = FULL")\n',
+        '        execute("PRAGMA synchronous = NORMAL")\n',
+        (PROOFS, "-k", "powercut"),
+    ),
+    # --- what SES answers ------------------------------------------------------------------------
+    Mutant(
+        "every EndpointConnectionError is taken for not sent",
+        "ses/client.py",
+        "    if isinstance(cause, aiohttp.ClientConnectorError) and _is_of_endpoint(cause, error):\n",
+        "    if isinstance(cause, aiohttp.ClientError):\n",
+        (ANSWERS, "-k", "in_doubt_and_nothing"),
+    ),
+    Mutant(
+        "a 5xx is taken for not sent",
+        "statuses.py",
+        '    "InternalFailure": _DOUBT,\n',
+        '    "InternalFailure": _RECONNECT,\n',
+        (ANSWERS, "-k", "in_doubt_and_nothing"),
+    ),
+    Mutant(
+        "a success without a MessageId is a success",
+        "statuses.py",
+        "    if rule is _SENT and not message_id:\n",
+        "    if rule is _SENT and message_id is False:\n",
+        ("tests/test_statuses.py",),
+    ),
+    Mutant(
+        "an unknown status is a success",
+        "statuses.py",
+        "        rule = Rule(Action.SENT if message_id else Action.FAIL, warn=True)\n",
+        "        rule = Rule(Action.SENT, warn=True)\n",
+        (ANSWERS, "-k", "unknown_status"),
+    ),
+    Mutant(
+        "throttles burn attempts",
+        "dispatcher.py",
+        "            case _:\n                return Outcome(State.PENDING, status, None, error)\n",
+        "            case _:\n                return Outcome(State.PENDING, status, None, error, burned=True)\n",
+        (ANSWERS, "-k", "exhausts"),
+    ),
+    Mutant(
+        "a connection that SES has closed is used",
+        "ses/connection.py",
+        "            if not _is_closed(connection):\n",
+        "            if connection is not None:\n",
+        (PROOFS, "-k", "wire"),
+    ),
+    Mutant(
+        "a cancelled call is taken for not sent",
+        "pipeline.py",
+        '            answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")\n',
+        "",
+        (*SIM,),
+    ),
+    Mutant(
+        "what was doubtful before is called rejected",
+        "dispatcher.py",
+        "        return State.IN_DOUBT if seq in self._doubted else state\n",
+        "        return state\n",
+        SIM,
+    ),
+    Mutant(
+        "a run under hold sends again what one under resend had in doubt",
+        "resume.py",
+        '    if in_doubt == "hold" and held:\n',
+        '    if in_doubt == "never" and held:\n',
+        SIM,
+    ),
+    Mutant(
+        "a storm is not narrowed",
+        "dispatcher.py",
+        "        if self._in_flight >= (1 if self._narrowed else self._in_flight_max):\n",
+        "        if self._in_flight >= self._in_flight_max:\n",
+        (DISPATCHER,),
+    ),
+    Mutant(
+        "a hold does not hold",
+        "dispatcher.py",
+        "        if self.hold is not None or self.stopping:\n            return self._drained",
+        "        if self.stopping:\n            return self._drained",
+        (ANSWERS, "-k", "holds_the_run"),
+    ),
+    Mutant(
+        "a new process begins with a full bucket",
+        "engine.py",
+        "            resumed=standing.calls > 0,\n",
+        "            resumed=False,\n",
+        SIM,
+    ),
+    # --- the journal -----------------------------------------------------------------------------
+    Mutant(
+        "the last record of a commit is lost",
+        "journal/sqlite.py",
+        "            self._connection.executemany(_INSERT, rows)\n",
+        "            self._connection.executemany(_INSERT, rows[:-1])\n",
+        (MACHINE,),
+    ),
+    Mutant(
+        "records come back in another order",
+        "journal/sqlite.py",
+        "FROM record ORDER BY id\n",
+        "FROM record ORDER BY kind, id\n",
+        (MACHINE,),
+    ),
+    Mutant(
+        "a commit in memory is forgotten",
+        "journal/memory.py",
+        "        self._records.extend(records)\n",
+        "        self._records.extend(records[:1])\n",
+        (MACHINE,),
+    ),
+    Mutant(
+        "seals are not looked at",
+        "journal/sqlite.py",
+        "                if not (whole and id_ == last_id and seal == last_seal):\n",
+        "                if id_ != last_id:\n",
+        (SQLITE,),
+    ),
+    Mutant(
+        "lost rows are not looked for",
+        "journal/sqlite.py",
+        '        problem = execute("PRAGMA quick_check(1)").fetchone()[0]\n',
+        '        problem = "ok"\n',
+        (SQLITE,),
+    ),
+    Mutant(
+        "a damaged log is taken for one that a crash cut off",
+        "journal/sqlite.py",
+        "        if wal.is_damaged(log, frames):\n",
+        "        if frames < 0:\n",
+        (PROOFS, "-k", "storage"),
+    ),
+    Mutant(
+        "an empty file is begun anew",
+        "journal/sqlite.py",
+        "        if not path.stat().st_size:\n            raise JournalError(_EMPTY.format(path=path))\n",
+        "        if not path.stat().st_size:\n            self._connection.executescript(SCHEMA)\n",
+        (SQLITE,),
+    ),
+    Mutant(
+        "two processes write one journal",
+        "journal/file.py",
+        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        (SQLITE,),
+    ),
+    Mutant(
+        "a newer schema is read",
+        "journal/sqlite.py",
+        "        if version != SCHEMA_VERSION:\n",
+        "        if version < SCHEMA_VERSION:\n",
+        (SQLITE,),
+    ),
+    Mutant(
+        "a failed commit is forgotten",
+        "journal/writer.py",
+        "            self._broken = trip.failure = broken\n",
+        "            trip.failure = broken\n",
+        SIM,
+    ),
+    Mutant(
+        "a failed commit is not told",
+        "journal/writer.py",
+        "            self._broken = trip.failure = broken\n",
+        "            self._broken = broken\n",
+        SIM,
+    ),
+    # --- intake, sources, operators --------------------------------------------------------------
+    Mutant(
+        "a changed source is resumed",
+        "resume.py",
+        "        if was is not None and is_ is not None and was != is_:\n",
+        "        if was is None and is_ is not None and was != is_:\n",
+        ("tests/command/test_command.py", "-k", "source_that_has_changed"),
+    ),
+    Mutant(
+        "header values are not looked at",
+        "wire.py",
+        '    if "\\r" in value or "\\n" in value:\n'
+        '        raise ValueError(f"the value of header {name} has a line break")\n'
+        "    if not _header_value(value):\n",
+        "    if not value:\n",
+        (PROOFS, "-k", "hostile"),
+    ),
+    Mutant(
+        "control characters are not looked for in addresses",
+        "addresses.py",
+        "    if _control(text):\n",
+        "    if not text:\n",
+        ("tests/test_addresses.py",),
+    ),
+    Mutant(
+        "a list may be half NUL",
+        "sources/csv.py",
+        '    if "\\0" in text:\n        return NUL\n',
+        "",
+        ("tests/sources/test_csv_source.py",),
+    ),
+    Mutant(
+        "a long line is kept whole",
+        "sources/lines.py",
+        "        if len(self._begun) > ROW_BYTES_MAX:\n",
+        "        if len(self._begun) < 0:\n",
+        ("tests/sources",),
+    ),
+    Mutant(
+        "what an operator dropped can be reopened",
+        "journal/standing.py",
+        "        self.revisable[was].discard(rows)\n",
+        "        self.revisable[was].discard(rows)\n"
+        "        if becomes in self.revisable:\n"
+        "            self.revisable[becomes].add(rows)\n",
+        ("tests/command/test_journal_commands.py", "-k", "dropped"),
+    ),
+    Mutant(
+        "--only begins anew each time",
+        "resume.py",
+        "    if standing.reopened is state and not standing.finished:\n        return []\n",
+        "    if standing.reopened is state and not standing.finished:\n"
+        "        return list(standing.revisable[state])\n",
+        ("tests/command/test_journal_commands.py", "-k", "only or part"),
+    ),
+    Mutant(
+        "addresses in the text of a hold",
+        "statuses.py",
+        "    return f\"{status}: {_ADDRESS.sub('<address>', error or 'SES gave no further text')}\"\n",
+        "    return f\"{status}: {error or 'SES gave no further text'}\"\n",
+        ("tests/test_privacy.py",),
+    ),
+    Mutant(
+        "addresses in the log",
+        "pipeline.py",
+        '            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)\n',
+        '            logger.warning("SES gave a status unknown to us: %s %s", batch.entries, status)\n',
+        ("tests/test_privacy.py",),
+    ),
+    Mutant(
+        "a stop cancels the calls in flight",
+        "current.py",
+        "        self._dispatcher.stopping = True\n        self._pipeline.wake()\n",
+        "        self._dispatcher.stopping = True\n        raise KeyboardInterrupt\n",
+        (SIGNALS, "-k", "stops_the_run_with_4"),
+    ),
+]
+
+
+def named(name: str) -> Mutant:
+    """The mutant of that name."""
+    return next(mutant for mutant in MUTANTS if mutant.name == name)
+
+
+@contextmanager
+def planted(mutant: Mutant | None) -> Iterator[dict[str, str]]:
+    """A copy of the engine with the bug in it (None: without one); the environment that uses it."""
+    with tempfile.TemporaryDirectory(prefix="mailsluice-mutant-") as name:
+        copy = Path(name) / "engine"
+        shutil.copytree(ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        if mutant is not None:
+            file = copy / "mailsluice" / mutant.file
+            text = file.read_text(encoding="utf-8")
+            times = text.count(mutant.was)
+            assert times == 1, f"{mutant.name}: its text stands {times} times in {mutant.file}"
+            file.write_text(text.replace(mutant.was, mutant.becomes), encoding="utf-8")
+        yield {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{Path.cwd()}", "PYTHONHASHSEED": "0"}
+
+
+def killed(mutant: Mutant, *, is_planted: bool = True) -> tuple[bool, str]:
+    """Whether the tests that must notice it do fail; the end of what they said."""
+    with planted(mutant if is_planted else None) as environment:
+        try:
+            ended = subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-x",
+                    "-p",
+                    "no:cacheprovider",
+                    "-n0",
+                    *mutant.killers,
+                ],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return True, "it hung"
+    # 1: tests failed. Anything else is no verdict: nothing collected, a usage error.
+    return ended.returncode == 1, ended.stdout[-1500:]
+
+
+def prove(size: Size) -> Proved:
+    """Plant each, and all killers on the engine as it is."""
+    chosen = MUTANTS if size == "full" else MUTANTS[:2]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        verdicts = list(pool.map(killed, chosen))
+        sound = list(pool.map(lambda each: killed(each, is_planted=False), _by_killers(chosen)))
+    details = []
+    for mutant, (dead, said) in zip(chosen, verdicts, strict=True):
+        details.append(f"{'killed' if dead else 'SURVIVED'}: {mutant.name}")
+        if not dead:
+            details.append(said)
+    details += [said for dead, said in sound if dead]
+    return Proved(
+        [
+            exactly(
+                "mutants killed, of those planted", len(chosen), sum(dead for dead, _ in verdicts)
+            ),
+            exactly(
+                "  sets of killers that fail without a mutant", 0, sum(dead for dead, _ in sound)
+            ),
+        ],
+        details,
+    )
+
+
+def _by_killers(mutants: list[Mutant]) -> list[Mutant]:
+    """One mutant for each set of killers."""
+    return list({mutant.killers: mutant for mutant in mutants}.values())

@@ -1,0 +1,57 @@
+"""The proofs, in order, each with what must make it fail."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+
+from mailsluice import loop
+from tests.prove.figures import Proved, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A module of this package with a function `prove`."""
+
+    module: str
+    title: str
+    controls: Sequence[str]
+    """Mutants (by name) with which the same programme, in its short version, must report
+    violations."""
+
+    def run(self, size: Size) -> Proved:
+        """Run it."""
+        prove = importlib.import_module(f"tests.prove.{self.module}").prove
+        proved: Proved = loop.run(prove(size)) if iscoroutinefunction(prove) else prove(size)
+        return proved
+
+
+PROOFS = [
+    Proof(
+        "wire",
+        "1 wire truth table",
+        ["the SDK retries by itself", "a connection that SES has closed is used"],
+    ),
+    Proof("kill", "2 SIGKILL", ["what was in flight at a crash is pending again"]),
+    Proof("powercut", "3 power cut", ["synchronous=NORMAL", "the intent is not waited for"]),
+    Proof("simulation", "4 simulation", ["doubts are sent again in hold"]),
+    Proof(
+        "conformance",
+        "5 journal conformance",
+        ["the last record of a commit is lost", "a commit in memory is forgotten"],
+    ),
+    Proof(
+        "storage",
+        "6 storage faults",
+        ["seals are not looked at", "a damaged log is taken for one that a crash cut off"],
+    ),
+    Proof("hostile", "7 hostile input", ["header values are not looked at"]),
+    Proof("mutants", "8 mutants", []),
+]
+
+
+def named(module: str) -> Proof:
+    """The proof of that module."""
+    return next(proof for proof in PROOFS if proof.module == module)

@@ -1,0 +1,37 @@
+"""A short version of each proof, and of its controls, in every test run. In full: `make prove`."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.prove import mutants, trace
+from tests.prove.programme import PROOFS, Proof
+
+pytestmark = pytest.mark.timeout(300)
+
+TRACED = {"powercut", "storage"}
+"""Proofs that trace system calls."""
+
+
+def needs_strace(proof: Proof) -> None:
+    if proof.module in TRACED and not trace.available():
+        pytest.skip("strace is not installed, or may not trace here")
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.module)
+def test_every_figure_is_reached(proof: Proof) -> None:
+    needs_strace(proof)
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.prove.one", proof.module, "short"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_can_still_be_planted(mutant: mutants.Mutant) -> None:
+    text = (mutants.ENGINE / "mailsluice" / mutant.file).read_text(encoding="utf-8")
+    assert text.count(mutant.was) == 1
