@@ -23,6 +23,11 @@ demo: $(READY) ## Send 20,000 recipients to an emulated SES on loopback; no AWS 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
 
+.PHONY: prove
+prove: $(READY) ## Run the proofs of docs/guarantees.md in full, about an hour
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,prove]'
+	$(BIN)/python -m tests.prove
+
 .PHONY: check
 check: $(READY) ## Check format, lint, types and import levels
 	$(BIN)/ruff format --check .

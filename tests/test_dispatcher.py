@@ -315,3 +315,14 @@ def test_a_recipient_heavier_than_the_rate_is_given_up_when_it_is_throttled_for_
     assert [each.state for each in history[1]] == [State.PENDING, State.PENDING, State.FAILED]
     assert history[1][-1].error == "ACCOUNT_THROTTLED (2 addresses at once, at 1 a second)"
     assert made.complete
+
+
+def test_a_throttle_burns_no_attempt() -> None:
+    made = loaded(1, max_attempts=2)
+    answers = iter(["ACCOUNT_THROTTLED"] * 3 + ["TRANSIENT_FAILURE"] + ["ACCOUNT_THROTTLED"] * 3)
+    sent = EntryResult("SUCCESS", "id")
+    history = drive(
+        made,
+        lambda _: Answer(results=(EntryResult(status) if (status := next(answers, "")) else sent,)),
+    )
+    assert [each.state for each in history[1]] == [State.PENDING] * 7 + [State.SENT]

@@ -326,3 +326,18 @@ async def test_a_sending_rate_of_nothing_is_a_hold(ses_emulator: Emulator) -> No
     async with Engine.open(Settings()) as engine:
         report = await engine.run(MAILING, addresses(3))
     assert (report.state, report.calls) == ("held", 0)
+
+
+async def test_a_restart_does_not_give_burned_attempts_back(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    ses_emulator.faults.add(EntryFault(status="TRANSIENT_FAILURE"))
+    path = tmp_path / "run.journal"
+    settings = Settings(delivery=DeliverySettings(max_attempts=2))
+    async with Engine.open(settings, journal=path) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(1))
+        await until(ses_emulator, calls=1)
+        engine.stop()
+    async with Engine.open(settings, journal=path) as engine:
+        report = await engine.run(MAILING, addresses(1))
+    assert (report.counts.failed, report.calls) == (1, 1)

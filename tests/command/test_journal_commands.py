@@ -380,6 +380,25 @@ def test_a_part_that_was_interrupted_is_carried_on_and_not_begun_anew(partly: Fo
     assert partly.audit().agree
 
 
+def test_what_has_failed_once_more_is_not_reopened_by_carrying_on(folder: Folder) -> None:
+    folder.write_list(["ann@example.com", "bob@example.com"])
+    # One recipient a call, one attempt each: the second call hangs when the first has failed.
+    flags = ("--set", "delivery.max_attempts=1", "--set", "quota.rate=1")
+    folder.emulator.faults.add(EntryFault(status="FAILED"))
+    assert folder.send(*flags).code == 1
+    folder.emulator.faults.clear()
+    folder.emulator.faults.add(
+        EntryFault(status="FAILED", address="ann@*"), CallFault(fault="late", delay_s=60, nth=2)
+    )
+    with folder.started("--only", "failed", *flags) as process:
+        folder.until(process, accepted=1)
+        process.kill()
+        process.wait()
+    assert folder.send("--only", "failed", *flags).code == 1
+    assert folder.report()["calls"] == 0
+    assert folder.counts() == {"read": 2, "failed": 1, "in_doubt": 1}
+
+
 @pytest.mark.parametrize("part", ["failed", "rejected", "in-doubt"])
 def test_a_part_of_a_run_that_is_not_finished_is_2(folder: Folder, part: str) -> None:
     ended = folder.send("--only", part)

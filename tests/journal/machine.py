@@ -100,7 +100,7 @@ class JournalMachine(RuleBasedStateMachine):
             self.states[seq] = State(remark[0]) if remark else State.PENDING
             if remark:
                 made.append(Remark(seq, State(remark[0]), remark[1], None, remark[2]))
-        self.commit(Taken(1.0, first, len(self.states), made))
+        self.commit(Taken(1.0, first, len(self.states), made), Event(1.0, "waiting", "the source"))
 
     @precondition(lambda self: self.rows(State.PENDING))
     @rule(data=st.data(), texts=st.lists(ADDRESS, min_size=1, max_size=3), key=st.none() | ADDRESS)

@@ -73,13 +73,11 @@ MUTANTS = [
         SIM,
     ),
     Mutant(
-        "absorbed before it is durable",
-        "pipeline.py",
-        "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n"
-        "        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())\n",
-        "        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())\n"
-        "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
-        SIM,
+        "counted before it is durable",
+        "journal/writer.py",
+        "            if self._journal.blocks:\n",
+        "            self.standing.apply_all(trip.records)\n            if self._journal.blocks:\n",
+        ("tests/journal/test_writer.py",),
     ),
     Mutant(
         "any settlement may follow: no compare-and-set",
@@ -180,7 +178,7 @@ MUTANTS = [
         "dispatcher.py",
         "        return self._source_ended and not left and not self._bisection.open\n",
         "        return self._source_ended\n",
-        SIM,
+        (SIGNALS, "-k", "daily_quota"),
     ),
     Mutant(
         "a limiter that asks again and again",
@@ -237,7 +235,7 @@ MUTANTS = [
         "dispatcher.py",
         "            case _:\n                return Outcome(State.PENDING, status, None, error)\n",
         "            case _:\n                return Outcome(State.PENDING, status, None, error, burned=True)\n",
-        (ANSWERS, "-k", "exhausts"),
+        (DISPATCHER,),
     ),
     Mutant(
         "a connection that SES has closed is used",
@@ -279,13 +277,34 @@ MUTANTS = [
         "dispatcher.py",
         "        if self.hold is not None or self.stopping:\n            return self._drained",
         "        if self.stopping:\n            return self._drained",
-        (ANSWERS, "-k", "holds_the_run"),
+        (DISPATCHER,),
     ),
     Mutant(
         "a new process begins with a full bucket",
         "engine.py",
         "            resumed=standing.calls > 0,\n",
         "            resumed=False,\n",
+        SIM,
+    ),
+    Mutant(
+        "a restart forgets the attempts that were burned",
+        "engine.py",
+        "            burned=standing.burned,\n",
+        "            burned={},\n",
+        ("tests/test_engine.py", "-k", "attempts"),
+    ),
+    Mutant(
+        "a restart forgets what was doubtful",
+        "engine.py",
+        "            doubted=standing.doubted,\n",
+        "            doubted=(),\n",
+        SIM,
+    ),
+    Mutant(
+        "recovery stops at the first call that was open",
+        "resume.py",
+        "        for number, seqs in standing.open.items()\n    ]\n",
+        "        for number, seqs in list(standing.open.items())[:1]\n    ]\n",
         SIM,
     ),
     # --- the journal -----------------------------------------------------------------------------
@@ -419,7 +438,7 @@ MUTANTS = [
         "    if standing.reopened is state and not standing.finished:\n        return []\n",
         "    if standing.reopened is state and not standing.finished:\n"
         "        return list(standing.revisable[state])\n",
-        ("tests/command/test_journal_commands.py", "-k", "only or part"),
+        ("tests/command/test_journal_commands.py", "-k", "part or once_more"),
     ),
     Mutant(
         "addresses in the text of a hold",

@@ -132,6 +132,8 @@ class CheckedJournal(MemoryJournal):
         self._ledgers = ledgers
         self._in_doubt: InDoubt = in_doubt
         self.failed = False
+        self.violation: str | None = None
+        """What was asked of it that may not be."""
         self.dead = False
         self.fails_at: int | None = None
         """Commits from now until one fails; None: none does."""
@@ -144,8 +146,9 @@ class CheckedJournal(MemoryJournal):
 
     def commit(self, records: Sequence[Record]) -> None:
         """Append, and check what it adds up to."""
-        assert not self.failed, "committed after a commit that failed"
-        if self.dead:
+        if self.failed:
+            self.violation = "committed after a commit that failed"
+        if self.dead or self.failed:
             raise JournalError("dead")
         if _is_due(self.dies_at):
             if self.dies_after:

@@ -33,6 +33,8 @@ class Trouble:
     """How likely each kind of trouble is in a process, 0-1."""
 
     crash: float
+    crash_after_s: float
+    """Seconds after which a process that crashes does so, on an average."""
     crash_at_commit: float
     journal: float
     stop: float
@@ -91,6 +93,7 @@ def draw(seed: int) -> Scenario:
         in_doubt=random.choice(["hold", "resend"]),
         trouble=Trouble(
             crash=random.choice([0.0, 0.3, 0.8]),
+            crash_after_s=random.choice([5.0, 5.0, 0.3]),
             crash_at_commit=random.choice([0.0, 0.0, 0.5]),
             journal=_buggy(random),
             stop=_buggy(random),

@@ -27,6 +27,7 @@ from mailsluice import audit as audits
 from mailsluice.dispatcher import InDoubt
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.journal import Record, Settlement
+from mailsluice.remedies import SOURCE_SHORTER
 from mailsluice.resume import Only
 from mailsluice.sources.iterable import Recipients
 from tests.sim import scenarios
@@ -185,8 +186,9 @@ class _Life:
         planned: list[asyncio.TimerHandle] = []
         try:
             return process.run(lambda task: planned.extend(self._plan(process, engine, task)))
-        except JournalError:
-            assert journal.failed, "a journal error, and the journal has not failed"
+        except JournalError as error:
+            if not journal.failed:
+                raise AssertionError("the journal has not failed") from error
         except ConfigurationError:
             self._only = None  # a part of a run that an operator has reopened meanwhile
         except (asyncio.CancelledError, SourceError):
@@ -199,6 +201,7 @@ class _Life:
                 wire.cut()
             process.clear_away()
             self._journal = journal
+            assert journal.violation is None, journal.violation
         return None
 
     def _open_journal(self) -> CheckedJournal:
@@ -223,7 +226,7 @@ class _Life:
             (trouble.cancel, task.cancel),
         ):
             if random.random() < likely:
-                yield self._loop.call_later(random.expovariate(0.2), happens)
+                yield self._loop.call_later(random.expovariate(1 / trouble.crash_after_s), happens)
 
     def _source(self) -> Recipients:
         recipients, random = self._scenario.recipients, self._random
@@ -249,7 +252,9 @@ class _Life:
     def _between(self, report: Report | None) -> None:
         """Time passes, and operators act, while no process runs."""
         random = self._random
-        self._loop.jump(25.0 if report and report.state == "held" else random.uniform(0, 5))
+        assert not ((report and report.hold) or "").startswith(SOURCE_SHORTER), report
+        soon = random.choice([0.0, 0.01, random.uniform(0, 5)])
+        self._loop.jump(25.0 if report and report.state == "held" else soon)
         if self._trouble is None:
             return
         if self._only and random.random() < 0.3:

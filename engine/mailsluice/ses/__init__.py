@@ -6,13 +6,14 @@ from typing import Protocol
 
 from mailsluice.errors import MailsluiceError
 from mailsluice.model import Account, Answer
+from mailsluice.statuses import hold_text
 
 
 class AccountUnavailableError(MailsluiceError):
     """GetAccount gave no account; `answer` says what it gave instead."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(f"GetAccount: {answer.code}: {answer.error}")
+        super().__init__(f"GetAccount: {hold_text(answer.code or '', answer.error)}")
         self.answer = answer
 
 

@@ -1,0 +1,45 @@
+"""The SDK is set up as the guarantees need it, or not at all."""
+
+from typing import Any
+
+import pytest
+from aiobotocore.config import AioConfig
+
+from mailsluice.emulator import Emulator
+from mailsluice.errors import ConfigurationError
+from mailsluice.ses import client as clients
+from mailsluice.ses.client import Client
+from mailsluice.ses.connection import Connector, HttpSession
+
+
+def client() -> Client:
+    return Client(region=None, profile=None, endpoint_url=None, in_flight_max=2, timeout_s=2.0)
+
+
+@pytest.mark.usefixtures("ses_emulator")
+async def test_an_sdk_that_would_retry_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(**options: Any) -> AioConfig:
+        return AioConfig(**{**options, "retries": {"total_max_attempts": 3, "mode": "standard"}})
+
+    monkeypatch.setattr(clients, "AioConfig", forgetful)
+    with pytest.raises(ConfigurationError, match="the AWS SDK would retry by itself"):
+        async with client():
+            pass
+
+
+@pytest.mark.usefixtures("ses_emulator")
+async def test_the_environment_does_not_make_the_sdk_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+    monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
+    async with client() as opened:
+        assert opened._client.meta.config.retries["total_max_attempts"] == 1
+
+
+async def test_the_sdk_takes_its_connections_from_our_pool(ses_emulator: Emulator) -> None:
+    async with client() as opened:
+        await opened.get_account()
+        session = opened._client._endpoint.http_session
+        assert isinstance(session, HttpSession)
+        [inner] = session._sessions.values()
+        assert isinstance(inner.connector, Connector)
+    assert ses_emulator.statistics().get_account_calls == 1
