@@ -46,7 +46,7 @@ path = "recipients.csv"
 
 MODES: tuple[InDoubt, ...] = ("hold", "resend")
 
-KILLS = {"short": 40, "full": 10_000}
+KILLS = {"short": 24, "full": 10_000}
 
 KILLS_A_RUN = 12
 """Then it may come to its end."""
