@@ -58,6 +58,7 @@ class Ended(NamedTuple):
 class Folder:
     """A folder with a mailing file and a list, in which commands are run."""
 
+    COMMAND: ClassVar = COMMAND
     NO_CREDENTIALS: ClassVar = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
     """For `environment`."""
 
@@ -98,7 +99,7 @@ class Folder:
         done = subprocess.run(
             [*limit, *COMMAND, *arguments],
             cwd=cwd or self.path,
-            env=self._environment(environment or {}),
+            env=self.environment(environment or {}),
             input=stdin,
             capture_output=True,
             timeout=2 * PATIENCE_S,
@@ -118,7 +119,7 @@ class Folder:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         given: dict[str, Any] = {**pipes, **options}
         process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=self.path, env=self._environment({}), **given
+            [*COMMAND, *arguments], cwd=self.path, env=self.environment({}), **given
         )
         try:
             yield process
@@ -198,7 +199,7 @@ class Folder:
         """SendBulkEmail calls that have reached the emulated SES."""
         return self.emulator.statistics().account.calls
 
-    def _environment(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+    def environment(self, changes: Mapping[str, str | None]) -> dict[str, str]:
         """The test's, without what the machine's owner has configured; None takes one away."""
         own = {name: text for name, text in os.environ.items() if not name.startswith("MAILSLUICE")}
         changed = {**own, "HOME": str(self.path), **changes}

@@ -33,6 +33,8 @@ class Mutant:
     was: str
     becomes: str
     killers: tuple[str, ...]
+    more: tuple[tuple[str, str], ...] = ()
+    """Where one place is not enough: other texts of the same file, and what they become."""
 
 
 SIM = ("tests/sim/test_simulation.py", "-k", "accounted_for")
@@ -127,9 +129,15 @@ MUTANTS = [
         '            retries={"total_max_attempts": 1, "mode": "standard"},\n',
         '            retries={"total_max_attempts": 5, "mode": "standard"},\n',
         (ANSWERS, "-k", "in_doubt_and_nothing"),
+        (
+            (
+                '        if retries.get("total_max_attempts") != 1:\n',
+                '        if retries.get("total_max_attempts") == 0:\n',
+            ),
+        ),
     ),
     Mutant(
-        "the SDK retries by itself, and nobody looks",
+        "an SDK that would retry is not noticed at the start",
         "ses/client.py",
         '        if retries.get("total_max_attempts") != 1:\n',
         '        if retries.get("total_max_attempts") == 0:\n',
@@ -478,9 +486,11 @@ def planted(mutant: Mutant | None) -> Iterator[dict[str, str]]:
         if mutant is not None:
             file = copy / "mailsluice" / mutant.file
             text = file.read_text(encoding="utf-8")
-            times = text.count(mutant.was)
-            assert times == 1, f"{mutant.name}: its text stands {times} times in {mutant.file}"
-            file.write_text(text.replace(mutant.was, mutant.becomes), encoding="utf-8")
+            for was, becomes in ((mutant.was, mutant.becomes), *mutant.more):
+                times = text.count(was)
+                assert times == 1, f"{mutant.name}: its text stands {times} times in {mutant.file}"
+                text = text.replace(was, becomes)
+            file.write_text(text, encoding="utf-8")
         yield {**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{Path.cwd()}", "PYTHONHASHSEED": "0"}
 
 

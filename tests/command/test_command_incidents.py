@@ -1,0 +1,78 @@
+"""What has happened to others, and could happen here: the command. Each test names its incident."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from mailsluice.emulator import CallFault
+
+if TYPE_CHECKING:
+    from tests.command.conftest import Folder
+
+WORKERS = 8
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 50, "daily_max": -1})
+def test_what_was_read_and_not_sent_when_a_process_was_killed_is_sent_by_the_next(
+    folder: Folder,
+) -> None:
+    """listmonk#3022: the checkpoint moved when a batch was fetched, and not when it was sent."""
+    folder.write_list(500)
+    with folder.started() as process:
+        folder.until(process, accepted=50)
+        process.kill()
+        process.wait()
+    table = orjson.loads(folder.run("status", "mailing.journal", "--json").out)
+    assert table["counts"]["read"] == 500, "everything was fetched"
+    assert table["counts"]["pending"] >= 350, "and little was sent"
+    folder.emulator.change_account(rate_per_s=5_000)
+    assert folder.send().code in {0, 1}
+    audit = folder.audit()
+    assert audit.agree
+    assert audit.sent + folder.counts().get("in_doubt", 0) == 500
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 50, "daily_max": -1})
+def test_eight_workers_on_one_journal_are_one(folder: Folder) -> None:
+    """Postal#2222: up to 17 copies after --scale worker=8. Postal#198: a mail pulled twice."""
+    folder.write_list(600)
+    with folder.started("--set", "quota.refresh_s=0.1") as first:
+        folder.until(first, accepted=50)
+        others = [
+            subprocess.Popen(
+                [*folder.COMMAND, "send", "mailing.toml", "--quiet"],
+                cwd=folder.path,
+                env=folder.environment({}),
+                stderr=subprocess.PIPE,
+            )
+            for _ in range(WORKERS - 1)
+        ]
+        said = [other.communicate()[1].decode() for other in others]
+        folder.emulator.change_account(rate_per_s=5_000)
+        assert folder.end(first).code == 0
+    assert [other.returncode for other in others] == [5] * (WORKERS - 1)
+    assert all("another process is using this journal" in each for each in said)
+    assert folder.emulator.ledger.duplicates() == {}
+    assert folder.accepted == 600
+
+
+def test_what_a_killed_process_had_begun_is_neither_deleted_nor_stuck(folder: Folder) -> None:
+    """Postal's tidy task destroyed mail under a stale lock. procrastinate#307: interrupted jobs
+    were lost for ever; #1518: they were invisible once their worker's row was gone."""
+    folder.write_list(5)
+    folder.emulator.faults.add(CallFault(fault="late", delay_s=60, times=1))
+    with folder.started() as process:
+        folder.until(process, accepted=5)
+        process.kill()
+        process.wait()
+    # At once, without waiting for a lease, and whoever looks.
+    table = orjson.loads(folder.run("status", "mailing.journal", "--json").out)
+    assert (table["counts"]["in_doubt"], table["in_doubt_rows"]) == (5, [1, 2, 3, 4, 5])
+    assert {line.state for line in folder.lines()} == {"in_doubt"}
+    assert folder.run("resolve", "mailing.journal", "--in-doubt", "resend").code == 0
+    assert folder.send().code == 0
+    assert folder.counts() == {"read": 5, "sent": 5}
