@@ -225,6 +225,25 @@ def test_a_dry_run_tells_what_a_journal_has_left(folder: Folder) -> None:
 # --- the other commands ---------------------------------------------------------------------------
 
 
+def test_a_dry_run_sees_a_crashed_run_as_send_would(folder: Folder) -> None:
+    folder.write_list(60)
+    folder.emulator.faults.add(CallFault(fault="late", delay_s=60, nth=1))
+    with folder.started("--set", "delivery.in_flight=1") as process:
+        folder.until(process, accepted=50)
+        process.kill()
+        process.wait()
+    planned = folder.send("--dry-run")
+    assert "60 read, 10 to be sent" in planned.out
+    assert "50 by an earlier run of this journal" in planned.out
+    assert "60 read, 60 to be sent" in folder.send("--dry-run", *RESEND).out
+    folder.write_list(61)
+    changed = folder.send("--dry-run")
+    assert (changed.code, "it has changed since" in changed.err) == (2, True)
+
+
+RESEND = ("--set", "delivery.in_doubt=resend")
+
+
 def test_the_demonstration_agrees_with_itself(folder: Folder) -> None:
     ended = folder.run("demo", "--recipients", "2000")
     assert ended.code == 0

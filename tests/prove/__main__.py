@@ -12,16 +12,15 @@ import platform
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
 
-from tests.prove import mutants
+from tests.prove import mutants, one
 from tests.prove.figures import Figure, Proved, Size
 from tests.prove.programme import PROOFS, Proof, named
-
-PATIENCE_S = 3_000.0
 
 
 class Line(NamedTuple):
@@ -35,55 +34,45 @@ class Line(NamedTuple):
 
 def run(proof: Proof, size: Size, mutant: mutants.Mutant | None) -> Proved:
     """Run a proof in a process of its own, on the engine as it is or on a broken copy."""
-    command = [sys.executable, "-m", "tests.prove.one", proof.module, size]
-    if mutant is None:
-        ended = subprocess.run(command, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=False)
-    else:
-        with mutants.planted(mutant) as environment:
-            ended = subprocess.run(
-                command,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=PATIENCE_S,
-                check=False,
-            )
-    *log, last = ended.stdout.decode().splitlines() or ["null"]
-    for line in log if mutant is None else ():
-        print(line, flush=True)
-    try:
-        figures, details = orjson.loads(last)
-    except (orjson.JSONDecodeError, TypeError):
-        crashed = Figure(
-            "the programme did not come to its end", "0", str(ended.returncode), good=False
+    with mutants.planted(mutant) if mutant else nullcontext(os.environ) as environment:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.prove.one", proof.module, size],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if mutant else None,
+            text=True,
         )
-        return Proved([crashed], [last])
+        assert process.stdout is not None
+        line = ""
+        for line in process.stdout:
+            if mutant is None and not line.startswith(one.RESULT):
+                print(line, end="", flush=True)
+        code = process.wait()
+    if not line.startswith(one.RESULT):
+        crashed = Figure("the programme did not come to its end", "", str(code), good=False)
+        return Proved([crashed], [line])
+    figures, details = orjson.loads(line.removeprefix(one.RESULT))
     return Proved([Figure(*each) for each in figures], details)
 
 
 def table(proof: Proof) -> tuple[list[Line], list[str], bool]:
     """A proof's lines, its details, and whether all is as it must be."""
     proved = run(proof, "full", None)
-    controls = {name: run(proof, "short", mutants.named(name)) for name in proof.controls}
     good = all(figure.good for figure in proved.figures)
-    lines = []
-    for figure in proved.figures:
-        found = [
-            each.found
-            for control in controls.values()
-            for each in control.figures
-            if each.name == figure.name and not each.good
-        ]
-        lines.append(Line(proof.title, figure, ", ".join(found)))
-    for name, control in controls.items():
-        violations = [each for each in control.figures if not each.good]
-        said = "; ".join(f"{each.name.strip()}: {each.found}" for each in violations)
-        noticed = Figure(
-            f"control: {name}", "noticed", "noticed" if violations else "NOT", bool(violations)
+    found: dict[str, list[str]] = {figure.name: [] for figure in proved.figures}
+    controls = []
+    for name in proof.controls:
+        broken = run(proof, "short", mutants.named(name))
+        violations = [figure for figure in broken.figures if not figure.good]
+        for figure in violations:
+            found.get(figure.name, []).append(f"{figure.found} ({name})")
+        noticed = any(figure.name in found for figure in violations)
+        controls.append(
+            Figure(f"control: {name}", "noticed", "noticed" if noticed else "NOT", noticed)
         )
-        lines.append(Line(proof.title, noticed, said))
-        good = good and bool(violations)
-    return lines, proved.details, good
+        good = good and noticed
+    lines = [Line(proof.title, each, "; ".join(found[each.name])) for each in proved.figures]
+    return [*lines, *(Line(proof.title, each, "") for each in controls)], proved.details, good
 
 
 def write(lines: list[Line], seconds: float) -> str:

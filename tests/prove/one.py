@@ -9,6 +9,9 @@ import orjson
 
 from tests.prove.programme import named
 
+RESULT = "result: "
+"""How the last line begins."""
+
 
 def main() -> int:
     """1 where a figure misses its goal."""
@@ -17,7 +20,8 @@ def main() -> int:
     logging.disable()
     proved = named(module).run(size)  # type: ignore[arg-type]  # asserted
     sys.stdout.flush()
-    print(orjson.dumps([[list(each) for each in proved.figures], proved.details]).decode())
+    result = orjson.dumps([[list(each) for each in proved.figures], proved.details])
+    print(RESULT + result.decode())
     return 0 if all(figure.good for figure in proved.figures) else 1
 
 

@@ -327,7 +327,7 @@ def prove(size: Size) -> Proved:
         exactly("  not sound (integrity_check, seals)", 0, alone.unsound),
         at_least("states after a power cut during `send`", send_states, whole.states),
         exactly("  recipients on the wire without an intent", 0, whole.lost),
-        exactly("  not sound (integrity_check, seals)", 0, whole.unsound),
+        exactly("  journals of these that are not sound", 0, whole.unsound),
     ]
     return Proved(figures)
 

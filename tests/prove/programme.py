@@ -35,7 +35,7 @@ PROOFS = [
         ["the SDK retries by itself", "a connection that SES has closed is used"],
     ),
     Proof("kill", "2 SIGKILL", ["what was in flight at a crash is pending again"]),
-    Proof("powercut", "3 power cut", ["synchronous=NORMAL", "the intent is not waited for"]),
+    Proof("powercut", "3 power cut", ["synchronous=NORMAL"]),
     Proof("simulation", "4 simulation", ["doubts are sent again in hold"]),
     Proof(
         "conformance",
