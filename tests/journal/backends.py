@@ -39,7 +39,7 @@ class _Sqlite:
     """A file; a crash leaves it as it is, with its log."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._root = self._folder = folder
         self._crashes = 0
 
     def open(self) -> Journal:
@@ -47,7 +47,7 @@ class _Sqlite:
 
     def crash(self) -> Journal:
         self._crashes += 1
-        left = self._folder / f"after-crash-{self._crashes}"
+        left = self._root / f"crash-{self._crashes}"
         left.mkdir()
         for file in self._folder.glob("run.journal*"):
             shutil.copy(file, left)

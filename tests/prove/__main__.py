@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import orjson
@@ -21,6 +22,20 @@ import orjson
 from tests.prove import mutants, one
 from tests.prove.figures import Figure, Proved, Size
 from tests.prove.programme import PROOFS, Proof, named
+
+KEPT = Path("docs/proofs.md")
+
+HEAD = """\
+# Proofs
+
+The last output of `make prove`. What each proof stands for: [guarantees.md](guarantees.md); how
+they are made: [adr/0011-proofs.md](adr/0011-proofs.md) and `tests/prove/`.
+
+Each proof runs in full on the engine as it is, and in its short version on copies of the engine in
+which one thing is broken on purpose. What a figure was then stands in the last column, with what
+was broken; "control" says whether the proof noticed at all.
+
+"""
 
 
 class Line(NamedTuple):
@@ -81,7 +96,8 @@ def write(lines: list[Line], seconds: float) -> str:
         f"`make prove`, {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, {platform.system()} {platform.release()}, "
         f"{seconds / 60:.0f} minutes\n\n"
-        "| proof | figure | goal | reached | | broken on purpose |\n|---|---|---|---|---|---|\n"
+        "| proof | figure | goal | reached | | broken on purpose |\n"
+        "|---|---|---:|---:|---|---|\n"
     )
     rows, before = [], ""
     for proof, (name, goal, found, good), controls in lines:
@@ -112,6 +128,8 @@ def main() -> int:
             print(f"{line.figure.name:<70} {line.figure.found:>14}  {line.controls}", flush=True)
     text = write(lines, time.monotonic() - begun)
     print("\n".join(("", *details, "", text)))
+    if proofs is PROOFS:
+        KEPT.write_text(HEAD + text, encoding="utf-8")
     return 0 if good else 1
 
 
