@@ -7,7 +7,6 @@ import pytest
 
 from mailsluice import statuses
 from mailsluice.dispatcher import (
-    DOUBTS_IN_A_ROW_MAX,
     FRESH_RECIPIENTS_MAX,
     LINGER_S,
     Dispatcher,
@@ -18,6 +17,7 @@ from mailsluice.dispatcher import (
 )
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome, State
 from mailsluice.pacing import Pacer
+from mailsluice.storm import DOUBTS_IN_A_ROW_MAX
 
 OK = EntryResult("SUCCESS", "id")
 LOST = Answer(code=statuses.NO_ANSWER, error="closed")

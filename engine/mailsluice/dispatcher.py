@@ -17,7 +17,8 @@ from mailsluice import batching, retry
 from mailsluice.bisection import Bisection, Suspect
 from mailsluice.model import Batch, Entry, Outcome, State
 from mailsluice.pacing import Pacer
-from mailsluice.statuses import ENTRY_RULES, Action, Rule, Verdict, hold_text
+from mailsluice.statuses import Action, Rule, Verdict, hold_text
+from mailsluice.storm import Storm
 
 FRESH_RECIPIENTS_MAX = 2_048
 """Recipients taken from intake and not attempted yet, above which intake waits."""
@@ -27,9 +28,6 @@ HELD_BYTES_MAX = 32 * 1024 * 1024
 
 RETRIES_RECIPIENTS_MAX = 10_000
 """Deferred recipients, above which nothing fresh is attempted."""
-
-DOUBTS_IN_A_ROW_MAX = 3
-"""In-doubt calls in a row after which sending narrows to one call at a time."""
 
 LINGER_S = 0.02
 """How long less than a batch waits for the source to fill it."""
@@ -132,10 +130,7 @@ class Dispatcher:
         self._bisection = Bisection(held_before)
         self._in_flight = 0
         self._held_bytes = 0
-        self._doubts_in_a_row = 0
-        self._unanswered_in_a_row = 0
-        self._narrowed_until: float | None = None
-        self._narrowed_number = 0
+        self._storm = Storm(self._random)
 
     # --- from intake -------------------------------------------------------------------------
 
@@ -162,10 +157,10 @@ class Dispatcher:
         """What to do now. A `Send` is under way from this moment on."""
         if self.hold is not None or self.stopping:
             return self._drained("the calls in flight end")
-        if self._in_flight >= (1 if self._narrowed else self._in_flight_max):
+        if self._in_flight >= (1 if self._storm.narrowed else self._in_flight_max):
             return Wait(None, "the in-flight limit")
-        if self._narrowed_until is not None and now + CLOCK_GRAIN_S < self._narrowed_until:
-            return Wait(self._narrowed_until, "SES does not answer")
+        if self._storm.until is not None and now + CLOCK_GRAIN_S < self._storm.until:
+            return Wait(self._storm.until, "SES does not answer")
         if self.daily_room < 1:
             return Wait(None, "the daily quota")
         self._collect_due(now)
@@ -282,7 +277,7 @@ class Dispatcher:
         """
         self._in_flight -= 1
         self.in_flight_weight -= batch.weight
-        self._note_reachability(batch.number, verdicts[0], now)
+        self._storm.note(batch.number, verdicts[0], self._number, now)
         if verdicts[0].rule.action is Action.BISECT:
             guilty = self._bisection.refused(batch.number, batch.entries, verdicts[0])
             self._hold_on(self._bisection.mailing_at_fault)
@@ -351,30 +346,6 @@ class Dispatcher:
         if verdict is not None and self.hold is None:
             self.hold = hold_text(verdict.status, verdict.error)
 
-    # --- a storm costs a few doubts, not thousands --------------------------------------------
-
-    @property
-    def _narrowed(self) -> bool:
-        return self._narrowed_until is not None
-
-    def _note_reachability(self, number: int, first: Verdict, now: float) -> None:
-        """One call at a time, with back-off, while SES cannot be reached or does not answer."""
-        action = first.rule.action
-        answered = first.status in ENTRY_RULES  # if only by a success without a MessageId
-        if answered or action not in (Action.DOUBT, Action.RECONNECT):
-            self._doubts_in_a_row = self._unanswered_in_a_row = 0
-            self._narrowed_until = None
-            return
-        self._doubts_in_a_row += action is Action.DOUBT
-        if action is Action.DOUBT and self._doubts_in_a_row < DOUBTS_IN_A_ROW_MAX:
-            return
-        if number <= self._narrowed_number:
-            return  # it left before sending was narrowed: one outage, not one more
-        self._unanswered_in_a_row += 1
-        delay_s = retry.ENDPOINT_BACKOFF.delay_s(self._unanswered_in_a_row, self._random)
-        self._narrowed_until = now + delay_s
-        self._narrowed_number = self._number
-
     @property
     def complete(self) -> bool:
         """Whether every recipient of the source has its last outcome."""
@@ -387,7 +358,7 @@ class Dispatcher:
             fresh=len(self._fresh),
             deferred=len(self._retries) + len(self._due),
             in_flight=self._in_flight,
-            narrowed=self._narrowed,
+            narrowed=self._storm.narrowed,
             hold=self.hold,
             daily_room=self.daily_room,
         )

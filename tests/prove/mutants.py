@@ -276,7 +276,7 @@ MUTANTS = [
     Mutant(
         "a storm is not narrowed",
         "dispatcher.py",
-        "        if self._in_flight >= (1 if self._narrowed else self._in_flight_max):\n",
+        "        if self._in_flight >= (1 if self._storm.narrowed else self._in_flight_max):\n",
         "        if self._in_flight >= self._in_flight_max:\n",
         (DISPATCHER,),
     ),
