@@ -108,3 +108,18 @@ def test_another_number_of_results_leaves_the_whole_batch_in_doubt(results: int)
 def test_results_are_matched_by_position() -> None:
     answer = Answer(results=(EntryResult("SUCCESS", "a"), EntryResult("FAILED", None, "b")))
     assert [verdict.message_id for verdict in classify(answer, 2)] == ["a", None]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ann@example.com",
+        '"john doe"@example.com',
+        "a(b)@x.org",
+        "o'brien@example.com",
+        "ü@bücher.example",
+    ],
+)
+def test_a_hold_never_quotes_an_address(address: str) -> None:
+    told = statuses.hold_text("X", f"Address {address} is bad")
+    assert told == "X: Address <address> is bad"

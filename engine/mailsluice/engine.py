@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import anyio
 from anyio import to_thread
@@ -23,7 +23,7 @@ from mailsluice.current import Current, Statistics, report_of
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.errors import ConfigurationError, MailsluiceError, root_of
 from mailsluice.intake import Intake
-from mailsluice.journal import Journal, Run
+from mailsluice.journal import Event, Journal, Run
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED
@@ -127,6 +127,8 @@ class Engine:
                 self._preparing.cancel()
             identity = await source.identify()
             resume.require_same(journal, standing, identity)
+            if only not in {None, *get_args(Only)}:
+                raise ConfigurationError(f"only={only!r}: there are {', '.join(get_args(Only))}")
             rows = resume.chosen(journal, standing, only) if only else []
             # A list that was empty may have been filled since.
             if standing.finished and standing.counts.read and not rows:
@@ -134,6 +136,9 @@ class Engine:
             try:
                 account = await self._account()
             except _HeldError as error:
+                if not standing.finished:
+                    async with Writer(journal, standing) as writer:
+                        await writer.write([Event(self._wall(), HELD, str(error))])
                 return report_of(standing, HELD, str(error))
         if self._preparing.cancelled_caught:
             return report_of(standing, STOPPED)

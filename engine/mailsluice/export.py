@@ -10,6 +10,7 @@ from typing import IO, NamedTuple
 
 import orjson
 
+from mailsluice.errors import JournalError
 from mailsluice.journal import (
     STATES_BY_CODE,
     Addresses,
@@ -54,16 +55,25 @@ def lines(journal: Journal, *, running: bool = False) -> Iterator[Line]:
     Those in flight at the end of the records are pending where the run is `running`, otherwise in
     doubt: nobody is left to record their answers.
     Rows that were read and never attempted come last, without addresses: those are the source's.
+    Raises JournalError where a record cannot be trusted, after the lines that the records before it
+    make final.
     """
     size = 0
+    broken: JournalError | None = None
     reopened = Bitmap()
-    for size, record in enumerate(journal.replay(details=False), 1):  # noqa: B007  # it is the last
-        if isinstance(record, Resolution) and record.state is State.PENDING:
-            reopened.add(record.seqs)
+    try:
+        for record in journal.replay(details=False):
+            size += 1
+            if isinstance(record, Resolution) and record.state is State.PENDING:
+                reopened.add(record.seqs)
+    except JournalError as error:
+        broken = error
     collector = _Collector(State.PENDING if running else State.IN_DOUBT, reopened)
     # No more than was counted: a run that is under way may be adding to it.
     for record in islice(journal.replay(details=True), size):
         yield from collector.take(record)
+    if broken is not None:
+        raise broken
     yield from collector.rest()
 
 

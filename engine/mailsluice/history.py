@@ -114,7 +114,7 @@ class _Collector:
 
     def _is_meant(self, text: str) -> bool:
         # Nearly all are told apart by the quick half of this.
-        return self._key in text.lower() and _key(text) == self._key
+        return (self._key in text.lower() or not text.isascii()) and _key(text) == self._key
 
     def _read(self, record: Taken) -> None:
         self._taken.append((record.last, record.at))

@@ -41,6 +41,9 @@ class Overview:
     counts: Counts
     in_doubt: tuple[int, ...]
     """The first rows in doubt."""
+    again: tuple[State, ...]
+    """Of failed and rejected, those of which some may still be sent once more: what an operator has
+    dropped may not."""
 
 
 def of(journal: Journal, *, running: bool) -> Overview:
@@ -71,6 +74,11 @@ def of(journal: Journal, *, running: bool) -> Overview:
         answers=dict(answers.most_common()),
         counts=standing.counts,
         in_doubt=tuple(islice(standing.revisable[State.IN_DOUBT], ROWS_MAX)),
+        again=tuple(
+            state
+            for state in (State.FAILED, State.REJECTED)
+            if any(True for _ in standing.revisable[state])
+        ),
     )
 
 

@@ -118,7 +118,9 @@ def resolved(
     rows = sorted(set(seqs or in_doubt))
     for row in rows:
         if row not in in_doubt:
-            raise ConfigurationError(f"row {row} is not in doubt")
+            raise ConfigurationError(
+                f"row {row} is not in doubt; `mailsluice status` names those that are"
+            )
     if rows:
         records.append(Resolution(at, rows, becomes, RESOLVED, reason))
     return rows, records
@@ -156,11 +158,12 @@ def require_same(journal: Journal, standing: Standing, now: SourceIdentity | Non
     before = journal.run.source if journal.run and standing.counts.read else None
     if before is None or now is None:
         return
+    name = "standard input" if now.name == "-" else now.name
     for what in ("size", "modified", "head"):
         was, is_ = getattr(before, what), getattr(now, what)
         if was is not None and is_ is not None and was != is_:
             raise SourceChangedError(
-                f"{now.name}: it has changed since {journal.name} was begun ({_NAMES[what]}); "
+                f"{name}: it has changed since {journal.name} was begun ({_NAMES[what]}); "
                 "restore it to go on, or begin a new run with another --journal"
             )
 

@@ -30,7 +30,7 @@ FAILED_ATTEMPTS_MAX = 3
 """Attempts for the status FAILED, which SES describes only as "see the error message"."""
 
 
-_ADDRESS = re.compile(r"[^\s<>,;:\"'()]+@[^\s<>,;:\"'()]+")
+_ADDRESS = re.compile(r"(\"[^\"@]*\"|[^\s<>,;:\"]+)@[^\s<>,;:\"'()]+")
 
 
 class Action(enum.Enum):

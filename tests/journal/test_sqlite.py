@@ -173,7 +173,7 @@ def test_what_a_process_left_that_was_killed_making_a_journal_is_in_nobodys_way(
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match=r"nowhere/run\.journal.*No such file"):
+    with pytest.raises(JournalError, match=r"nowhere/run\.journal: there is no such folder; make"):
         SqliteJournal.open(tmp_path / "nowhere" / "run.journal")
     with pytest.raises(JournalError, match="there is no such journal"):
         SqliteJournal.read(tmp_path / "run.journal")

@@ -354,9 +354,23 @@ MUTANTS = [
     Mutant(
         "a damaged log is taken for one that a crash cut off",
         "journal/sqlite.py",
-        "        if wal.is_damaged(log, frames):\n",
-        "        if frames < 0:\n",
-        (PROOFS, "-k", "storage"),
+        "    if wal.is_damaged(log, PAGE_BYTES):\n",
+        "    if wal.is_damaged(log, PAGE_BYTES) and False:\n",
+        (SQLITE, "-k", "log"),
+    ),
+    Mutant(
+        "a log of which the header is damaged is taken for none",
+        "journal/wal.py",
+        "        if not sound:\n            salts = None  # the first frame's, then\n",
+        "        if not sound:\n            return False\n",
+        (SQLITE, "-k", "log"),
+    ),
+    Mutant(
+        "a link's log is looked for beside the link",
+        "journal/file.py",
+        "    return path.resolve() if path.is_symlink() else path\n",
+        "    return path\n",
+        (SQLITE, "-k", "link"),
     ),
     Mutant(
         "an empty file is begun anew",
@@ -368,8 +382,8 @@ MUTANTS = [
     Mutant(
         "two processes write one journal",
         "journal/file.py",
-        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        "        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
         (SQLITE,),
     ),
     Mutant(

@@ -60,6 +60,10 @@ DAMAGES = {"short": 40, "full": 2_000}
 BOUNDARIES = {"short": 2, "full": 40}
 """Flushes of the journal at which the process is killed, one after the other."""
 
+HEAD_BYTES = 64
+HEAD_SHARE = 0.2
+"""So often the beginning of a file is hit, on which everything else depends."""
+
 SLOW_MS = 100
 
 LOG_HEADER_BYTES = 32
@@ -374,17 +378,37 @@ def _records_without_last_commit(crashed: Path, scratch: Path) -> int:
 
 
 def _judge(scratch: Path, written: Sequence[Record], shorter: int, came: Damage) -> None:
-    try:
-        found = _read(scratch)
-    except JournalError:
+    """Read it as `status` does, then open it as `send` does, twice, and through a link."""
+    link = scratch / "link"
+    link.symlink_to(scratch / JOURNAL)
+    found = [
+        _attempt(open_, path)
+        for open_, path in (
+            (SqliteJournal.read, scratch / JOURNAL),
+            (SqliteJournal.read, link),
+            (SqliteJournal.open, link),
+            (SqliteJournal.open, scratch / JOURNAL),
+        )
+    ]
+    if any(each != found[0] for each in found):
+        came.unnoticed += 1
+    elif found[0] is None:
         came.refused += 1
-        return
-    if found == written:
+    elif found[0] == written:
         came.unharmed += 1
-    elif found == written[:shorter]:
+    elif found[0] == written[:shorter]:
         came.cut += 1
     else:
         came.unnoticed += 1
+
+
+def _attempt(open_: Callable[[Path], SqliteJournal], path: Path) -> list[Record] | None:
+    """The records; None where they are refused."""
+    try:
+        with closing(open_(path)) as journal:
+            return list(journal.replay(details=True))
+    except JournalError:
+        return None
 
 
 def _read(folder_: Path) -> list[Record]:
@@ -402,6 +426,9 @@ def _change(path: Path, random: Random, sizes: Sequence[int]) -> None:
         return
     size = min(random.choice(sizes), len(content))
     begin = random.randrange(len(content) - size + 1)
+    if random.random() < HEAD_SHARE:
+        size = min(size, HEAD_BYTES)
+        begin = random.randrange(HEAD_BYTES - size + 1)
     for at in range(begin, begin + size):
         content[at] ^= random.randint(1, 255)
     path.write_bytes(content)

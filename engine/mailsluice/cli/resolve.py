@@ -48,6 +48,7 @@ def resolve(
 ) -> None:
     """Settle recipients whose answer was lost. Recorded in the journal with time and reason."""
     from mailsluice import resume
+    from mailsluice.errors import ConfigurationError
     from mailsluice.journal.sqlite import SqliteJournal
 
     opened = SqliteJournal.open(journal)
@@ -58,6 +59,8 @@ def resolve(
         )
         if records:
             opened.commit(records)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{journal}: {error}") from None
     finally:
         opened.close()
     typer.echo(f"{len(chosen)} recipients resolved: {in_doubt.value}")

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP too: a closed terminal is no reason to leave calls in doubt."""
 
+TWICE_S = 0.2
+"""A second signal that comes so soon is the same one: `timeout` sends it to the process and to the
+process's group."""
+
 SHOW_CURSOR = b"\x1b[?25h"
 """The live display hides it."""
 
@@ -216,20 +220,22 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
     import os
     import sys
 
-    from anyio import open_signal_receiver
+    import anyio
 
     from mailsluice.cli import voice
 
-    with open_signal_receiver(*SIGNALS) as signals:
+    with anyio.open_signal_receiver(*SIGNALS) as signals:
         task_status.started()
-        stopping = False
+        stopping, told_at = False, 0.0
         async for _ in signals:
+            if stopping and anyio.current_time() < told_at + TWICE_S:
+                continue
             if stopping:
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 # What is in flight is found open in the journal, and is in doubt on resume.
                 os._exit(ExitCode.STOPPED)
-            stopping = True
+            stopping, told_at = True, anyio.current_time()
             engine.stop()
             voice.say("stopping when the calls in flight end; again to stop at once")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from mailsluice.overview import Overview
+
+WIDTH = 80
+"""Characters of a line, where no single word is longer."""
 
 ANSWERS_SHOWN_MAX = 6
 """Kinds of answers on the screen, the most frequent ones."""
@@ -70,6 +74,8 @@ def _table(found: Overview, journal: Path) -> dict[str, Any]:
 
 def _next(found: Overview, journal: Path) -> str | None:
     """What its operator may do now."""
+    import shlex
+
     from mailsluice.remedies import remedy
 
     counts = found.counts
@@ -79,10 +85,10 @@ def _next(found: Overview, journal: Path) -> str | None:
         case "held":
             return f"{remedy(found.hold or '')}; then run the same `mailsluice send` again"
         case "finished" if counts.in_doubt:
-            return f"mailsluice resolve {journal} --in-doubt sent|resend|drop"
-        case "finished" if counts.failed or counts.rejected:
-            part = "failed" if counts.failed else "rejected"
-            return f"nothing, or: mailsluice send … --only {part}"
+            path = shlex.quote(str(journal))
+            return f"mailsluice resolve {path} --in-doubt sent|resend|drop"
+        case "finished" if found.again:
+            return f"nothing, or: mailsluice send … --only {found.again[0]}"
         case "finished":
             return None
         case _:
@@ -92,11 +98,23 @@ def _next(found: Overview, journal: Path) -> str | None:
 def _screen(table: dict[str, Any]) -> Iterator[str]:
     counts, answers, rows = (table.pop(name) for name in ("counts", "answers", "in_doubt_rows"))
     for name, value in table.items():
-        yield f"{name:<14}{'-' if value is None else value}"
+        yield from _wrapped(name, "-" if value is None else str(value))
     shown = [f"{n:,} {status}" for status, n in list(answers.items())[:ANSWERS_SHOWN_MAX]]
-    yield f"{'answers':<14}{', '.join(shown) or '-'}"
+    yield from _wrapped("answers", ", ".join(shown) or "-")
     for name, value in counts.items():
         yield f"{name:<14}{value:>12,}"
     if rows:
         more = ", …" if counts["in_doubt"] > len(rows) else ""
-        yield f"{'in doubt':<14}rows {', '.join(map(str, rows))}{more}"
+        yield from _wrapped("in doubt", f"rows {', '.join(map(str, rows))}{more}")
+
+
+def _wrapped(name: str, value: str) -> list[str]:
+    """A value on lines of a terminal's width; a word, such as a path, is never cut."""
+    return textwrap.wrap(
+        value,
+        WIDTH,
+        initial_indent=f"{name:<14}",
+        subsequent_indent=" " * 14,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from mailsluice.errors import JournalError
+
+LOCK_TRIES = 5
+LOCK_AGAIN_S = 0.02
+"""`is_being_written` holds the lock for some microseconds."""
 
 _HEADLESS = (
     "{path}: there is a {path.name}-wal and no {path.name}: a part of the journal is missing; "
@@ -23,6 +29,8 @@ def make(path: Path, fill: Callable[[Path], None]) -> None:
     """
     if has_log(path):
         raise JournalError(_HEADLESS.format(path=path))
+    if not path.parent.is_dir():
+        raise JournalError(f"{path}: there is no such folder; make it, or name another --journal")
     new = Path(f"{path}.new")
     descriptor = lock(new, os.O_CREAT)
     try:
@@ -36,6 +44,19 @@ def make(path: Path, fill: Callable[[Path], None]) -> None:
         os.close(descriptor)
 
 
+def located(path: Path) -> Path:
+    """The file itself, where `path` is a link to it: SQLite keeps its log beside the file.
+
+    Raises JournalError where the link leads nowhere.
+    """
+    if path.is_symlink() and not path.exists():
+        raise JournalError(
+            f"{path}: it is a link to {path.readlink()}, which is not there; bring that back (is "
+            "its disk mounted?), or remove the link to begin a new run that sends to everybody"
+        )
+    return path.resolve() if path.is_symlink() else path
+
+
 def lock(path: Path, flags: int = 0) -> int:
     """Open `path` and lock it; the descriptor holds the lock until it is closed.
 
@@ -46,23 +67,26 @@ def lock(path: Path, flags: int = 0) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     except OSError as error:
         raise JournalError(f"{path}: the journal cannot be opened: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise JournalError(
-            f"{path}: another process is using this journal; wait for it, or give this run "
-            "another one with --journal"
-        ) from None
-    return descriptor
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        time.sleep(LOCK_AGAIN_S)
+    os.close(descriptor)
+    raise JournalError(
+        f"{path}: another process is using this journal; wait for it, or give this run "
+        "another one with --journal"
+    )
 
 
 def is_being_written(path: Path) -> bool:
     """Whether a process has the journal open for writing.
 
     To be asked before this process opens it: closing any descriptor of a file drops the locks that
-    SQLite has on it.
+    SQLite has on it. Where it has, by `opened`, nothing is touched.
     """
+    if (known := _opened_here.get(_identity(path))) is not None:
+        return known
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -71,6 +95,29 @@ def is_being_written(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+_opened_here: dict[tuple[int, int], bool] = {}
+"""Journals that this process has open, by device and inode, and whether it writes them (or had
+found them being written)."""
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def opened(path: Path, *, written: bool) -> Callable[[], None]:
+    """Take note that this process opens the journal; what to call when it has closed it."""
+    identity = _identity(path)
+    if identity in _opened_here:
+        return lambda: None
+    _opened_here[identity] = written
+
+    def closed() -> None:
+        _opened_here.pop(identity, None)
+
+    return closed
 
 
 def has_log(path: Path) -> bool:

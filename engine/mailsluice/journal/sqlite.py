@@ -73,9 +73,14 @@ SELECT id, at, kind, number, rows, states, body, body_seal, seal FROM record ORD
 _DETAILED = {"intent", "settlement"}
 """Kinds whose `body` is details only, not needed for `Standing`."""
 
+_RESTORE = (
+    "restore it, with its log, from a copy made after the last send: an older one does not know "
+    "what was sent since, and would send it again"
+)
+
 _CHANGED = (
     "{path}: {what} is not what was written (checksum): the disk or another program has changed "
-    "it; restore the journal from a backup"
+    f"it; {_RESTORE}"
 )
 
 
@@ -89,8 +94,12 @@ _REMEDIES = (
     ("SQLITE_BUSY", "; another program has locked it: end that one, and run again"),
     ("SQLITE_FULL", "; free some space, and run again"),
     ("SQLITE_IOERR", "; the disk fails to store it: mend that, and run again"),
-    ("SQLITE_CORRUPT", "; restore it from a backup"),
-    ("SQLITE_NOTADB", "; this is no journal, or restore it from a backup"),
+    ("SQLITE_CORRUPT", f"; {_RESTORE}"),
+    ("SQLITE_NOTADB", f"; this is no journal, or else {_RESTORE}"),
+    (
+        "SQLITE_CANTOPEN",
+        "; copy it, with its -wal, to a folder that can be written, and look there",
+    ),
     ("SQLITE_READONLY", "; make it and its folder writable, and run again"),
 )
 
@@ -104,6 +113,7 @@ class SqliteJournal:
         self._path = path
         self._connection = connection
         self._lock = lock
+        self._note_closed = file.opened(path, written=lock is not None)
         self._run: Run | None = None
         self._last_id = 0
         self._last_seal = 0
@@ -116,14 +126,15 @@ class SqliteJournal:
         from a newer version, or the file cannot be opened.
         """
         with _translated(path):
+            path = file.located(path)
             if not path.exists():
                 file.make(path, _write_schema)
             lock = file.lock(path)
         try:
             with _translated(path):
-                has_log = file.has_log(path)
+                _check_log(path)
                 journal = cls(path, _connect(path), lock)
-                journal._prepare(has_log=has_log)
+                journal._prepare()
                 return journal
         except BaseException:
             os.close(lock)
@@ -138,9 +149,10 @@ class SqliteJournal:
         if not path.is_file():
             raise JournalError(f"{path}: there is no such journal")
         with _translated(path):
-            # A log that a crash left is the next writer's to judge: it stays as it is. Without one
-            # a connection that could write leaves no files behind, as one that cannot does.
-            journal = cls(path, _connect(path, read_only=file.has_log(path)), None)
+            path = file.located(path)
+            if not file.is_being_written(path):
+                _check_log(path)
+            journal = cls(path, _connect_to_read(path), None)
             journal._connection.execute("PRAGMA query_only = ON")
             journal._load(path)
             return journal
@@ -198,28 +210,18 @@ class SqliteJournal:
         """Close the file, then let the next writer in."""
         with contextlib.suppress(sqlite3.Error):  # everything that matters is committed
             self._connection.close()
+        self._note_closed()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _prepare(self, *, has_log: bool) -> None:
+    def _prepare(self) -> None:
         self._load(self._path)
         execute = self._connection.execute
         mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
         execute("PRAGMA synchronous = FULL")
-        if has_log:
-            self._check_log()
-
-    def _check_log(self) -> None:
-        log = Path(f"{self._path}-wal")
-        _, frames, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if wal.is_damaged(log, frames):
-            raise JournalError(
-                f"{log}: it is damaged: commits follow a place that cannot be read; restore it, "
-                "and the journal with it, from a backup"
-            )
 
     def _load(self, path: Path) -> None:
         """Check that the file is a sound journal of a version that we know, and read its run."""
@@ -237,7 +239,7 @@ class SqliteJournal:
             )
         problem = execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
-            raise JournalError(f"{path}: the file is corrupt ({problem}); restore it from a backup")
+            raise JournalError(f"{path}: the file is corrupt ({problem}); {_RESTORE}")
         row = execute("SELECT body, seal FROM run").fetchone()
         if row and zlib.crc32(row[0]) != row[1]:
             raise JournalError(_CHANGED.format(path=path, what="the head"))
@@ -268,10 +270,32 @@ def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
     return zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
 
 
-def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+def _check_log(path: Path) -> None:
+    log = Path(f"{path}-wal")
+    if not file.has_log(path):
+        return
+    if wal.is_disowned(path):
+        raise JournalError(f"{path}: its head is damaged: it knows nothing of its log; {_RESTORE}")
+    if wal.is_damaged(log, PAGE_BYTES):
+        raise JournalError(
+            f"{log}: it is damaged: commits follow a place that cannot be read; {_RESTORE}"
+        )
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    if file.has_log(path):
+        # A log that a crash left is the next writer's to put away: it stays as it is.
+        return _connect(path, "mode=ro")
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        # It leaves no files behind, as one that cannot write does.
+        return _connect(path, "mode=rw")
+    return _connect(path, "mode=ro&immutable=1")
+
+
+def _connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     # Autocommit: transactions are ours. The writer calls from changing worker threads, one by one.
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
+        f"{path.absolute().as_uri()}?{how}",
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_S,

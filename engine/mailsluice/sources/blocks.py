@@ -241,4 +241,7 @@ class Blocks:
             yield
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise SourceError(f"{self.name} cannot be read: {reason}") from error
+            raise SourceError(
+                f"{self.name} cannot be read: {reason}; mend [recipients] path or --recipients, or "
+                "the file's permissions"
+            ) from error
