@@ -33,6 +33,9 @@ ODD = "odd@example.com"
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 
+DAY_S = 1.0
+"""Of the emulated daily quota."""
+
 
 @dataclass
 class Ran:
@@ -52,7 +55,7 @@ async def engine(path: Path, **delivery: object) -> AsyncIterator[Engine]:
         delivery=DeliverySettings(**{"timeout_s": 2, "max_attempts": 3} | delivery),
         quota=QuotaSettings(refresh_s=0.05),
     )
-    async with Engine.open(settings, journal=path) as opened:
+    async with Engine.open(settings, journal=path, day_s=DAY_S) as opened:
         yield opened
 
 
@@ -141,7 +144,7 @@ async def test_over_the_daily_quota_it_waits_for_room(ses_emulator: Emulator, pa
 
 
 @pytest.mark.ses_emulator(
-    account={"rate_per_s": 5000, "daily_max": 20, "day_s": 1.0, "daily_refuses": "entry"}
+    account={"rate_per_s": 5000, "daily_max": 20, "day_s": DAY_S, "daily_refuses": "entry"}
 )
 async def test_a_rolling_day_is_waited_for_and_never_exceeded(
     ses_emulator: Emulator, path: Path

@@ -6,17 +6,19 @@ from random import Random
 import pytest
 
 from mailsluice import statuses
+from mailsluice.attempts import Attempts, InDoubt
+from mailsluice.daily import DAY_S, STEPS, DailyQuota, RollingDay
 from mailsluice.dispatcher import (
     FRESH_RECIPIENTS_MAX,
     LINGER_S,
     Dispatcher,
     Done,
-    InDoubt,
     Send,
     Wait,
 )
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome, State
 from mailsluice.pacing import Pacer
+from mailsluice.reasons import Reason
 from mailsluice.storm import DOUBTS_IN_A_ROW_MAX
 
 OK = EntryResult("SUCCESS", "id")
@@ -33,9 +35,9 @@ def dispatcher(
 ) -> Dispatcher:
     return Dispatcher(
         Pacer(rate, 0.0),
+        DailyQuota(RollingDay()),
+        Attempts(attempts_max=max_attempts, in_doubt=in_doubt),
         in_flight_max=in_flight,
-        max_attempts=max_attempts,
-        in_doubt=in_doubt,
         random=Random(1),
     )
 
@@ -95,24 +97,49 @@ def test_a_batch_is_never_more_than_fifty_and_in_order() -> None:
     assert [list(range(1, 51)), list(range(51, 101)), list(range(101, 121))] == seen
 
 
-def test_a_slow_account_gets_batches_of_one_seconds_worth() -> None:
+def test_a_slow_account_gets_batches_of_half_a_seconds_worth_at_most() -> None:
     made = loaded(30, rate=14)
     first = made.decide(0.0)
     assert isinstance(first, Send)
-    assert len(first.batch.entries) == 14
-    assert Wait(1.0, "the rate") == made.decide(0.0)
+    assert len(first.batch.entries) == 7
+    # The next one is worth waiting for from 5 on; the rest is for waking up late.
+    assert Wait(5 / 14, Reason.RATE) == made.decide(0.0)
+    late = made.decide(6 / 14)
+    assert isinstance(late, Send)
+    assert len(late.batch.entries) == 6
 
 
 def test_no_more_calls_than_the_limit_are_in_flight() -> None:
     made = loaded(1000, in_flight=4)
     assert all(isinstance(made.decide(1.0 + n), Send) for n in range(4))
-    assert Wait(None, "the in-flight limit") == made.decide(10.0)
+    assert Wait(None, Reason.JOURNAL) == made.decide(10.0)
+
+
+def test_a_full_house_says_why() -> None:
+    made = loaded(1000, in_flight=2)
+    batches = [each.batch for n in range(2) if isinstance(each := made.decide(1.0 + n), Send)]
+    assert Wait(None, Reason.JOURNAL) == made.decide(3.0)
+    for batch, at in zip(batches, (3.0, 4.0), strict=True):
+        assert made.leave(batch, at) == at
+    assert Wait(None, Reason.IN_FLIGHT) == made.decide(4.0)
+    answer_to(made, batches[0], results(*[OK] * 50), 9.0)
+    assert made.statistics(9.0).latency_s == 6.0
+    assert isinstance(made.decide(9.0), Send)
+    assert Wait(None, Reason.LATENCY) == made.decide(9.0)
+
+
+def test_what_waited_for_the_disk_leaves_no_faster_than_the_rate() -> None:
+    made = loaded(1000, rate=100, in_flight=8)
+    batches = [each.batch for n in range(4) if isinstance(each := made.decide(n / 2), Send)]
+    assert [len(batch.entries) for batch in batches] == [50] * 4
+    # The first two find one batch in the bucket; the others follow at the rate.
+    assert [made.leave(batch, 2.0) for batch in batches] == [2.0, 2.5, 3.0, 3.5]
 
 
 def test_less_than_a_batch_waits_for_the_source_only_so_long() -> None:
     made = dispatcher()
     made.offer([entry(1)], 5.0)
-    assert Wait(5.0 + LINGER_S, "the source") == made.decide(5.0)
+    assert Wait(5.0 + LINGER_S, Reason.SOURCE) == made.decide(5.0)
     assert isinstance(made.decide(5.0 + LINGER_S), Send)
 
 
@@ -151,11 +178,17 @@ def test_throttling_burns_no_attempt_and_slows_the_pacer() -> None:
 
 def test_the_daily_quota_stops_sending_until_there_is_room() -> None:
     made = loaded(60)
-    drive(made, lambda b: results(*[EntryResult("ACCOUNT_DAILY_QUOTA_EXCEEDED")] * len(b.entries)))
-    assert Wait(None, "the daily quota") == made.decide(100.0)
-    made.daily_room = float("inf")
-    history = drive(made, lambda b: results(*[OK] * len(b.entries)))
-    assert len(history) == 60
+    exceeded = EntryResult("ACCOUNT_DAILY_QUOTA_EXCEEDED")
+    drive(made, lambda b: results(*[exceeded] * len(b.entries)), until=30.0)
+    waiting = made.decide(30.0)
+    assert isinstance(waiting, Wait)
+    assert (waiting.reason, waiting.until) == (Reason.DAILY, DAY_S / STEPS)
+    made.offer([], 1000.0)
+    for now, size in ((1000.0, 50), (1001.0, 10)):
+        decision = made.decide(now)
+        assert isinstance(decision, Send)
+        answer_to(made, decision.batch, results(*[OK] * size), now)
+    assert isinstance(made.decide(1002.0), Done)
 
 
 @pytest.mark.parametrize("in_doubt", ["hold", "resend"])
@@ -177,7 +210,7 @@ def test_a_storm_of_doubt_narrows_to_one_call_at_a_time_until_one_is_answered() 
     batches = [decision.batch for decision in first if isinstance(decision, Send)]
     for batch in batches[:DOUBTS_IN_A_ROW_MAX]:
         answer_to(made, batch, LOST, 10.0)
-    assert made.statistics().narrowed
+    assert Wait(None, Reason.SILENCE) == made.decide(10.0)
     for batch in batches[DOUBTS_IN_A_ROW_MAX:]:
         answer_to(made, batch, LOST, 10.0)
     waiting = made.decide(10.0)
@@ -187,9 +220,9 @@ def test_a_storm_of_doubt_narrows_to_one_call_at_a_time_until_one_is_answered() 
     assert waiting.until - 10.0 <= 0.5
     probe = made.decide(waiting.until)
     assert isinstance(probe, Send)
-    assert Wait(None, "the in-flight limit") == made.decide(waiting.until)
+    assert Wait(None, Reason.SILENCE) == made.decide(waiting.until)
     answer_to(made, probe.batch, results(*[OK] * len(probe.batch.entries)), 20.0)
-    assert not made.statistics().narrowed
+    assert all(isinstance(made.decide(20.0 + n), Send) for n in range(8))
 
 
 def test_an_unreachable_endpoint_loses_nobody_and_burns_nothing() -> None:
@@ -274,9 +307,10 @@ def test_suspects_do_not_keep_intake_waiting_for_the_evidence_it_would_bring() -
 
 
 def test_an_answered_call_is_never_taken_for_a_silent_one() -> None:
-    made = loaded(DOUBTS_IN_A_ROW_MAX + 1, rate=1.0)
-    drive(made, lambda _: results(EntryResult("SUCCESS", None)))
-    assert not made.statistics().narrowed
+    made = loaded(DOUBTS_IN_A_ROW_MAX + 3, rate=1.0)
+    drive(made, lambda _: results(EntryResult("SUCCESS", None)), until=DOUBTS_IN_A_ROW_MAX)
+    decisions = [made.decide(100.0 + 2 * n) for n in range(2)]
+    assert all(isinstance(each, Send) for each in decisions), decisions
 
 
 @pytest.mark.parametrize("then", ["MESSAGE_REJECTED", "TRANSIENT_FAILURE", "NOVEL"])

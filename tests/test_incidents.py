@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from mailsluice import DeliverySettings, Engine, JournalError, Mailing, resume
+from mailsluice.attempts import Attempts
+from mailsluice.daily import DailyQuota, RollingDay
 from mailsluice.dispatcher import Dispatcher, Send
 from mailsluice.emulator import AccountSettings, EmulatorOptions
 from mailsluice.journal import Intent, Record, Settlement, Taken
@@ -123,7 +125,11 @@ def entry(seq: int) -> Entry:
 def steps_per_batch(in_flight: int) -> float:
     """Bytecode instructions that the dispatcher takes for a batch, with so many calls in flight."""
     dispatcher = Dispatcher(
-        Pacer(1e9, 0.0), in_flight_max=in_flight, max_attempts=3, in_doubt="hold", random=Random(1)
+        Pacer(1e9, 0.0),
+        DailyQuota(RollingDay()),
+        Attempts(attempts_max=3, in_doubt="hold"),
+        in_flight_max=in_flight,
+        random=Random(1),
     )
     batches = 2 * in_flight
     answer = Answer(results=tuple(EntryResult("SUCCESS", "id") for _ in range(BATCH)))

@@ -72,7 +72,7 @@ async def test_nothing_is_said_of_anybody(
     )
     said = ""
     try:
-        async with Engine.open(settings, journal=tmp_path / "run.journal") as engine:
+        async with Engine.open(settings, journal=tmp_path / "run.journal", day_s=1.0) as engine:
             report = await engine.run(MAILING, recipients)
             said += repr(engine.statistics())
         said += orjson.dumps(report.as_dict()).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -15,13 +16,29 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Bytes of entries in one call. SES publishes no limit for the request; one entry always goes."""
 
 
-def size_for(rate_per_s: float) -> int:
-    """Recipients in a batch at that rate: never more than one second's worth, and at least one.
+BATCH_S = 0.5
+"""Seconds of the rate in a batch at most. SES: "The number of destinations you can contact in a
+single call can be limited by your account's maximum sending rate"; and what is not used of the
+second is how irregularly calls may arrive there."""
 
-    SES: "The number of destinations you can contact in a single call can be limited by your
-    account's maximum sending rate."
-    """
-    return int(max(1, min(BATCH_RECIPIENTS_MAX, rate_per_s)))
+BATCH_FEW_CALLS_S = 0.9
+"""The same where the number of calls is limited."""
+
+USUAL_SHARE = 0.6
+"""Part of the largest batch for which it is worth waiting: the rest is for waking up late."""
+
+
+def size_for(rate_per_s: float, calls_per_s: float = 0) -> int:
+    """Recipients in a batch at most, at that rate; one at least. 0 `calls_per_s` is no limit."""
+    wanted = rate_per_s * BATCH_S
+    if calls_per_s:
+        wanted = min(max(wanted, rate_per_s / calls_per_s), rate_per_s * BATCH_FEW_CALLS_S)
+    return int(max(1, min(BATCH_RECIPIENTS_MAX, wanted)))
+
+
+def usual(size_max: int) -> int:
+    """Recipients in a batch as a rule, of `size_max` at most."""
+    return math.ceil(size_max * USUAL_SHARE)
 
 
 def take(queue: deque[Entry], size: int) -> list[Entry]:

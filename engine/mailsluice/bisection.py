@@ -65,6 +65,11 @@ class Bisection:
         """Whether a half or a suspect is left."""
         return bool(self._halves or self._under_way or self._suspects)
 
+    @property
+    def next_weight(self) -> int:
+        """Addresses in the half to be tried next; there must be one waiting."""
+        return sum(entry.weight for entry in self._halves[-1][0])
+
     def next(self, number: int) -> tuple[Entry, ...]:
         """The half to be tried next, as batch `number`; there must be one waiting."""
         entries, group = self._halves.pop()

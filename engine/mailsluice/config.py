@@ -29,7 +29,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from mailsluice.dispatcher import InDoubt
+from mailsluice.attempts import InDoubt
 from mailsluice.errors import ConfigurationError
 from mailsluice.intake import Dedupe
 from mailsluice.mailing import Mailing

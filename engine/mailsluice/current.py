@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio
 
@@ -15,6 +16,7 @@ from mailsluice.model import Counts
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline, PipelineStatistics
 from mailsluice.quota import QuotaKeeper
+from mailsluice.reasons import Reason
 from mailsluice.remedies import SOURCE_SHORTER
 from mailsluice.report import Report
 from mailsluice.sources import Source
@@ -22,8 +24,8 @@ from mailsluice.sources import Source
 CHRONICLE_S = 2.0
 """Between two looks at what a run waits for; the journal is told only what has changed."""
 
-THIS_MACHINE = "this machine"
-"""What limits a run that has waited for nothing else most of the time."""
+CHRONICLE_AGAIN_S = 60.0
+"""Between two records of the same reason with other figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,44 @@ class Statistics:
     pacer: PacerStatistics
     dispatcher: DispatcherStatistics
     pipeline: PipelineStatistics
+    goes_on_at: float | None
+    """Seconds since the epoch, where the daily quota has no room and it is known when it has."""
+
+    @property
+    def why(self) -> str:
+        """Why it is not faster at this moment, for a person."""
+        return self.explained(self.pipeline.waiting_for)
+
+    def explained(self, reason: Reason) -> str:
+        """That reason, with its figures at this moment."""
+        pacer, dispatcher = self.pacer, self.dispatcher
+        match reason:
+            case Reason.RATE:
+                return f"{reason}: {pacer.ceiling_per_s:,.6g} recipients/s are allowed"
+            case Reason.THROTTLED:
+                rates = f"{pacer.rate_per_s:,.6g}/s of {pacer.ceiling_per_s:,.6g}/s"
+                return f"{reason}: SES does not take the whole rate; trying {rates}"
+            case Reason.DAILY:
+                return f"{reason}: {self._day_explained}"
+            case Reason.LATENCY | Reason.IN_FLIGHT:
+                calls = (
+                    f"{dispatcher.in_flight_max} calls at once, {dispatcher.latency_s:.2g} s each"
+                )
+                return f"{reason}: {calls}; [delivery] in_flight allows more"
+            case Reason.JOURNAL:
+                return f"{reason}: its disk is slow to make durable what is about to be sent"
+            case _:
+                return str(reason)
+
+    @property
+    def _day_explained(self) -> str:
+        daily = self.dispatcher.daily
+        used = f"{daily.own + daily.others:,.0f} of {daily.limit:,.0f} are used"
+        if self.goes_on_at is None:
+            others = f"{daily.others:,.0f} by others"
+            return f"{used}, {others}; it goes on when SES says that there is room"
+        at = datetime.fromtimestamp(self.goes_on_at).astimezone()
+        return f"{used}; it goes on at {at:%Y-%m-%d %H:%M %Z}"
 
 
 class Current:
@@ -85,7 +125,8 @@ class Current:
 
     async def _chronicle(self) -> None:
         """Have the journal say what keeps the run from sending faster, for `mailsluice status`."""
-        recorded, before = "", self._pipeline.statistics().waited_s
+        recorded, recorded_at = "", 0.0
+        before = self._pipeline.statistics().waited_s
         while True:
             await anyio.sleep(CHRONICLE_S)
             now = self._pipeline.statistics().waited_s
@@ -93,10 +134,12 @@ class Current:
             before = now
             reason = max(waited_s, key=lambda reason: waited_s[reason])
             if waited_s[reason] < CHRONICLE_S / 2:
-                reason = THIS_MACHINE
-            if reason != recorded:
-                recorded = reason
-                await self._writer.write([Event(self._wall(), WAITING, reason)])
+                reason = Reason.MACHINE
+            text = self.statistics().explained(reason)
+            again = anyio.current_time() >= recorded_at + CHRONICLE_AGAIN_S
+            if not recorded.startswith(reason) or (again and text != recorded):
+                recorded, recorded_at = text, anyio.current_time()
+                await self._writer.write([Event(self._wall(), WAITING, text)])
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -108,14 +151,17 @@ class Current:
         now = anyio.current_time()
         counts = self._writer.standing.counts
         elapsed_s = now - self._began_at
+        dispatcher = self._dispatcher.statistics(now)
+        goes_on_at = dispatcher.daily.goes_on_at
         return Statistics(
             counts=counts,
             elapsed_s=elapsed_s,
             rate_per_s=(counts.sent - self._sent_before) / elapsed_s if elapsed_s else 0.0,
             fraction_read=self._source.fraction_read,
             pacer=self._dispatcher.pacer.statistics(now),
-            dispatcher=self._dispatcher.statistics(),
+            dispatcher=dispatcher,
             pipeline=self._pipeline.statistics(),
+            goes_on_at=None if goes_on_at is None else self._wall() + goes_on_at - now,
         )
 
 

@@ -11,13 +11,17 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from mailsluice import batching, retry
+from mailsluice import batching, retry, statuses
+from mailsluice.adaptation import Answered
+from mailsluice.attempts import Attempts
 from mailsluice.bisection import Bisection, Suspect
-from mailsluice.model import Batch, Entry, Outcome, State
+from mailsluice.daily import DailyQuota, DailyStatistics
+from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Outcome, State
 from mailsluice.pacing import Pacer
-from mailsluice.statuses import Action, Rule, Verdict, hold_text
+from mailsluice.reasons import Reason
+from mailsluice.statuses import Action, Verdict, hold_text
 from mailsluice.storm import Storm
 
 FRESH_RECIPIENTS_MAX = 2_048
@@ -35,10 +39,11 @@ LINGER_S = 0.02
 CLOCK_GRAIN_S = 1e-6
 """A moment this close has come: timers and floats do not meet a deadline exactly."""
 
-HEAVY_RULE = Rule(Action.DEFER)
-"""For a throttled recipient that alone is more than a second of the rate."""
+LATENCY_WEIGHT = 0.2
+"""Of the newest answer, in the mean of how long answers take."""
 
-InDoubt = Literal["hold", "resend"]
+LATENCY_LONG_S = 1.0
+"""Answers that take longer than this are the reason where the in-flight limit is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Wait:
     """Nothing to start before `until` (None: before something else happens), and why."""
 
     until: float | None
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,11 @@ class DispatcherStatistics:
     fresh: int
     deferred: int
     in_flight: int
-    narrowed: bool
+    in_flight_max: int
+    latency_s: float
+    """What SES takes to answer, the mean of the last calls."""
     hold: str | None
-    daily_room: float
-    """Recipients that the rolling 24 hours still have room for."""
+    daily: DailyStatistics
 
 
 class Dispatcher:
@@ -98,29 +104,21 @@ class Dispatcher:
     def __init__(  # noqa: PLR0913  # the run's settings, each by name
         self,
         pacer: Pacer,
+        daily: DailyQuota,
+        attempts: Attempts,
         *,
         in_flight_max: int,
-        max_attempts: int,
-        in_doubt: InDoubt,
         first_number: int = 1,
-        burned: dict[int, int] | None = None,
-        doubted: Iterable[int] = (),
         held_before: str | None = None,
         random: Random | None = None,
     ) -> None:
         self.pacer = pacer
+        self.daily = daily
         self.hold: str | None = None
         self.stopping = False
-        self.daily_room = float("inf")
-        """Recipients that the rolling 24 hours have room for; whoever asks GetAccount sets it."""
-        self.in_flight_weight = 0
-        """Addresses in the calls under way."""
+        self._attempts = attempts
         self._in_flight_max = in_flight_max
-        self._max_attempts = max_attempts
-        self._in_doubt: InDoubt = in_doubt
         self._number = first_number - 1
-        self._burned = dict(burned or {})
-        self._doubted = set(doubted)
         self._random = random or Random()
         self._fresh: deque[Entry] = deque()
         self._fresh_since = 0.0
@@ -129,6 +127,9 @@ class Dispatcher:
         self._due: deque[Entry] = deque()
         self._bisection = Bisection(held_before)
         self._in_flight = 0
+        self._left_at: dict[int, float] = {}
+        """Calls of which the intent is durable: when they left."""
+        self._latency_s = 0.0
         self._held_bytes = 0
         self._storm = Storm(self._random)
 
@@ -156,23 +157,34 @@ class Dispatcher:
     def decide(self, now: float) -> Decision:  # noqa: PLR0911  # one line a reason, in order
         """What to do now. A `Send` is under way from this moment on."""
         if self.hold is not None or self.stopping:
-            return self._drained("the calls in flight end")
+            return self._drained(Reason.STOPPING)
         if self._in_flight >= (1 if self._storm.narrowed else self._in_flight_max):
-            return Wait(None, "the in-flight limit")
+            return Wait(None, self._why_full)
         if self._storm.until is not None and now + CLOCK_GRAIN_S < self._storm.until:
-            return Wait(self._storm.until, "SES does not answer")
-        if self.daily_room < 1:
-            return Wait(None, "the daily quota")
+            return Wait(self._storm.until, Reason.SILENCE)
         self._collect_due(now)
         waiting = self._await_work(now)
         if waiting is not None:
             return waiting
-        if now + CLOCK_GRAIN_S < self.pacer.ready_at:
-            return Wait(self.pacer.ready_at, "the rate")
+        least = self._least_weight
+        if self.daily.room(now) < least and self.daily.may_ever(least):
+            return Wait(self.daily.goes_on_at(least, now), Reason.DAILY)
+        ready_at, reason = self.pacer.ready_at(self._weight_wanted(now), now)
+        if now + CLOCK_GRAIN_S < ready_at:
+            return Wait(ready_at, reason)
         return Send(self._start(now))
 
-    def _drained(self, reason: str) -> Decision:
+    def _drained(self, reason: Reason) -> Decision:
         return Wait(None, reason) if self._in_flight else Done()
+
+    @property
+    def _why_full(self) -> Reason:
+        """Why as many calls are under way as may be."""
+        if self._storm.narrowed:
+            return Reason.SILENCE
+        if len(self._left_at) < self._in_flight / 2:
+            return Reason.JOURNAL
+        return Reason.LATENCY if self._latency_s > LATENCY_LONG_S else Reason.IN_FLIGHT
 
     def _collect_due(self, now: float) -> None:
         while self._retries and self._retries[0].due <= now + CLOCK_GRAIN_S:
@@ -182,17 +194,35 @@ class Dispatcher:
         """Why there is nothing to start yet; None where there is."""
         if self._bisection.waiting:
             return None
-        size = batching.size_for(self.pacer.rate(now))
-        ready = len(self._due) + (len(self._fresh) if self._takes_fresh else 0)
+        size = self.pacer.size_usual(now)
+        ready = self._ready
         next_due = self._retries[0].due if self._retries else None
         if ready == 0:
             if next_due is not None or not self._source_ended:
-                return Wait(next_due, "back-off" if self._source_ended else "the source")
-            return self._drained("the last answers")
+                return Wait(next_due, Reason.BACKOFF if self._source_ended else Reason.SOURCE)
+            return self._drained(Reason.ANSWERS)
         linger_until = self._fresh_since + LINGER_S
         if ready < size and not self._source_ended and now + CLOCK_GRAIN_S < linger_until:
-            return Wait(linger_until, "the source")
+            return Wait(linger_until, Reason.SOURCE)
         return None
+
+    @property
+    def _ready(self) -> int:
+        return len(self._due) + (len(self._fresh) if self._takes_fresh else 0)
+
+    @property
+    def _least_weight(self) -> int:
+        """Addresses in the smallest batch that could be next; there must be one."""
+        if self._bisection.waiting:
+            return self._bisection.next_weight
+        return (self._due or self._fresh)[0].weight
+
+    def _weight_wanted(self, now: float) -> int:
+        """Addresses in the next batch, for which it is worth waiting."""
+        least = self._least_weight
+        if self._bisection.waiting:
+            return least
+        return max(least, min(self._ready, self.pacer.size_usual(now)))
 
     @property
     def _takes_fresh(self) -> bool:
@@ -203,15 +233,14 @@ class Dispatcher:
         if self._bisection.waiting:
             entries = self._bisection.next(self._number)
         else:
-            size = batching.size_for(self.pacer.rate(now))
-            entries = tuple(self._take(size))
+            size = max(self.pacer.size_now(now), self._weight_wanted(now))
+            size = int(min(size, self.daily.room(now), BATCH_RECIPIENTS_MAX))
+            entries = tuple(self._take(max(1, size)))
             self._fresh_since = now
         batch = Batch(self._number, entries)
-        weight = batch.weight
-        self.pacer.spend(weight, now)
-        self.daily_room -= weight
+        self.pacer.spend(batch.weight, now)
+        self.daily.in_flight += batch.daily_weight
         self._in_flight += 1
-        self.in_flight_weight += weight
         return batch
 
     def _take(self, size: int) -> list[Entry]:
@@ -222,51 +251,21 @@ class Dispatcher:
 
     # --- answers -----------------------------------------------------------------------------
 
+    def leave(self, batch: Batch, now: float) -> float:
+        """The intent of a batch that was started is durable: the moment when it may leave."""
+        self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)
+        return moment
+
     def judge(self, batch: Batch, verdicts: Sequence[Verdict]) -> list[Outcome]:
         """What the answer means for each entry of the batch. Changes nothing."""
-        if len(batch.entries) == 1 and batch.weight > max(1.0, self.pacer.ceiling_per_s):
-            return [self._outcome_of_heavy(batch.entries[0], verdicts[0])]
+        ceiling_per_s = self.pacer.ceiling_per_s
+        if len(batch.entries) == 1 and batch.weight > max(1.0, ceiling_per_s):
+            seq = batch.entries[0].seq
+            return [self._attempts.outcome_of_heavy(seq, batch.weight, ceiling_per_s, verdicts[0])]
         return [
-            self._outcome(entry.seq, verdict)
+            self._attempts.outcome(entry.seq, verdict)
             for entry, verdict in zip(batch.entries, verdicts, strict=True)
         ]
-
-    def _outcome_of_heavy(self, entry: Entry, verdict: Verdict) -> Outcome:
-        """As `_outcome`, for a recipient with more addresses than a second of the rate.
-
-        SES may let it through, or throttle it for ever: then a throttle does say something about
-        the recipient, and burns an attempt.
-        """
-        if verdict.rule.action is not Action.THROTTLE:
-            return self._outcome(entry.seq, verdict)
-        outcome = self._outcome(entry.seq, verdict._replace(rule=HEAVY_RULE))
-        why = f"{entry.weight} addresses at once, at {self.pacer.ceiling_per_s:g} a second"
-        return outcome._replace(error=f"{verdict.error or verdict.status} ({why})")
-
-    def _outcome(self, seq: int, verdict: Verdict) -> Outcome:
-        rule, status, message_id, error = verdict
-        match rule.action:
-            case Action.SENT:
-                return Outcome(State.SENT, status, message_id, error)
-            case Action.REJECT:
-                return Outcome(self._given_up(seq, State.REJECTED), status, None, error)
-            case Action.FAIL:
-                return Outcome(self._given_up(seq, State.FAILED), status, None, error)
-            case Action.DEFER:
-                spent = retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._max_attempts)
-                state = self._given_up(seq, State.FAILED) if spent else State.PENDING
-                return Outcome(state, status, None, error, burned=True)
-            case Action.DOUBT:
-                spent = retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._max_attempts)
-                resend = self._in_doubt == "resend" and not spent
-                state = State.PENDING if resend else State.IN_DOUBT
-                return Outcome(state, status, message_id, error, burned=True, doubted=True)
-            case _:
-                return Outcome(State.PENDING, status, None, error)
-
-    def _given_up(self, seq: int, state: State) -> State:
-        """Nobody can say "not delivered" of a recipient that SES may have taken before."""
-        return State.IN_DOUBT if seq in self._doubted else state
 
     def absorb(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome], now: float
@@ -276,7 +275,7 @@ class Dispatcher:
         Returns the suspects that this answer proved guilty; that is to be journalled.
         """
         self._in_flight -= 1
-        self.in_flight_weight -= batch.weight
+        self._note_pace(batch, verdicts, now)
         self._storm.note(batch.number, verdicts[0], self._number, now)
         if verdicts[0].rule.action is Action.BISECT:
             guilty = self._bisection.refused(batch.number, batch.entries, verdicts[0])
@@ -290,10 +289,23 @@ class Dispatcher:
             guilty = self._bisection.departed(batch.number)
         for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
             self._absorb_entry(entry, verdict, outcome, now)
-        throttled = sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
-        if throttled:
-            self.pacer.throttled(batch.number, throttled / len(verdicts), self._number, now)
         return self._rulings(guilty)
+
+    def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
+        """What the answer says of SES's pace, of the rate and of the day."""
+        left_at = self._left_at.pop(batch.number, now)
+        newest = now - left_at
+        self._latency_s += (newest - self._latency_s) * (LATENCY_WEIGHT if self._latency_s else 1)
+        self.daily.in_flight -= batch.daily_weight
+        taken = _part(batch, verdicts, {Action.SENT, Action.DOUBT})
+        throttled = _part(batch, verdicts, {Action.THROTTLE})
+        self.daily.accepted(taken.daily_weight, now)
+        self.pacer.answered(
+            Answered(batch.number, taken.weight, throttled.weight, left_at),
+            of_calls=statuses.limits_calls(verdicts[0]),
+            latest=self._number,
+            now=now,
+        )
 
     def rule_on_suspects(self) -> list[Ruling]:
         """Nothing else is left: settle who was to blame for refused calls. May set `hold`."""
@@ -306,27 +318,24 @@ class Dispatcher:
     def _rulings(self, guilty: list[Suspect]) -> list[Ruling]:
         rulings = []
         for (seq, *_), verdict, _ in guilty:
-            state = self._given_up(seq, State.REJECTED)
+            state = self._attempts.given_up(seq, State.REJECTED)
             rulings.append(Ruling(seq, Outcome(state, verdict.status, None, verdict.error)))
-            self._burned.pop(seq, None)
-            self._doubted.discard(seq)
+            self._attempts.forget(seq)
         return rulings
 
     def _absorb_entry(self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float) -> None:
         if outcome.state is not State.PENDING:
-            self._forget(entry)
+            self._held_bytes -= len(entry.body)
+            self._attempts.forget(entry.seq)
             return
-        if outcome.doubted:
-            self._doubted.add(entry.seq)
-        if outcome.burned:
-            self._burned[entry.seq] = self._burned.get(entry.seq, 0) + 1
+        burned = self._attempts.deferred(entry.seq, outcome)
         match verdict.rule.action:
             case Action.BISECT:
                 pass  # the bisection has it
             case Action.HOLD:
                 self._hold_on(verdict)
             case Action.WAIT_DAILY:
-                self.daily_room = 0
+                self.daily.refused(now)
                 self._due.append(entry)
             case Action.RECONNECT:
                 self._due.append(entry)
@@ -334,13 +343,8 @@ class Dispatcher:
                 delay_s = retry.THROTTLE_BACKOFF.delay_s(1, self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
             case _:
-                delay_s = retry.RECIPIENT_BACKOFF.delay_s(self._burned[entry.seq], self._random)
+                delay_s = retry.RECIPIENT_BACKOFF.delay_s(burned, self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
-
-    def _forget(self, entry: Entry) -> None:
-        self._held_bytes -= len(entry.body)
-        self._burned.pop(entry.seq, None)
-        self._doubted.discard(entry.seq)
 
     def _hold_on(self, verdict: Verdict | None) -> None:
         if verdict is not None and self.hold is None:
@@ -352,13 +356,27 @@ class Dispatcher:
         left = self._fresh or self._retries or self._due or self._in_flight
         return self._source_ended and not left and not self._bisection.open
 
-    def statistics(self) -> DispatcherStatistics:
+    def statistics(self, now: float) -> DispatcherStatistics:
         """What is held at this moment."""
         return DispatcherStatistics(
             fresh=len(self._fresh),
             deferred=len(self._retries) + len(self._due),
             in_flight=self._in_flight,
-            narrowed=self._storm.narrowed,
+            in_flight_max=self._in_flight_max,
+            latency_s=self._latency_s,
             hold=self.hold,
-            daily_room=self.daily_room,
+            daily=self.daily.statistics(now),
         )
+
+
+def _part(batch: Batch, verdicts: Sequence[Verdict], actions: set[Action]) -> Batch:
+    """What of a batch was answered so."""
+    if len({verdict.rule.action for verdict in verdicts}) == 1:
+        return batch if verdicts[0].rule.action in actions else batch._replace(entries=())
+    return batch._replace(
+        entries=tuple(
+            entry
+            for entry, verdict in zip(batch.entries, verdicts, strict=True)
+            if verdict.rule.action in actions
+        )
+    )

@@ -18,15 +18,17 @@ from anyio import to_thread
 
 from mailsluice import quota as quotas
 from mailsluice import resume
+from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, QuotaSettings, RecipientsSettings, Settings
 from mailsluice.current import Current, Statistics, report_of
+from mailsluice.daily import DAY_S, DailyQuota
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.errors import ConfigurationError, MailsluiceError, root_of
 from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.journal.standing import FINISHED, HELD, STOPPED
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
 from mailsluice.model import Account
@@ -59,7 +61,8 @@ class Engine:
     `Engine.open(settings)` builds one on the AWS SDK; the constructor takes any transport, and a
     journal: without one, each run is remembered only as long as it lasts. `wall` gives the time of
     day (seconds since the epoch) of what is recorded, `random` the jitter of back-off and the
-    run's id: a simulation gives its own.
+    run's id: a simulation gives its own. `day_s` is the length of the daily quota's window in
+    seconds, which an emulation shortens.
     """
 
     def __init__(  # noqa: PLR0913  # each has a default but the transport
@@ -72,6 +75,7 @@ class Engine:
         recipients: RecipientsSettings | None = None,
         wall: Callable[[], float] = time.time,
         random: Random | None = None,
+        day_s: float = DAY_S,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -80,6 +84,7 @@ class Engine:
         self._dedupe = (recipients or RecipientsSettings()).dedupe
         self._wall = wall
         self._random = random or SystemRandom()
+        self._day_s = day_s
         self._current: Current | None = None
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
@@ -87,13 +92,19 @@ class Engine:
 
     @classmethod
     def open(
-        cls, settings: Settings | None = None, *, journal: Path | str | None = None
+        cls,
+        settings: Settings | None = None,
+        *,
+        journal: Path | str | None = None,
+        day_s: float = DAY_S,
     ) -> AbstractAsyncContextManager[Engine]:
         """An engine on the AWS SDK, with an SQLite journal where a path is given.
 
+        `day_s` is as for the constructor.
+
         Raises ConfigurationError (region, profile) and JournalError on entry.
         """
-        return _opened(settings or Settings(), None if journal is None else Path(journal))
+        return _opened(settings or Settings(), None if journal is None else Path(journal), day_s)
 
     async def run(
         self, mailing: Mailing, recipients: Source | Recipients, *, only: Only | None = None
@@ -186,14 +197,18 @@ class Engine:
             calls_per_s=self._quota.calls_per_second,
             resumed=standing.calls > 0,
         )
-        dispatcher = Dispatcher(
-            pacer,
-            in_flight_max=_in_flight(self._delivery.in_flight, len(prefix)),
-            max_attempts=self._delivery.max_attempts,
+        attempts = Attempts(
+            attempts_max=self._delivery.max_attempts,
             in_doubt=self._delivery.in_doubt,
-            first_number=standing.last_batch + 1,
             burned=standing.burned,
             doubted=standing.doubted,
+        )
+        dispatcher = Dispatcher(
+            pacer,
+            self._daily(standing),
+            attempts,
+            in_flight_max=_in_flight(self._delivery.in_flight, len(prefix)),
+            first_number=standing.last_batch + 1,
             held_before=standing.held_before,
             random=self._random,
         )
@@ -217,6 +232,15 @@ class Engine:
             pipeline=pipeline,
             keeper=keeper,
             wall=self._wall,
+        )
+
+    def _daily(self, standing: Standing) -> DailyQuota:
+        """The day's quota, of which earlier processes of this run have used a part."""
+        since_epoch = self._wall() - anyio.current_time()
+        return DailyQuota(
+            standing.day.moved(-since_epoch, self._day_s),
+            share=self._quota.share,
+            reserve=self._quota.reserve,
         )
 
     async def _account(self) -> Account | None:
@@ -266,7 +290,7 @@ async def _aside(blocks: bool, function: Callable[..., Result], *args: object) -
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, path: Path | None) -> AsyncIterator[Engine]:
+async def _opened(settings: Settings, path: Path | None, day_s: float) -> AsyncIterator[Engine]:
     journal = None if path is None else await to_thread.run_sync(SqliteJournal.open, path)
     try:
         client = Client(
@@ -283,6 +307,7 @@ async def _opened(settings: Settings, path: Path | None) -> AsyncIterator[Engine
                 quota=settings.quota,
                 delivery=settings.delivery,
                 recipients=settings.recipients,
+                day_s=day_s,
             )
     finally:
         if journal is not None:

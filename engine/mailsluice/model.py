@@ -14,6 +14,11 @@ RECIPIENT_ADDRESSES_MAX = 50
 """To+Cc+Bcc addresses of one message (SES quotas page)."""
 
 
+SIMULATOR_DOMAIN = "@simulator.amazonses.com"
+"""SES's mailbox simulator: it counts to the rate, and not to the daily quota (SES developer guide,
+"Using the mailbox simulator")."""
+
+
 class State(enum.StrEnum):
     """What became of a recipient. Every row that was read is in exactly one state."""
 
@@ -102,6 +107,15 @@ class Batch(NamedTuple):
     def weight(self) -> int:
         """Addresses in the whole batch."""
         return sum(entry.weight for entry in self.entries)
+
+    @property
+    def daily_weight(self) -> int:
+        """Addresses that count to the daily quota."""
+        return sum(
+            entry.weight
+            for entry in self.entries
+            if not (entry.to and SIMULATOR_DOMAIN in entry.to[0])
+        )
 
 
 class Outcome(NamedTuple):

@@ -1,8 +1,10 @@
-"""Recipients per second: when the next batch may leave, and how throttles change that.
+"""Recipients per second: when the next batch may leave, and how large it may be. Pure.
 
-The bucket is a schedule (GCRA): `ready_at` is the moment from which the next batch may go, and a
-batch of weight w moves it on by w / rate. Nothing is polled and nothing is rounded, so it is exact
-over time and safe under a virtual clock (docs/adr/0003).
+Two buckets at one rate, each one batch deep (docs/adr/0003, 0012). A batch takes its permit from
+the first one when it is decided upon; when its intent is durable it takes its turn in the second,
+so that a disk that stalls does not let a second's worth out at once. In every window of t seconds
+what leaves is at most `rate * t` + one batch. A batch as it usually is does not empty the bucket: a
+caller that wakes up late finds more in it, and sends a larger one.
 """
 
 from __future__ import annotations
@@ -10,16 +12,63 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailsluice import batching
+from mailsluice.adaptation import AdaptiveRate, Answered
+from mailsluice.reasons import Reason
 
-THROTTLE_CUT = 0.3
-"""Part of the rate that a wholly throttled batch costs; a batch throttled in part costs as much
-less. All calls that were under way together cost it once."""
+NARROW_PER_S = 1.25
+"""Below this rate SES's own bucket holds hardly more than one recipient, or call: two that reach it
+a hair too close are one too many."""
 
-RECOVERY_PER_S = 0.05
-"""Part of the ceiling that the rate regains each second after a throttle."""
+HAIR = 0.01
+"""Part of such a rate that is left unused for that."""
 
-RATE_FLOOR = 0.05
-"""Part of the ceiling below which throttles do not push the rate."""
+PROBE_S = 0.025
+"""Seconds' worth in a batch after a throttle: if the rate is still too high, little of it is
+throttled."""
+
+TICK_S = 0.002
+"""A bucket that fills in less is found full by any event loop."""
+
+RESIDUE = 1e-9
+"""Of a recipient, that adding up fractions may leave missing."""
+
+
+class Bucket:
+    """So much a second, and never more than `depth` at once. It may go into debt."""
+
+    def __init__(self, rate_per_s: float, depth: float, level: float, now: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._depth = depth
+        self._level = level
+        self._at = now
+
+    def change(self, rate_per_s: float, depth: float, now: float) -> None:
+        """Go on at another rate; what is there stays, as far as there is room for it."""
+        self._level = min(depth, self.level(now))
+        self._at = now
+        self._rate_per_s, self._depth = rate_per_s, depth
+
+    def level(self, now: float) -> float:
+        """What may be taken now."""
+        gained = max(0.0, now - self._at) * self._rate_per_s
+        return min(self._depth, self._level + gained)
+
+    def ready_at(self, amount: float, now: float) -> float:
+        """From when as much is there; more than fits need not be waited for."""
+        missing = min(amount, self._depth) - self.level(now)
+        return now + missing / self._rate_per_s if missing > RESIDUE else now
+
+    def take(self, amount: float, now: float) -> None:
+        """Take as much, whether it is there or not."""
+        self._level = self.level(now) - amount
+        self._at = now
+
+    def reserve(self, amount: float, now: float) -> float:
+        """Take as much, and return from when on it may be used."""
+        self.take(amount, now)
+        # One batch that is larger than the bucket goes when the bucket is full.
+        debt = -self._level - max(0.0, amount - self._depth)
+        return now + debt / self._rate_per_s if debt > RESIDUE else now
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,75 +82,117 @@ class PacerStatistics:
 
 
 class Pacer:
-    """The paced rate of one account; every batch takes its permit here.
-
-    The bucket is one batch deep: in every window of t seconds the weights permitted are at most
-    `rate * t` + one batch. So a caller that comes late does not get its lateness back.
-    """
+    """The paced rate of one account; every batch takes its permit here."""
 
     def __init__(
         self, ceiling_per_s: float, now: float, *, calls_per_s: float = 0, resumed: bool = False
     ) -> None:
         """`calls_per_s` limits calls as well, whatever their weight; 0 does not.
 
-        `resumed`: another process may have sent a batch just now, so the first one waits as long as
-        one takes.
+        `resumed`: another process may have sent a batch just now, so the bucket is empty.
         """
-        self._ceiling = ceiling_per_s
-        self._call_interval_s = 1 / calls_per_s if calls_per_s else 0.0
-        self._cut_rate = ceiling_per_s
-        self._cut_at = now
-        self._cut_number = 0
-        self._ready_at = now + batching.size_for(ceiling_per_s) / ceiling_per_s * resumed
-        self._throttles = 0
+        self._adaptive = AdaptiveRate(ceiling_per_s)
+        self._calls = AdaptiveRate(calls_per_s) if calls_per_s else None
+        rate, depth = _spaced(self.rate(now)), self.size_max(now)
+        self._permits = Bucket(rate, depth, 0.0 if resumed else depth, now)
+        self._departures = Bucket(rate, depth, 0.0 if resumed else depth, now)
+        self._call_permits = Bucket(_spaced(calls_per_s), 1.0, 0.0 if resumed else 1.0, now)
 
     @property
     def ceiling_per_s(self) -> float:
         """The rate that throttles slow down from, and that comes back: addresses per second."""
-        return self._ceiling
-
-    @property
-    def ready_at(self) -> float:
-        """The moment from which the next batch may go."""
-        return self._ready_at
+        return self._adaptive.ceiling_per_s
 
     def rate(self, now: float) -> float:
         """The present rate, recipients per second."""
-        regained = self._ceiling * RECOVERY_PER_S * max(0.0, now - self._cut_at)
-        return min(self._ceiling, self._cut_rate + regained)
+        return self._adaptive.at(now)
+
+    def size_max(self, now: float) -> int:
+        """Recipients in a batch at most."""
+        calls_per_s = self._calls.at(now) if self._calls else 0
+        return batching.size_for(self.rate(now), calls_per_s)
+
+    def size_usual(self, now: float) -> int:
+        """Recipients for which a batch is worth waiting for."""
+        size_max = self.size_max(now)
+        if self._calls or size_max < self.rate(now) * TICK_S:
+            return size_max
+        if self._adaptive.cut:
+            return max(1, min(size_max, int(self.rate(now) * PROBE_S)))
+        return batching.usual(size_max)
+
+    def size_now(self, now: float) -> int:
+        """Recipients in a batch that goes now, at most; one at least."""
+        self._follow(now)
+        return max(1, int(self._permits.level(now) + RESIDUE))
+
+    def ready_at(self, weight: int, now: float) -> tuple[float, Reason]:
+        """The moment from which a batch of that weight may go, and what it waits for until then."""
+        self._follow(now)
+        ready_at = self._permits.ready_at(weight, now)
+        if self._calls and (calls_at := self._call_permits.ready_at(1, now)) > ready_at:
+            return calls_at, Reason.CALLS
+        return ready_at, Reason.THROTTLED if self._adaptive.cut else Reason.RATE
 
     def spend(self, weight: int, now: float) -> None:
-        """A batch of that weight goes now."""
-        rate = self.rate(now)
-        interval_s = max(weight / rate, self._call_interval_s)
-        self._ready_at = max(self._ready_at, now) + interval_s
+        """A batch of that weight is begun."""
+        self._permits.take(weight, now)
+        if self._calls:
+            self._call_permits.take(1, now)
 
-    def throttled(self, number: int, share: float, latest: int, now: float) -> None:
-        """SES throttled that share (0-1] of batch `number`; `latest` is the newest batch started.
+    def leaves_at(self, weight: int, now: float) -> float:
+        """A batch of that weight is ready to leave: its turn, now as a rule."""
+        return self._departures.reserve(weight, now)
 
-        A batch that left before the last slow-down says nothing about the rate since.
+    def answered(
+        self, answer: Answered, *, of_calls: bool = False, latest: int, now: float
+    ) -> None:
+        """A batch has its answer; `latest` is the newest one started.
+
+        `of_calls`: it was throttled because there were too many calls, however few recipients were
+        in them. Such a limit is found here, where none was configured.
         """
-        if number <= self._cut_number:
-            return
-        self._cut_rate = max(
-            self._ceiling * RATE_FLOOR, self.rate(now) * (1 - THROTTLE_CUT * share)
-        )
-        self._cut_at = now
-        self._cut_number = latest
-        self._throttles += 1
+        if of_calls and self._calls is None:
+            self._calls = AdaptiveRate(self.rate(now) / self.size_usual(now))
+        throttles = self._throttles
+        if self._calls:
+            calls = answer._replace(accepted=int(not of_calls), throttled=int(of_calls))
+            self._calls.answered(calls, latest, now)
+        if not of_calls:
+            self._adaptive.answered(answer, latest, now)
+        if self._throttles > throttles:
+            self._change(now)
 
     def set_ceiling(self, ceiling_per_s: float, now: float) -> None:
         """The account's rate has become this one."""
-        if ceiling_per_s == self._ceiling:
-            return
-        unthrottled = self.rate(now) >= self._ceiling
-        before = self.rate(now)
-        self._ceiling = ceiling_per_s
-        self._cut_rate = ceiling_per_s if unthrottled else min(ceiling_per_s, before)
-        self._cut_at = now
-        # What is already booked was booked at the old rate.
-        self._ready_at = now + max(0.0, self._ready_at - now) * before / self.rate(now)
+        if ceiling_per_s != self.ceiling_per_s:
+            self._adaptive.set_ceiling(ceiling_per_s, now)
+            self._change(now)
 
     def statistics(self, now: float) -> PacerStatistics:
         """The present rates."""
-        return PacerStatistics(self.rate(now), self._ceiling, self._throttles)
+        return PacerStatistics(self.rate(now), self.ceiling_per_s, self._throttles)
+
+    @property
+    def _throttles(self) -> int:
+        return self._adaptive.throttles + (self._calls.throttles if self._calls else 0)
+
+    def _follow(self, now: float) -> None:
+        """Have the buckets keep up with a rate that is coming back."""
+        coming_back = [rate for rate in (self._adaptive, self._calls) if rate and rate.cut]
+        if coming_back:
+            self._change(now)
+        for rate in coming_back:
+            if rate.at(now) >= rate.ceiling_per_s:
+                rate.restore()
+
+    def _change(self, now: float) -> None:
+        for bucket in (self._permits, self._departures):
+            bucket.change(_spaced(self.rate(now)), self.size_max(now), now)
+        if self._calls:
+            self._call_permits.change(_spaced(self._calls.at(now)), 1.0, now)
+
+
+def _spaced(rate_per_s: float) -> float:
+    """The rate at which to go where SES allows this one."""
+    return rate_per_s * (1 - HAIR) if rate_per_s < NARROW_PER_S else rate_per_s

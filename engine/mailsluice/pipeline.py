@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from mailsluice import journal, statuses
 from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
@@ -25,6 +24,7 @@ from mailsluice.journal import Record, Resolution, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import assemble
 from mailsluice.model import Answer, Batch, Chunk
+from mailsluice.reasons import Reason
 from mailsluice.remedies import SOURCE_BROKEN
 from mailsluice.ses import Transport
 from mailsluice.sources import Source
@@ -40,9 +40,9 @@ class PipelineStatistics:
     calls: int
     throttled: int
     """Recipients whose attempt was throttled, counted each time."""
-    waiting_for: str
+    waiting_for: Reason
     """Why the dispatcher does not start another batch at this moment."""
-    waited_s: Mapping[str, float]
+    waited_s: Mapping[Reason, float]
     """Seconds spent waiting so far, by what for."""
 
 
@@ -66,18 +66,18 @@ class _Waits:
     """What the dispatcher has waited for, and how long."""
 
     def __init__(self) -> None:
-        self.reason = "the source"
+        self.reason = Reason.SOURCE
         self._since = float("inf")
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._seconds: defaultdict[Reason, float] = defaultdict(float)
 
-    def begin(self, reason: str, now: float) -> None:
+    def begin(self, reason: Reason, now: float) -> None:
         self.reason, self._since = reason, now
 
     def end(self, now: float) -> None:
         self._seconds[self.reason] += now - self._since
         self._since = float("inf")
 
-    def seconds(self, now: float) -> Mapping[str, float]:
+    def seconds(self, now: float) -> Mapping[Reason, float]:
         """By reason, the present wait included."""
         under_way = max(0.0, now - self._since)
         return {**self._seconds, self.reason: self._seconds[self.reason] + under_way}
@@ -204,7 +204,7 @@ class Pipeline:
             await self._writer.write([journal.intent(batch, self._wall())])
         answer = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
         try:
-            await checkpoint_if_cancelled()
+            await anyio.sleep_until(self._dispatcher.leave(batch, anyio.current_time()))
             answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
             answer = await self._call(batch)
         except anyio.get_cancelled_exc_class():

@@ -31,13 +31,6 @@ def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:
     return account.rate_per_s * settings.share
 
 
-def daily_room(settings: QuotaSettings, account: Account) -> float:
-    """Recipients that this run may still send in the rolling 24 hours."""
-    if account.daily_max < 0:
-        return float("inf")
-    return account.daily_max * settings.share - account.daily_sent - settings.reserve
-
-
 def obstacle(account: Account) -> str | None:
     """Why the account sends nothing at present; None where it does."""
     if account.enforcement == "SHUTDOWN":
@@ -75,17 +68,21 @@ class QuotaKeeper:
         self._settings = settings
         self._dispatcher = dispatcher
         self._changed = changed
+        self._on_probation = False
 
     def apply(self, account: Account) -> None:
         """Act on what GetAccount said."""
         self._dispatcher.hold = self._dispatcher.hold or obstacle(account)
+        now = anyio.current_time()
         if account.rate_per_s > 0:
-            rate = rate_per_s(self._settings, account)
-            self._dispatcher.pacer.set_ceiling(rate, anyio.current_time())
-        room = daily_room(self._settings, account)
-        self._dispatcher.daily_room = room - self._dispatcher.in_flight_weight
-        if account.enforcement == "PROBATION":
-            logger.warning("SES has put the account under review (EnforcementStatus PROBATION)")
+            self._dispatcher.pacer.set_ceiling(rate_per_s(self._settings, account), now)
+        self._dispatcher.daily.learn(account.daily_max, account.daily_sent, now)
+        if account.enforcement == "PROBATION" and not self._on_probation:
+            logger.warning(
+                "SES has put the account under review (EnforcementStatus PROBATION) and may stop "
+                "all sending; look into bounces and complaints now"
+            )
+        self._on_probation = account.enforcement == "PROBATION"
         self._changed()
 
     async def run(self) -> None:
@@ -99,13 +96,6 @@ class QuotaKeeper:
                 if answering:
                     logger.warning("%s; the last known quota stays in force", error)
                 answering = False
-                self._probe()
             else:
                 answering = True
                 self.apply(account)
-
-    def _probe(self) -> None:
-        """Nobody says when the rolling day has room again: one batch finds out."""
-        if self._dispatcher.daily_room < 1:
-            self._dispatcher.daily_room = 1
-            self._changed()

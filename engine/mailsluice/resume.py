@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
-from mailsluice.dispatcher import InDoubt
+from mailsluice.attempts import InDoubt
 from mailsluice.errors import ConfigurationError, SourceChangedError
 from mailsluice.journal import (
     DOUBTED_CODE,

@@ -69,6 +69,10 @@ _BISECT = Rule(Action.BISECT)
 _HOLD = Rule(Action.HOLD)
 _DOUBT = Rule(Action.DOUBT)
 
+CALLS_TEXT = "rate exceeded"
+"""What SES says of too many calls; of too many recipients it says "Maximum sending rate exceeded".
+Seen of GetSendQuota; whether SendBulkEmail has such a limit is not established."""
+
 ENTRY_RULES = {
     "SUCCESS": _SENT,
     "TRANSIENT_FAILURE": _DEFER,
@@ -167,6 +171,11 @@ def classify(answer: Answer, entries: int) -> list[Verdict]:
         error = f"SES answered {len(answer.results)} results for {entries} entries"
         return [Verdict(_DOUBT, BROKEN_ANSWER, error=error)] * entries
     return [_entry_verdict(result) for result in answer.results]
+
+
+def limits_calls(verdict: Verdict) -> bool:
+    """Whether a throttle is for the number of calls, not of recipients."""
+    return (verdict.error or "").strip(". ").lower() == CALLS_TEXT
 
 
 def _call_verdict(answer: Answer) -> Verdict:

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from mailsluice import export
-from mailsluice.dispatcher import InDoubt
+from mailsluice.attempts import InDoubt
 from mailsluice.emulator import (
     AccountSettings,
     CallFault,

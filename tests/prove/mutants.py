@@ -104,9 +104,9 @@ MUTANTS = [
     ),
     Mutant(
         "doubts are sent again in hold",
-        "dispatcher.py",
-        '                resend = self._in_doubt == "resend" and not spent\n',
-        "                resend = not spent\n",
+        "attempts.py",
+        '                resend = self._in_doubt == "resend" and not self._spent(seq, rule)\n',
+        "                resend = not self._spent(seq, rule)\n",
         SIM,
     ),
     Mutant(
@@ -160,10 +160,15 @@ MUTANTS = [
     Mutant(
         "halves go without a permit",
         "dispatcher.py",
-        "        self.pacer.spend(weight, now)\n",
-        "        if batch.entries and self._bisection.open:\n"
-        "            self.pacer.spend(weight, now)\n",
+        "        self.pacer.spend(batch.weight, now)\n",
+        "        if not self._bisection.open:\n            self.pacer.spend(batch.weight, now)\n",
         SIM,
+        (
+            (
+                "        self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)\n",
+                "        self._left_at[batch.number] = moment = now\n",
+            ),
+        ),
     ),
     Mutant(
         "ROLLBACK after a failed COMMIT",
@@ -240,7 +245,7 @@ MUTANTS = [
     ),
     Mutant(
         "throttles burn attempts",
-        "dispatcher.py",
+        "attempts.py",
         "            case _:\n                return Outcome(State.PENDING, status, None, error)\n",
         "            case _:\n                return Outcome(State.PENDING, status, None, error, burned=True)\n",
         (DISPATCHER,),
@@ -261,7 +266,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was doubtful before is called rejected",
-        "dispatcher.py",
+        "attempts.py",
         "        return State.IN_DOUBT if seq in self._doubted else state\n",
         "        return state\n",
         SIM,

@@ -26,7 +26,7 @@ import trustme
 from anyio import to_thread
 
 from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, statuses
-from mailsluice.dispatcher import InDoubt
+from mailsluice.attempts import InDoubt
 from mailsluice.journal import Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from mailsluice import Recipient
-from mailsluice.dispatcher import InDoubt
+from mailsluice.attempts import InDoubt
 from mailsluice.emulator import AccountSettings, CallFault, EntryFault, Script
 from mailsluice.emulator.faults import Kind
 

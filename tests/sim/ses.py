@@ -113,9 +113,9 @@ class Wire:
             self._travelling.discard(out)
             reply, rows = self._ses.handle(operation, body, loop.time())
             accepted(rows)
-            loop.call_later(self._half() + reply.delay_s, come_back, reply)
+            loop.call_later(self._back_s() + reply.delay_s, come_back, reply)
 
-        out = loop.call_later(self._half(), arrive)
+        out = loop.call_later(self._out_s(), arrive)
         self._travelling.add(out)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -123,7 +123,10 @@ class Wire:
         except TimeoutError:
             return None
 
-    def _half(self) -> float:
+    def _out_s(self) -> float:
+        return self._random.uniform(*self._latency_s) / 2
+
+    def _back_s(self) -> float:
         return self._random.uniform(*self._latency_s) / 2
 
 

@@ -24,7 +24,7 @@ from mailsluice import (
     resume,
 )
 from mailsluice import audit as audits
-from mailsluice.dispatcher import InDoubt
+from mailsluice.attempts import InDoubt
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.journal import Record, Settlement
 from mailsluice.remedies import SOURCE_SHORTER
@@ -180,6 +180,7 @@ class _Life:
             ),
             wall=lambda: EPOCH_S + loop.time(),
             random=Random(random.random()),
+            day_s=scenario.account.day_s,
         )
         process = Process(loop, engine.run(MAILING, self._source(), only=self._only))
         journal.kill = process.kill

@@ -75,7 +75,7 @@ def _line(now: Statistics, pace: float) -> str:
         f"sent {counts.sent} ({pace:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
         f"deferred {now.dispatcher.deferred}, in doubt {counts.in_doubt}, "
         f"rejected {counts.rejected + counts.failed}, refused {counts.refused}, "
-        f"ETA {_eta(now)}, waiting for {now.pipeline.waiting_for}"
+        f"ETA {_eta(now)}, waiting for {now.why}"
     )
 
 
@@ -93,7 +93,7 @@ def _picture(now: Statistics, pace: float) -> Table:
     bad = counts.refused + counts.rejected + counts.failed
     table.add_row("not sent", f"{bad:,} refused or rejected, {counts.duplicate:,} duplicate")
     table.add_row("ETA", _eta(now))
-    table.add_row("limited by", now.pipeline.waiting_for)
+    table.add_row("limited by", now.why)
     return table
 
 

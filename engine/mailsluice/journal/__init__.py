@@ -61,6 +61,8 @@ class Intent(NamedTuple):
     seqs: Sequence[int]
     addresses: Sequence[Addresses]
     """Empty where a journal was asked to replay without details."""
+    weight: int = 0
+    """Addresses that count to the daily quota."""
 
 
 class Settlement(NamedTuple):
@@ -103,6 +105,7 @@ def intent(batch: Batch, at: float) -> Intent:
         batch.number,
         [entry.seq for entry in batch.entries],
         [Addresses(entry.to, entry.cc, entry.bcc, entry.key) for entry in batch.entries],
+        batch.daily_weight,
     )
 
 

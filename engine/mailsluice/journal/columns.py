@@ -19,8 +19,8 @@ from mailsluice.journal import (
 )
 from mailsluice.model import Remark, SourceIdentity, State
 
-Columns = tuple[float, str, int | None, bytes | None, str | None, bytes | None]
-"""at, kind, number, rows, states, body: see the schema in `sqlite`."""
+Columns = tuple[float, str, int | None, bytes | None, str | None, int | None, bytes | None]
+"""at, kind, number, rows, states, weight, body: see the schema in `sqlite`."""
 
 
 def encode(record: Record) -> Columns:
@@ -28,28 +28,29 @@ def encode(record: Record) -> Columns:
     match record:
         case Taken(at, first, last, remarks):
             body = _dumps([list(remark) for remark in remarks])
-            return at, "taken", first, _dumps(last), None, body
-        case Intent(at, number, seqs, addresses):
-            return at, "intent", number, _dumps(seqs), None, _encode_addresses(addresses)
+            return at, "taken", first, _dumps(last), None, None, body
+        case Intent(at, number, seqs, addresses, weight):
+            return at, "intent", number, _dumps(seqs), None, weight, _encode_addresses(addresses)
         case Settlement(at, number, states, statuses, message_ids, errors):
             columns = {"status": statuses, "message_id": message_ids, "error": errors}
-            return at, "settlement", number, None, states, _dumps(_folded(columns))
+            return at, "settlement", number, None, states, None, _dumps(_folded(columns))
         case Resolution(at, seqs, state, status, reason):
-            return at, "resolution", None, _dumps(seqs), None, _dumps([state, status, reason])
+            body = _dumps([state, status, reason])
+            return at, "resolution", None, _dumps(seqs), None, None, body
         case Event(at, name, text):
-            return at, "event", None, None, None, _dumps([name, text])
+            return at, "event", None, None, None, None, _dumps([name, text])
 
 
 def decode(columns: Columns) -> Record:
     """The record of these columns. Raises ValueError or its kin where they are none."""
-    at, kind, number, rows, states, body = columns
+    at, kind, number, rows, states, weight, body = columns
     match kind, number, rows, states:
         case "taken", int(first), bytes(last), _:
             remarks = [Remark(seq, State(state), *rest) for seq, state, *rest in _loads(body)]
             return Taken(at, first, orjson.loads(last), remarks)
         case "intent", int(batch), bytes(seqs), _:
             addresses = [] if body is None else _decode_addresses(body)
-            return Intent(at, batch, orjson.loads(seqs), addresses)
+            return Intent(at, batch, orjson.loads(seqs), addresses, weight or 0)
         case "settlement", int(batch), _, str(codes):
             if body is None:
                 return Settlement(at, batch, codes, [], [], [])

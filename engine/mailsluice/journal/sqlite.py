@@ -21,7 +21,7 @@ from mailsluice.journal import Record, Run, columns, file, wal
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """`PRAGMA user_version`."""
 
 PAGE_BYTES = 8192
@@ -50,6 +50,7 @@ CREATE TABLE record (
     number INTEGER,           -- batch of an intent or settlement; first row of a taken
     rows   BLOB,              -- JSON: rows of an intent or resolution; last row of a taken
     states TEXT,              -- one letter a recipient of a settlement
+    weight INTEGER,           -- addresses of an intent that count to the daily quota
     body   BLOB,              -- JSON: the details
     body_seal INTEGER NOT NULL,  -- CRC-32 of the body
     seal   INTEGER NOT NULL   -- CRC-32 of the other columns, begun with the seal before
@@ -58,8 +59,8 @@ COMMIT;
 """
 
 _INSERT = """
-INSERT INTO record (id, at, kind, number, rows, states, body, body_seal, seal)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO record (id, at, kind, number, rows, states, weight, body, body_seal, seal)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _LAST = "SELECT id, seal FROM record ORDER BY id DESC LIMIT 1"
@@ -67,7 +68,7 @@ _LAST = "SELECT id, seal FROM record ORDER BY id DESC LIMIT 1"
 _ANY_TAKEN = "SELECT 1 FROM record WHERE kind = 'taken' LIMIT 1"
 
 _REPLAY = """
-SELECT id, at, kind, number, rows, states, body, body_seal, seal FROM record ORDER BY id
+SELECT id, at, kind, number, rows, states, weight, body, body_seal, seal FROM record ORDER BY id
 """
 
 _DETAILED = {"intent", "settlement"}
@@ -265,8 +266,8 @@ def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
 
     SQLite notices a page that is no page, but neither a flipped bit in a value nor a lost row.
     """
-    at, kind, number, rows, states, _ = row
-    head = f"{id_} {float(at)!r} {kind} {number} {states} {body_seal} "
+    at, kind, number, rows, states, weight, _ = row
+    head = f"{id_} {float(at)!r} {kind} {number} {states} {weight} {body_seal} "
     return zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
 
 

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from mailsluice.daily import RollingDay
 from mailsluice.errors import JournalError
 from mailsluice.journal import (
     BURNED_CODE,
     DOUBTED_CODE,
+    STATE_CODES,
     STATES_BY_CODE,
     Event,
     Intent,
@@ -59,6 +61,11 @@ again), and may reopen what was rejected or failed. A pending row becomes reject
 guilty of a refused batch, in doubt where an earlier attempt may have delivered it.
 """
 
+_NOT_TAKEN = {STATE_CODES[state] for state in (State.REJECTED, State.FAILED, State.PENDING)} | {
+    BURNED_CODE
+}
+"""Codes of recipients that SES has not accepted."""
+
 _REMARKED = {State.REFUSED: "refused", State.DUPLICATE: "duplicate", State.SUPPRESSED: "suppressed"}
 
 
@@ -94,6 +101,11 @@ class Standing:
     reopened: State | None = None
     """Which recipients an operator is having sent once more; None once that has finished."""
     last_at: float = 0.0
+    day: RollingDay = field(default_factory=RollingDay)
+    """What SES has accepted in the 24 hours before `last_at`, or may have: seconds since the
+    epoch."""
+    _weights: dict[int, int] = field(default_factory=dict)
+    """By batch number, of those that are open."""
     _underway: set[int] = field(default_factory=set)
     _batches: Bitmap = field(default_factory=Bitmap)
     """Numbers used so far: intents of concurrent calls may become durable in any order."""
@@ -138,6 +150,7 @@ class Standing:
                 self._take(record)
             case Intent():
                 self.open[record.batch] = record.seqs
+                self._weights[record.batch] = record.weight
                 self._underway.update(record.seqs)
                 self._batches.add([record.batch])
                 self.last_batch = max(self.last_batch, record.batch)
@@ -199,6 +212,11 @@ class Standing:
         seqs = self.open.pop(record.batch)
         self._underway.difference_update(seqs)
         codes = record.states
+        weight = self._weights.pop(record.batch)
+        not_taken = sum(map(codes.count, _NOT_TAKEN))
+        if not_taken < len(codes):
+            # Each of them has one address at least: this is never too few.
+            self.day.add(max(0, weight - not_taken), record.at)
         for code in set(codes):
             rows = seqs if codes == code * len(codes) else _rows_of(code, seqs, codes)
             if code == DOUBTED_CODE:

@@ -1,0 +1,88 @@
+"""What an answer means for each recipient of a batch, by its earlier attempts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from mailsluice import retry
+from mailsluice.model import Outcome, State
+from mailsluice.statuses import Action, Rule, Verdict
+
+InDoubt = Literal["hold", "resend"]
+
+HEAVY_RULE = Rule(Action.DEFER)
+"""For a throttled recipient that alone is more than a second of the rate."""
+
+
+class Attempts:
+    """The attempts of deferred recipients that count, and those that may have delivered."""
+
+    def __init__(
+        self,
+        *,
+        attempts_max: int,
+        in_doubt: InDoubt,
+        burned: dict[int, int] | None = None,
+        doubted: Iterable[int] = (),
+    ) -> None:
+        self._attempts_max = attempts_max
+        self._in_doubt = in_doubt
+        self._burned = dict(burned or {})
+        self._doubted = set(doubted)
+
+    def outcome(self, seq: int, verdict: Verdict) -> Outcome:
+        """What becomes of the recipient. Changes nothing."""
+        rule, status, message_id, error = verdict
+        match rule.action:
+            case Action.SENT:
+                return Outcome(State.SENT, status, message_id, error)
+            case Action.REJECT:
+                return Outcome(self.given_up(seq, State.REJECTED), status, None, error)
+            case Action.FAIL:
+                return Outcome(self.given_up(seq, State.FAILED), status, None, error)
+            case Action.DEFER:
+                state = (
+                    self.given_up(seq, State.FAILED) if self._spent(seq, rule) else State.PENDING
+                )
+                return Outcome(state, status, None, error, burned=True)
+            case Action.DOUBT:
+                resend = self._in_doubt == "resend" and not self._spent(seq, rule)
+                state = State.PENDING if resend else State.IN_DOUBT
+                return Outcome(state, status, message_id, error, burned=True, doubted=True)
+            case _:
+                return Outcome(State.PENDING, status, None, error)
+
+    def outcome_of_heavy(
+        self, seq: int, weight: int, ceiling_per_s: float, verdict: Verdict
+    ) -> Outcome:
+        """As `outcome`, for a recipient with more addresses than a second of the rate.
+
+        SES may let it through, or throttle it for ever: then a throttle does say something about
+        the recipient, and burns an attempt.
+        """
+        if verdict.rule.action is not Action.THROTTLE:
+            return self.outcome(seq, verdict)
+        outcome = self.outcome(seq, verdict._replace(rule=HEAVY_RULE))
+        why = f"{weight} addresses at once, at {ceiling_per_s:g} a second"
+        return outcome._replace(error=f"{verdict.error or verdict.status} ({why})")
+
+    def given_up(self, seq: int, state: State) -> State:
+        """Nobody can say "not delivered" of a recipient that SES may have taken before."""
+        return State.IN_DOUBT if seq in self._doubted else state
+
+    def deferred(self, seq: int, outcome: Outcome) -> int:
+        """Take note of an outcome that leaves the recipient pending; its attempts that count."""
+        if outcome.doubted:
+            self._doubted.add(seq)
+        if outcome.burned:
+            self._burned[seq] = self._burned.get(seq, 0) + 1
+        return self._burned.get(seq, 0)
+
+    def forget(self, seq: int) -> None:
+        """The recipient has its last outcome."""
+        self._burned.pop(seq, None)
+        self._doubted.discard(seq)
+
+    def _spent(self, seq: int, rule: Rule) -> bool:
+        return retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._attempts_max)

@@ -1,0 +1,183 @@
+"""What the rolling 24 hours still have room for, and when they have again. Pure.
+
+SES counts what it accepted in the last 24 hours, and tells it late (GetAccount's SentLast24Hours
+lags: peers overshoot by it). So what this run sends is counted here, by the minute; GetAccount only
+says how much others have sent, which is what its figure is above ours.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+DAY_S = 86_400.0
+"""The window of SES's daily quota ("Managing your Amazon SES sending limits")."""
+
+STEPS = 1440
+"""Parts of the day by which sends are counted: minutes."""
+
+MEMORY_SHARE = 1 / 96
+"""Part of the day, a quarter of an hour, for which a sign of what others have sent is believed.
+While this run sends, the lag of SES's figure hides them again; nobody has published how long it
+is."""
+
+
+class Step(NamedTuple):
+    """Recipients accepted within one part of the day."""
+
+    first_at: float
+    last_at: float
+    weight: int
+
+
+class RollingDay:
+    """Recipients accepted in the last `day_s` seconds.
+
+    A step leaves the window when its youngest recipient does, so that this never counts fewer than
+    SES. Times are seconds of any clock that does not go back.
+    """
+
+    def __init__(self, day_s: float = DAY_S, steps: Iterable[Step] = ()) -> None:
+        self.day_s = day_s
+        self._steps = deque(steps)
+        self._used = sum(step.weight for step in self._steps)
+
+    def add(self, weight: int, at: float) -> None:
+        """Count recipients that SES has accepted by then."""
+        if not weight:
+            return
+        self._used += weight
+        last = self._steps[-1] if self._steps else None
+        if last is not None and at - last.first_at < self.day_s / STEPS:
+            self._steps[-1] = Step(last.first_at, max(at, last.last_at), last.weight + weight)
+        else:
+            self._steps.append(Step(at, at, weight))
+            self.used(at)  # which forgets what has left the window
+
+    def used(self, now: float) -> int:
+        """Recipients in the window."""
+        # The same sum as in `frees_at`: the difference would round to another moment.
+        while self._steps and self._steps[0].last_at + self.day_s <= now:
+            self._used -= self._steps.popleft().weight
+        return self._used
+
+    def frees_at(self, weight: float) -> float | None:
+        """When as much will have left the window; None where it does not hold as much."""
+        for step in self._steps:
+            weight -= step.weight
+            if weight <= 0:
+                return step.last_at + self.day_s
+        return None
+
+    def moved(self, by_s: float, day_s: float) -> RollingDay:
+        """The same on another clock, which shows `by_s` more."""
+        return RollingDay(
+            day_s, (Step(first + by_s, last + by_s, n) for first, last, n in self._steps)
+        )
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is in the window, the oldest first."""
+        return tuple(self._steps)
+
+
+@dataclass(frozen=True, slots=True)
+class DailyStatistics:
+    """One moment of the window, in recipients."""
+
+    limit: float
+    """What this run and others may have sent in it; infinite where there is no limit."""
+    own: int
+    """What this run has sent in it, calls under way included."""
+    others: float
+    """What others have."""
+    room: float
+    """What this run may still send."""
+    goes_on_at: float | None
+    """Seconds of the event loop's clock from when on it may send again; None where it may now, or
+    where that depends on others."""
+
+
+class DailyQuota:
+    """How much of the day's quota this run may use.
+
+    `share` is the part of the quota that it may use at most, `reserve` what is left for others.
+    """
+
+    def __init__(self, own: RollingDay, *, share: float = 1.0, reserve: float = 0) -> None:
+        self.in_flight = 0
+        """Weight of the calls under way."""
+        self._own = own
+        self._share = share
+        self._reserve = reserve
+        self._daily_max = float("inf")
+        self._told_others = 0.0
+        self._signs: deque[tuple[float, float]] = deque()
+        """Until when a sign of what others have sent is believed, and how much that was."""
+        self._refused_until = float("-inf")
+
+    def learn(self, daily_max: float, daily_sent: float, now: float) -> None:
+        """GetAccount says so; a `daily_max` below 0 is unlimited."""
+        self._daily_max = float("inf") if daily_max < 0 else daily_max
+        self._told_others = max(0.0, daily_sent - self._counted(now))
+        self._signs.append((now + self._own.day_s * MEMORY_SHARE, self._told_others))
+
+    def refused(self, now: float) -> None:
+        """SES says that the quota is used up, whatever we have counted: to be tried again soon."""
+        self._refused_until = now + self._own.day_s / STEPS
+
+    def accepted(self, weight: int, now: float) -> None:
+        """SES has taken as much, or may have."""
+        self._own.add(weight, now)
+
+    def room(self, now: float) -> float:
+        """Recipients that may still be sent."""
+        own, others = self._counted(now), self._others(now)
+        if now < self._refused_until:
+            return 0.0
+        return min(self._daily_max * self._share - own, self._limit - own - others)
+
+    def may_ever(self, weight: int) -> bool:
+        """Whether an unused day has room for as much."""
+        return weight <= min(self._daily_max * self._share, self._limit)
+
+    def goes_on_at(self, weight: float, now: float) -> float | None:
+        """When it is worth trying again to send as much; None where that depends on others."""
+        if now < self._refused_until:
+            return self._refused_until
+        missing = weight - self.room(now)
+        if missing <= 0:
+            return now
+        frees_at = self._own.frees_at(missing)
+        forgotten_at = [until for until, others in self._signs if others > self._told_others]
+        return min(filter(None, [frees_at, *forgotten_at]), default=None)
+
+    @property
+    def own(self) -> RollingDay:
+        """What this run has sent."""
+        return self._own
+
+    def statistics(self, now: float) -> DailyStatistics:
+        """The present moment."""
+        room = self.room(now)
+        return DailyStatistics(
+            limit=self._limit,
+            own=self._counted(now),
+            others=self._others(now),
+            room=room,
+            goes_on_at=None if room >= 1 else self.goes_on_at(1, now),
+        )
+
+    @property
+    def _limit(self) -> float:
+        return self._daily_max - self._reserve
+
+    def _counted(self, now: float) -> int:
+        return self._own.used(now) + self.in_flight
+
+    def _others(self, now: float) -> float:
+        while self._signs and self._signs[0][0] <= now:
+            self._signs.popleft()
+        return max([self._told_others, *(others for _, others in self._signs)])

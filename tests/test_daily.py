@@ -1,0 +1,113 @@
+"""The rolling 24 hours: never more than the quota in any of them, whoever sends."""
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailsluice.daily import DAY_S, MEMORY_SHARE, STEPS, DailyQuota, RollingDay
+
+STEP_S = DAY_S / STEPS
+MEMORY_S = DAY_S * MEMORY_SHARE
+
+
+def quota(daily_max: float, sent: float = 0, **limits: float) -> DailyQuota:
+    made = DailyQuota(RollingDay(), **limits)
+    made.learn(daily_max, sent, 0.0)
+    return made
+
+
+@given(
+    sends=st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0, 59.0, 3600.0, 40_000.0]), st.integers(1, 400)),
+        max_size=60,
+    )
+)
+def test_no_day_of_any_phase_sees_more_than_the_quota(sends: list[tuple[float, int]]) -> None:
+    made = quota(1000)
+    accepted: deque[tuple[float, int]] = deque()
+    now = 0.0
+    for after, wanted in sends:
+        now += after
+        weight = max(0, min(wanted, int(made.room(now))))
+        made.accepted(weight, now)
+        accepted.append((now, weight))
+        while accepted[0][0] <= now - DAY_S:
+            accepted.popleft()
+        assert sum(n for _, n in accepted) <= 1000
+
+
+def test_it_says_when_it_goes_on_and_it_does() -> None:
+    made = quota(100)
+    made.accepted(60, 0.0)
+    made.accepted(40, 5 * STEP_S)
+    assert made.room(6 * STEP_S) == 0
+    assert made.goes_on_at(1, 6 * STEP_S) == DAY_S
+    assert made.statistics(6 * STEP_S).goes_on_at == DAY_S
+    assert made.room(DAY_S) == 60
+    assert made.goes_on_at(61, DAY_S) == DAY_S + 5 * STEP_S
+
+
+def test_calls_under_way_count() -> None:
+    made = quota(100)
+    made.in_flight = 70
+    assert made.room(0.0) == 30
+    made.in_flight = 0
+    made.accepted(50, 1.0)  # the others of them were throttled
+    assert made.room(1.0) == 50
+
+
+def test_what_others_have_sent_is_what_ses_counts_above_ours() -> None:
+    made = quota(100, sent=30)
+    assert made.room(0.0) == 70
+    made.accepted(50, 1.0)
+    # SES's figure lags: it hides the others for as long as this run sends.
+    made.learn(100, 60, 2.0)
+    assert made.statistics(2.0).others == 30
+    made.learn(100, 80, 60.0)
+    assert (made.statistics(60.0).others, made.room(60.0)) == (30, 20)
+    # What is seen of them for long enough is true: their day is over.
+    made.learn(100, 50, 60 + 2 * MEMORY_S)
+    assert made.room(60 + 2 * MEMORY_S) == 50
+
+
+@pytest.mark.parametrize(
+    ("limits", "sent", "room"),
+    [
+        ({}, 0, 1000),
+        ({"share": 0.5}, 0, 500),
+        ({"share": 0.5}, 400, 500),
+        ({"share": 0.5}, 700, 300),
+        ({"reserve": 300}, 0, 700),
+        ({"reserve": 300, "share": 0.5}, 300, 400),
+        ({"reserve": 2000}, 0, -1000),
+    ],
+)
+def test_share_is_what_this_run_may_use_and_reserve_what_is_left_for_others(
+    limits: dict[str, float], sent: float, room: float
+) -> None:
+    assert quota(1000, sent, **limits).room(0.0) == room
+
+
+@pytest.mark.parametrize("made", [quota(1000), quota(-1), DailyQuota(RollingDay())])
+def test_a_refusal_stops_for_a_minute_whatever_has_been_counted(made: DailyQuota) -> None:
+    room = made.room(0.0)
+    made.refused(5.0)
+    assert (made.room(5.0), made.goes_on_at(1, 5.0)) == (0, 5.0 + STEP_S)
+    assert made.room(5.0 + STEP_S) == room > 0
+
+
+def test_unlimited_is_unlimited() -> None:
+    assert quota(-1, sent=1e9).room(0.0) == float("inf")
+
+
+def test_a_window_is_the_same_on_another_clock() -> None:
+    own = RollingDay()
+    own.add(10, 1_700_000_000.0)
+    moved = own.moved(-1_699_999_000.0, DAY_S)
+    assert (moved.used(1000.0), moved.frees_at(1), moved.used(1000.0 + DAY_S)) == (
+        10,
+        1000.0 + DAY_S,
+        0,
+    )
