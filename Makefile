@@ -7,7 +7,7 @@ READY := .venv/.ready
 
 .PHONY: help
 help: ## Show these targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mailsluice needs Python 3.11 or later: make PYTHON=python3.12 ...")'
@@ -44,6 +44,10 @@ format: $(READY) ## Format the code, and mend what lint can mend
 bench: $(READY) ## Print the benchmarks
 	$(BIN)/python benchmarks/emulator.py
 	$(BIN)/python benchmarks/memory.py
+
+.PHONY: bench-quota
+bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an hour
+	$(BIN)/python benchmarks/quota.py --plot docs/pacing.svg
 
 .PHONY: clean
 clean: ## Remove what the targets made

@@ -53,7 +53,7 @@ class Ran:
 async def engine(path: Path, **delivery: object) -> AsyncIterator[Engine]:
     settings = Settings(
         delivery=DeliverySettings(**{"timeout_s": 2, "max_attempts": 3} | delivery),
-        quota=QuotaSettings(refresh_s=0.05),
+        quota=QuotaSettings(refresh_s=1),
     )
     async with Engine.open(settings, journal=path, day_s=DAY_S) as opened:
         yield opened

@@ -35,6 +35,9 @@ from mailsluice.intake import Dedupe
 from mailsluice.mailing import Mailing
 from mailsluice.sources import Fields
 
+ASK_INTERVAL_S = 1.0
+"""SES quotas page: GetAccount may be called once a second."""
+
 PRICE_PER_1000_USD = 0.10
 """SES pricing page: US dollars for 1,000 emails, without attachments and extras."""
 
@@ -84,7 +87,7 @@ class QuotaSettings(_Table):
     """Recipients of the 24-hour quota left alone."""
     calls_per_second: float = Field(default=0, ge=0)
     """0: no limit on calls."""
-    refresh_s: float = Field(default=60.0, gt=0)
+    refresh_s: float = Field(default=60.0, ge=ASK_INTERVAL_S)
     """Seconds between two GetAccount calls."""
     price_per_1000: float = Field(default=PRICE_PER_1000_USD, ge=0)
     """US dollars, for `--dry-run`'s estimate."""

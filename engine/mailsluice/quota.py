@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from mailsluice.config import QuotaSettings
+from mailsluice.config import ASK_INTERVAL_S, QuotaSettings
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.model import Account
 from mailsluice.ses import AccountUnavailableError, Transport
@@ -17,9 +17,6 @@ logger = logging.getLogger(__name__)
 
 ASK_ATTEMPTS_MAX = 5
 """Times that GetAccount is asked at the start while it is throttled."""
-
-ASK_INTERVAL_S = 1.0
-"""SES quotas page: GetAccount may be called once a second."""
 
 
 def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:

@@ -40,7 +40,7 @@ def test_what_was_read_and_not_sent_when_a_process_was_killed_is_sent_by_the_nex
 def test_eight_workers_on_one_journal_are_one(folder: Folder) -> None:
     """Postal#2222: up to 17 copies after --scale worker=8. Postal#198: a mail pulled twice."""
     folder.write_list(600)
-    with folder.started("--set", "quota.refresh_s=0.1") as first:
+    with folder.started("--set", "quota.refresh_s=1") as first:
         folder.until(first, accepted=50)
         others = [
             subprocess.Popen(

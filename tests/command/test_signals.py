@@ -124,7 +124,7 @@ def test_a_signal_before_the_account_has_answered_leaves_nothing_behind(folder: 
 @pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 10})
 def test_a_run_that_waits_for_the_daily_quota_can_be_stopped_and_resumed(folder: Folder) -> None:
     folder.write_list(25)
-    with folder.started("--set", "quota.refresh_s=0.05") as process:
+    with folder.started("--set", "quota.refresh_s=1") as process:
         folder.until(process, accepted=10)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)

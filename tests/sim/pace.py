@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
 from random import Random
 from typing import Any
 
 import orjson
 
 from benchmarks.quota_cases import Case, Measured, Sample
-from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, Recipient
+from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings
 from mailsluice.emulator import AccountSettings, EmulatorOptions
 from mailsluice.emulator.service import BULK
 from mailsluice.journal.memory import MemoryJournal
-from tests.sim.ses import EPOCH_S, Ses, Wire
+from tests.sim.ses import EPOCH_S, Accepted, Ses, Wire
 from tests.sim.virtual import Process, VirtualLoop
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 
+OUT_S = (0.001, 0.01)
+"""How long a call is on its way to SES."""
 
-def run(case: Case, seed: int = 0) -> Measured:
+REFRESH_S = 1.0
+"""Between two calls of GetAccount."""
+
+
+def run(case: Case, seed: int) -> Measured:
     """One case, from its first second to its last."""
     return _Run(case, seed).run()
 
@@ -30,79 +36,77 @@ class _Run:
         self._random = Random(seed)
         self._loop = VirtualLoop(seed)
         self._ses = Ses(EmulatorOptions(account=AccountSettings(**case.account), credentials=None))
-        self._samples: list[Sample] = []
-        self._latency_s = case.latency_s
+        self._accepted: list[Sample] = []
+        self._throttled: list[Sample] = []
+        self._others: list[Sample] = []
         self._journal = MemoryJournal()
-        self._sent = 0
 
     def run(self) -> Measured:
         case, loop = self._case, self._loop
         for at, change in case.changes:
             loop.call_at(at, self._change, change)
-        for at, latency_s in case.latencies:
-            loop.call_at(at, self._set_latency, latency_s)
         if case.tenant:
-            loop.call_at(case.tenant.begins_s, self._tenant)
-        loop.call_at(case.seconds, lambda: None)
-        ends = [*case.kills_s, case.seconds]
-        for end in ends:
+            loop.call_at(case.tenant.begins_s, self._other_tenant)
+        for end in [*case.kill_times, case.seconds]:
             self._process(end)
-        self._loop.close()
-        return Measured(case, self._samples)
+        account = self._ses.service.statistics(loop.time()).account
+        loop.close()
+        return Measured(
+            case=case,
+            accepted=self._accepted,
+            throttled=self._throttled,
+            others=self._others,
+            peak=account.submitted_peak,
+            daily_refused=account.daily_refused,
+            left_over=(case.recipients or 0) and case.recipients - account.accepted,
+        )
 
     def _process(self, end: float) -> None:
-        loop = self._loop
-        wire = _Wire(self, self._ses, Random(self._random.random()))
+        """One process of the engine, killed at the end."""
+        loop, case = self._loop, self._case
         engine = Engine(
-            transport=wire,
+            transport=_Wire(self._ses, self._random, case, self._note),
             journal=self._journal,
-            quota=QuotaSettings(**self._case.quota),
+            quota=QuotaSettings(refresh_s=REFRESH_S),
             delivery=DeliverySettings(),
             wall=lambda: EPOCH_S + loop.time(),
             random=Random(self._random.random()),
-            day_s=self._case.account.get("day_s", 86_400.0),
+            day_s=case.day_s,
         )
-        process = Process(loop, engine.run(MAILING, self._recipients()))
-        last = end >= self._case.seconds
+        recipients = case.recipients or round(case.seconds * case.account["rate_per_s"] * 1.1)
+        addresses = (f"user{n}@example.com" for n in range(recipients))
+        process = Process(loop, engine.run(MAILING, addresses))
         loop.call_at(end, process.kill)
         process.run(lambda _: None)
-        if not last:
-            self._journal = _Copy(self._journal)  # what the dead process does is not durable
+        self._journal = _Copy(self._journal)  # what the dead process still does is not durable
         process.clear_away()
 
-    async def _recipients(self) -> AsyncIterator[Recipient]:
-        n = 0
-        while True:
-            n += 1
-            yield Recipient(to=f"user{n}@example.com")
+    def _note(self, weight: int, accepted: int) -> None:
+        now = self._loop.time()
+        self._accepted.append(Sample(now, accepted))
+        if accepted < weight:
+            self._throttled.append(Sample(now, weight - accepted))
 
     def _change(self, change: dict[str, Any]) -> None:
         self._ses.service.account.change(self._loop.time(), **change)
 
-    def _set_latency(self, latency_s: tuple[float, float]) -> None:
-        self._latency_s = latency_s
-
-    def _tenant(self) -> None:
-        """Another program, which sends at its pace whatever SES says."""
+    def _other_tenant(self) -> None:
         tenant, now = self._case.tenant, self._loop.time()
         assert tenant is not None
         if now >= tenant.ends_s:
             return
-        weight = max(1, round(tenant.rate_per_s * tenant.every_s))
         entry = {
             "Destination": {"ToAddresses": ["x@example.com"]},
             "ReplacementTags": [{"Name": "mailsluice-id", "Value": "other-1"}],
         }
-        body = orjson.dumps(
-            {
-                "FromEmailAddress": "b@example.com",
-                "DefaultContent": {"Template": {"TemplateName": "t"}},
-                "BulkEmailEntries": [entry] * weight,
-            }
-        )
-        _, accepted = self._ses.handle(BULK, body, now)
-        self._samples.append(Sample(now, weight, len(accepted), mine=False))
-        self._loop.call_later(tenant.every_s, self._tenant)
+        request = {
+            "FromEmailAddress": "b@example.com",
+            "DefaultContent": {"Template": {"TemplateName": "t"}},
+            "BulkEmailEntries": [entry] * round(tenant.rate_per_s * tenant.every_s),
+        }
+        _, accepted = self._ses.handle(BULK, orjson.dumps(request), now)
+        self._others.append(Sample(now, len(accepted)))
+        self._loop.call_later(tenant.every_s, self._other_tenant)
 
 
 class _Copy(MemoryJournal):
@@ -112,28 +116,26 @@ class _Copy(MemoryJournal):
 
 
 class _Wire(Wire):
-    """Notes what became of each call, when it arrived."""
+    """Quick on the way out; the answer takes its time, and longer where the case says so."""
 
-    def __init__(self, run: _Run, ses: Ses, random: Random) -> None:
-        self._run = run
+    def __init__(self, ses: Ses, random: Random, case: Case, note: Any) -> None:
+        def submitted(_rows: list[int], weight: int) -> Accepted:
+            return lambda accepted: note(weight, len(accepted))
+
         super().__init__(
             ses,
             random,
-            latency_s=(0.0, 0.0),
+            latency_s=case.latency_s,
             unreachable=0.0,
             timeout_s=30.0,
-            submitted=lambda _rows, weight: (
-                lambda accepted: run._samples.append(
-                    Sample(run._loop.time(), weight, len(accepted), mine=True)
-                )
-            ),
+            submitted=submitted,
         )
+        self._case = case
 
     def _out_s(self) -> float:
-        return self._random.uniform(0.001, 0.01)
+        return self._random.uniform(*OUT_S)
 
     def _back_s(self) -> float:
-        return self._random.uniform(*self._run._latency_s)
-
-
-__all__ = ["run"]
+        began, ended, longer_s = self._case.slow or (0.0, 0.0, 0.0)
+        slow = longer_s if began <= asyncio.get_running_loop().time() < ended else 0.0
+        return self._random.uniform(*self._latency_s) + slow

@@ -32,6 +32,8 @@ class AccountSettings:
 
     rate_per_s: Annotated[float, Field(gt=0)] = 14.0
     """MaxSendRate: recipients per second."""
+    announced_rate_per_s: Annotated[float, Field(gt=0)] | None = None
+    """What GetAccount says that it is, where that is something else: after a change it may lag."""
     daily_max: Annotated[float, Field(ge=-1)] = 50_000.0
     """Max24HourSend: recipients in the rolling day; -1 is unlimited."""
     model: Literal["strict", "debt"] = "strict"

@@ -165,7 +165,7 @@ class Service:
             "ProductionAccessEnabled": settings.production,
             "SendQuota": {
                 "Max24HourSend": settings.daily_max,
-                "MaxSendRate": settings.rate_per_s,
+                "MaxSendRate": settings.announced_rate_per_s or settings.rate_per_s,
                 "SentLast24Hours": float(self.account.sent_last_day(now)),
             },
             "SendingEnabled": settings.sending_enabled and settings.enforcement != "SHUTDOWN",
