@@ -1,5 +1,6 @@
 """The cases of `make bench-quota`, in seconds instead of minutes."""
 
+from dataclasses import replace
 from random import SystemRandom
 
 import pytest
@@ -20,3 +21,48 @@ def test_the_quota_is_used_and_never_exceeded(case: Case) -> None:
         told = f"{case.name}, seed {seed}: {goal.name} {goal.shown(value)}, wanted {goal.wanted}"
         print(told)
         assert goal.reached(value), told
+
+
+DAILY = next(case for case in cases() if case.name == "daily")
+
+
+def test_a_process_restarted_while_it_waits_for_the_day_keeps_waiting() -> None:
+    case = replace(DAILY, kills=4)
+    waits = [at for at in case.kill_times if 5000 / 200 < at < case.day_s]
+    assert len(waits) == 4
+    measured = pace.run(case, SystemRandom().randrange(2**32))
+    assert (measured.most_in_a_day, measured.daily_refused, measured.left_over) == (5000, 0, 0)
+
+
+def test_a_rise_and_a_cut_take_effect_within_one_interval() -> None:
+    case = Case(
+        name="changes",
+        title="100/s, 300/s from 10 s, 50/s from 20 s",
+        account={"rate_per_s": 100, "daily_max": -1},
+        changes=[(10, {"rate_per_s": 300}), (20, {"rate_per_s": 50})],
+        goals=[],
+        seconds=30,
+    )
+    measured = pace.run(case, SystemRandom().randrange(2**32))
+    after = 1 + pace.REFRESH_S
+    for begin, end in ((0, 10), (10, 20)):
+        assert measured.used(begin + after, end) == pytest.approx(1, abs=0.05)
+    # Until the cut was known SES throttled, which takes some seconds to be forgotten.
+    assert 0.7 < measured.used(20 + after, 30) < 1.05
+
+
+@pytest.mark.parametrize(
+    ("account", "limit"),
+    [({"calls_per_s": 1}, 50), ({"calls_per_s": 2}, 100), ({"calls_per_s": 0}, 200)],
+)
+def test_a_limit_on_calls_that_nobody_has_configured_is_learnt(
+    account: dict[str, float], limit: int
+) -> None:
+    case = Case(
+        name="calls",
+        title="",
+        account={"rate_per_s": 200, "daily_max": -1, **account},
+        goals=[],
+    )
+    measured = pace.run(case, SystemRandom().randrange(2**32))
+    assert measured.taken(10, 60) / 50 > 0.6 * limit
