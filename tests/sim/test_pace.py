@@ -41,6 +41,7 @@ def test_a_rise_and_a_cut_take_effect_within_one_interval() -> None:
         account={"rate_per_s": 100, "daily_max": -1},
         changes=[(10, {"rate_per_s": 300}), (20, {"rate_per_s": 50})],
         goals=[],
+        recipients=6000,
         seconds=30,
     )
     measured = pace.run(case, SystemRandom().randrange(2**32))
