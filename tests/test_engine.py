@@ -22,6 +22,7 @@ from mailsluice import (
 )
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reasons import Reason
 from mailsluice.sources import Fields
 from mailsluice.sources.files import open_source
 
@@ -341,3 +342,30 @@ async def test_a_restart_does_not_give_burned_attempts_back(
     async with Engine.open(settings, journal=path) as engine:
         report = await engine.run(MAILING, addresses(1))
     assert (report.counts.failed, report.calls) == (1, 1)
+
+
+async def test_an_account_under_review_is_warned_of_once(
+    ses_emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    ses_emulator.change_account(enforcement="PROBATION", rate_per_s=20)
+    settings = Settings(quota=QuotaSettings(refresh_s=1))
+    async with Engine.open(settings) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(100))
+        await until(ses_emulator, get_account_calls=3)
+        engine.stop()
+    assert caplog.text.count("under review (EnforcementStatus PROBATION)") == 1
+
+
+async def test_it_explains_why_it_is_not_faster(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(rate_per_s=100)
+    async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run, MAILING, addresses(1000))
+        await until(ses_emulator, calls=2)
+        now = engine.statistics()
+        tasks.cancel_scope.cancel()
+    assert now is not None
+    told = {reason: now.explained(reason) for reason in Reason}
+    assert all(text.startswith(reason) for reason, text in told.items())
+    assert told[Reason.RATE] == "the rate: 100 recipients/s are allowed"
+    assert "32 calls at once" in told[Reason.LATENCY]
+    assert "100/s of 100/s" in told[Reason.THROTTLED]
