@@ -104,11 +104,13 @@ class DeliverySettings(_Table):
 
 
 class SesSettings(_Table):
-    """`[ses]`: None leaves each to the AWS SDK's own resolution."""
+    """`[ses]`: None leaves it to the AWS SDK's own resolution."""
 
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    transport: Literal["direct", "sdk"] = "direct"
+    """How SendBulkEmail is called: without the SDK's serialising and parsing, or through it."""
 
 
 class Settings(BaseSettings):

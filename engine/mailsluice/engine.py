@@ -39,6 +39,7 @@ from mailsluice.report import Report
 from mailsluice.resume import Only
 from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.ses.client import Client
+from mailsluice.ses.direct import Direct
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import IterableSource, Recipients
 from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, hold_text
@@ -289,6 +290,10 @@ async def _aside(blocks: bool, function: Callable[..., Result], *args: object) -
     return await to_thread.run_sync(function, *args) if blocks else function(*args)
 
 
+async def _transport(client: Client, settings: Settings) -> Transport:
+    return await Direct.over(client) if settings.ses.transport == "direct" else client
+
+
 @asynccontextmanager
 async def _opened(settings: Settings, path: Path | None, day_s: float) -> AsyncIterator[Engine]:
     journal = None if path is None else await to_thread.run_sync(SqliteJournal.open, path)
@@ -302,7 +307,7 @@ async def _opened(settings: Settings, path: Path | None, day_s: float) -> AsyncI
         )
         async with client:
             yield Engine(
-                transport=client,
+                transport=await _transport(client, settings),
                 journal=journal,
                 quota=settings.quota,
                 delivery=settings.delivery,

@@ -30,7 +30,9 @@ from mailsluice.attempts import InDoubt
 from mailsluice.journal import Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer
+from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
+from mailsluice.ses.direct import Direct
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
 from tests.prove.peer import Exchange, Peer, Script, free_port, listening
 
@@ -245,14 +247,14 @@ class Found(NamedTuple):
 
 
 class _Transport:
-    """The real client, but for GetAccount, which is not what is proved here."""
+    """A real one, but for GetAccount, which is not what is proved here."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, real: Transport) -> None:
+        self._real = real
         self.answers: list[Answer] = []
 
     async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
-        answer = await self._client.send_bulk_email(body, endpoint_id)
+        answer = await self._real.send_bulk_email(body, endpoint_id)
         self.answers.append(answer)
         return answer
 
@@ -271,7 +273,7 @@ class _Journal(MemoryJournal):
             self.engine.stop()
 
 
-async def happen(row: Row) -> tuple[Found, Found]:
+async def happen(row: Row, *, direct: bool) -> tuple[Found, Found]:
     """Let it happen to one call of the engine, under "hold" and under "resend"."""
     with _peer(row) as peer, _environment(row):
         port = peer.port if peer else free_port()
@@ -283,11 +285,12 @@ async def happen(row: Row) -> tuple[Found, Found]:
             timeout_s=TIMEOUT_S,
         )
         async with client:
-            return await _call(client, peer, row, "hold"), await _call(client, peer, row, "resend")
+            real = await Direct.over(client) if direct else client
+            return await _call(real, peer, row, "hold"), await _call(real, peer, row, "resend")
 
 
-async def _call(client: Client, peer: Peer | None, row: Row, in_doubt: InDoubt) -> Found:
-    transport, journal = _Transport(client), _Journal()
+async def _call(real: Transport, peer: Peer | None, row: Row, in_doubt: InDoubt) -> Found:
+    transport, journal = _Transport(real), _Journal()
     seen_before = peer.seen if peer else 0
     journal.engine = engine = Engine(
         transport=transport,
@@ -425,9 +428,9 @@ def _spin_until(moment: float) -> None:
 async def prove(size: Size) -> Proved:
     """All rows in both modes, and calls on connections that the peer has closed."""
     right, details = 0, []
-    table = list(rows())
-    for row in table:
-        hold, resend = await happen(row)
+    table = [(row, direct) for row in rows() for direct in (True, False)]
+    for row, direct in table:
+        hold, resend = await happen(row, direct=direct)
         expected = row.expected
         good = hold == (expected.seen, expected.meaning, expected.hold) and resend == (
             expected.seen,
@@ -435,13 +438,14 @@ async def prove(size: Size) -> Proved:
             expected.resend,
         )
         right += good
+        way = "direct" if direct else "SDK   "
         details.append(
-            f"{'right' if good else 'WRONG'}  {row.name:<62} {hold.seen} {hold.meaning:<11}"
+            f"{'right' if good else 'WRONG'}  {row.name:<62} {way} {hold.seen} {hold.meaning:<11}"
             f"{hold.codes}  {resend.codes}"
         )
     calls = await stale(*((200, 1000) if size == "full" else (20, 20)))
     figures: list[Figure] = [
-        exactly("rows of the truth table that are right, in both modes", len(table), right),
+        exactly("rows of the truth table that are right, both transports", len(table), right),
         at_least("calls after the peer closed their idle connection", 20, calls.closed_before),
         exactly("  of these in doubt", 0, calls.doubts_before),
         told(

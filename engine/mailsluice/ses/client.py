@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import math
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -113,6 +114,11 @@ class Client:
         self._client.meta.events.register("before-call.sesv2.SendBulkEmail", _put_body)
         return self
 
+    @property
+    def sdk(self) -> Any:
+        """The live aioboto3 client."""
+        return self._client
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
@@ -139,26 +145,27 @@ class Client:
                 DefaultContent={}, BulkEmailEntries=[], **routing
             )
             results = response["BulkEmailEntryResults"]
-            return Answer(results=tuple(_entry_result(result) for result in results))
+            return Answer(results=tuple(map(entry_result, results)))
         except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
-            return _answer_of(error)
+            return answer_of(error)
 
     async def get_account(self) -> Account:
         """Ask GetAccount. Raises AccountUnavailableError where it does not answer."""
         try:
             return _account(await self._client.get_account())
         except Exception as error:
-            raise AccountUnavailableError(_answer_of(error)) from error
+            raise AccountUnavailableError(answer_of(error)) from error
 
 
 def _put_body(params: dict[str, Any], **_: Any) -> None:
     params["body"] = _body.get()
 
 
-def _entry_result(result: dict[str, Any]) -> EntryResult:
+def entry_result(result: dict[str, Any]) -> EntryResult:
+    """One element of an answer's `BulkEmailEntryResults`."""
     error = result.get("Error")
     return EntryResult(
-        result.get("Status", ""), result.get("MessageId"), error and error[:ERROR_CHARS_MAX]
+        result.get("Status") or "", result.get("MessageId"), error and error[:ERROR_CHARS_MAX]
     )
 
 
@@ -181,22 +188,22 @@ def _finite(value: Any) -> float:
     return number
 
 
-def _answer_of(error: Exception) -> Answer:
+def answer_of(error: Exception) -> Answer:
     """The one border at which what the SDK raises becomes an answer."""
     if isinstance(error, botocore_errors.ClientError):
-        return _refusal(error)
+        return refusal_of(error.response)
     if isinstance(error, botocore_errors.BotoCoreError | aiohttp.ClientError | OSError):
         return Answer(code=_wire_code(error), error=_text(error))
     # botocore hands on a 200 whose body is not JSON as an empty dictionary: a KeyError here.
     return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {_text(error)}")
 
 
-def _refusal(error: botocore_errors.ClientError) -> Answer:
-    """What SES answered with an HTTP status of 300 or more."""
-    details = error.response.get("Error", {})
+def refusal_of(response: Mapping[str, Any]) -> Answer:
+    """What SES answered with an HTTP status of 300 or more, as the SDK has parsed it."""
+    details = response.get("Error", {})
     return Answer(
         code=str(details.get("Code", "")) or "Unknown",
-        http_status=error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"),
+        http_status=response.get("ResponseMetadata", {}).get("HTTPStatusCode"),
         error=str(details.get("Message", ""))[:ERROR_CHARS_MAX],
     )
 

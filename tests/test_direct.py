@@ -1,0 +1,175 @@
+"""The direct transport asks for what the SDK would ask for, byte by byte, and reads the same."""
+
+import datetime as dt
+import uuid
+from typing import Any, NamedTuple
+
+import aiohttp
+import botocore.auth
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mailsluice import Mailing, Recipient
+from mailsluice.emulator import CallFault, Emulator
+from mailsluice.intake import Intake
+from mailsluice.journal.bitmap import Bitmap
+from mailsluice.mailing import assemble
+from mailsluice.ses.client import Client
+from mailsluice.ses.direct import Direct
+from mailsluice.sources import Row
+
+NOW = dt.datetime(2026, 11, 24, 12, 0, 0)  # noqa: DTZ001  # botocore's is naive
+
+
+class Recorder:
+    """Stands for the SDK's HTTP session: keeps what is to be sent, and sends nothing."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+
+    async def send(self, request: Any) -> Any:
+        self.requests.append(request)
+        raise aiohttp.ClientConnectionError
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
+def client(endpoint_url: str | None = None) -> Client:
+    return Client(
+        region=None, profile=None, endpoint_url=endpoint_url, in_flight_max=2, timeout_s=2.0
+    )
+
+
+class Asked(NamedTuple):
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+async def both(body: bytes, endpoint_url: str | None) -> list[Asked]:
+    """The SDK's request, and ours."""
+    seen: list[Asked] = []
+    for direct in (False, True):
+        async with client(endpoint_url) as opened:
+            recorder = opened.sdk._endpoint.http_session = Recorder()
+            transport = await Direct.over(opened) if direct else opened
+            await transport.send_bulk_email(body, None)
+            (request,) = recorder.requests
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            seen.append(Asked(request.method, request.url, headers, request.body))
+    return seen
+
+
+ENVIRONMENTS = {
+    "a region": {"AWS_REGION": "eu-west-1"},
+    "a session token": {"AWS_REGION": "us-east-1", "AWS_SESSION_TOKEN": "token/+="},
+    "FIPS": {"AWS_REGION": "us-east-1", "AWS_USE_FIPS_ENDPOINT": "true"},
+    "dual-stack": {"AWS_REGION": "us-west-2", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+    "China": {"AWS_REGION": "cn-north-1"},
+    "an endpoint": {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:99/path"},
+    "SES's endpoint": {
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_SESV2": "https://ses.test:8443",
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: NOW)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=7))  # the id of a call, signed too
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=list(ENVIRONMENTS))
+async def test_it_is_reached_and_signed_as_the_sdk_does(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    sdk, direct = await both(b'{"BulkEmailEntries": []}', None)
+    assert direct == sdk
+    assert "Credential=AKIDEXAMPLE/20261124/" in direct.headers["authorization"]
+
+
+words = st.text(max_size=20)
+mailings = st.builds(
+    Mailing,
+    from_address=st.just("News <news@example.com>"),
+    template=st.sampled_from(["welcome", "Grüße"]),
+    data=st.dictionaries(words, words, max_size=3),
+    tags=st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["x", "y"])),
+)
+recipients = st.lists(
+    st.builds(
+        Recipient,
+        to=st.sampled_from(["a@example.com", "Ann <b@example.com>", "c@bücher.example"]),
+        data=st.dictionaries(words, words, max_size=3),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mailing=mailings, rows=recipients)
+async def test_any_mailing_is_the_same_request(
+    monkeypatch: pytest.MonkeyPatch, mailing: Mailing, rows: list[Recipient]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    intake = Intake(mailing, "a" * 16, "none", Bitmap())
+    entries = intake.take([Row(n, recipient) for n, recipient in enumerate(rows, 1)]).entries
+    sdk, direct = await both(assemble(mailing.prefix(), entries), None)
+    assert direct == sdk
+
+
+ANSWERS = [
+    CallFault(
+        fault="error", code="TooManyRequestsException", message="Maximum sending rate exceeded."
+    ),
+    CallFault(fault="error", code="BadRequestException", message="no"),
+    CallFault(fault="error", code="AccessDeniedException", message="not you"),
+    CallFault(fault="error", code="InternalServiceErrorException"),
+    CallFault(fault="error", http_status=503),
+    CallFault(fault="error", http_status=500, message="<html>oops</html>"),
+    *(
+        CallFault(fault=kind)
+        for kind in ("lost", "reset_before", "reset_after", "cut", "broken", "short")
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "fault", ANSWERS, ids=lambda f: f.code or f"{f.fault}{f.http_status or ''}"
+)
+async def test_it_reads_an_answer_as_the_sdk_does(ses_emulator: Emulator, fault: CallFault) -> None:
+    body = assemble(
+        Mailing(from_address="a@example.com", template="t").prefix(),
+        Intake(Mailing(from_address="a@example.com", template="t"), "a" * 16, "none", Bitmap())
+        .take([Row(1, Recipient(to="a@example.com"))])
+        .entries,
+    )
+    ses_emulator.faults.add(fault)
+    async with client(ses_emulator.url) as opened:
+        sdk = await opened.send_bulk_email(body, None)
+        direct = await (await Direct.over(opened)).send_bulk_email(body, None)
+    assert (direct.code, direct.http_status, direct.results) == (
+        sdk.code,
+        sdk.http_status,
+        sdk.results,
+    )
+    if sdk.code != "BROKEN_ANSWER":
+        assert direct.error == sdk.error
+
+
+async def test_what_it_cannot_sign_goes_through_the_sdk(ses_emulator: Emulator) -> None:
+    async with client(ses_emulator.url) as opened:
+        direct = await Direct.over(opened)
+        assert await direct.send_bulk_email(b"{}", "abc.def") == await opened.send_bulk_email(
+            b"{}", "abc.def"
+        )
