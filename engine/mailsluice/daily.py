@@ -84,6 +84,24 @@ class RollingDay:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the coming days have room for, in recipients; `forecast` makes a plan of it.
+
+    Calls under way are not in it: they are still to be sent.
+    """
+
+    limit_now: float
+    """What this run may have in the window while what others have sent is in it; it may be below
+    0. Infinite where there is no limit."""
+    limit: float
+    """The same once the others' has left the window."""
+    steps: tuple[Step, ...]
+    """What this run has in the window."""
+    day_s: float
+    """The length of the window, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class DailyStatistics:
     """One moment of the window, in recipients."""
 
@@ -98,6 +116,7 @@ class DailyStatistics:
     goes_on_at: float | None
     """Seconds of the event loop's clock from when on it may send again; None where it may now, or
     where that depends on others."""
+    outlook: Outlook
 
 
 class DailyQuota:
@@ -168,6 +187,18 @@ class DailyQuota:
             others=self._others(now),
             room=room,
             goes_on_at=None if room >= 1 else self.goes_on_at(1, now),
+            outlook=self.outlook(now),
+        )
+
+    def outlook(self, now: float) -> Outlook:
+        """The coming days."""
+        self._own.used(now)  # which forgets what has left the window
+        share = self._daily_max * self._share
+        return Outlook(
+            limit_now=min(share, self._limit - self._others(now)),
+            limit=min(share, self._limit),
+            steps=self._own.steps,
+            day_s=self._own.day_s,
         )
 
     @property

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from mailsluice import Engine, Mailing
 from mailsluice.cli import display
+from mailsluice.cli.expected import Expected
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 
 if TYPE_CHECKING:
@@ -102,10 +103,12 @@ async def test_elsewhere_progress_is_a_plain_line_now_and_then(
     out = io.StringIO()
     mailing = Mailing(from_address="news@example.com", template="welcome")
     async with Engine.open() as engine, anyio.create_task_group() as tasks:
-        tasks.start_soon(display.show, engine, Console(file=out, force_terminal=False))
+        console = Console(file=out, force_terminal=False)
+        tasks.start_soon(display.show, engine, console, Expected(estimate=None))
         await engine.run(mailing, (f"user{n}@example.com" for n in range(200)))
         tasks.cancel_scope.cancel()
-    lines = out.getvalue().splitlines()
+    plan, *lines = out.getvalue().splitlines()
+    assert plan == "plan: at 500/s; the number of recipients is not known"
     assert len(lines) > 1
     shape = r"sent \d+ \(\d+\.\d/s of 500/s\), deferred 0, in doubt 0, rejected 0, refused 0, ETA "
     assert all(re.match(shape, line) for line in lines)
@@ -194,14 +197,14 @@ def test_a_dry_run_shows_the_plan_and_sends_nothing(folder: Folder) -> None:
     assert told["recipients"] == "123 read, 121 to be sent"
     assert told["not sent"] == "1 refused, 1 duplicate"
     assert told["addresses"] == "121 (what the quota counts)"
-    assert told["calls"] == "3 of SendBulkEmail"
+    assert told["calls"] == "about 5 of SendBulkEmail"
     assert told["rate"] == "5,000 recipients/s"
     assert told["cost"] == "$0.01"
     assert told["row 2"].startswith("duplicate")
     assert told["row 3"].startswith("refused")
     request = orjson.loads(ended.out.partition("the first request:\n")[2])
     assert request["FromEmailAddress"] == "News <news@example.com>"
-    assert len(request["BulkEmailEntries"]) == 50
+    assert len(request["BulkEmailEntries"]) == 30
     assert (folder.calls, folder.accepted) == (0, 0)
     assert not folder.journal.exists()
 
