@@ -35,9 +35,6 @@ PACE_S = 15.0
 ETA_S = 5.0
 """Between two forecasts, each of which takes milliseconds."""
 
-BEGIN_S = 0.01
-"""Between two looks whether the run has begun."""
-
 BAR_CHARACTERS = 30
 
 
@@ -101,19 +98,10 @@ def _rate_of_sending(now: Statistics) -> float:
 async def show(engine: Engine, console: Console, expected: Expected) -> None:
     """Tell the plan when the run begins, then draw until cancelled."""
     with voice.unheard_is_fine():
-        if plan := _plan(await _begun(engine), expected):
+        if plan := _plan(await engine.begun(), expected):
             console.print(plan, markup=False, highlight=False, soft_wrap=True)
         show = _show_live if console.is_terminal else _show_lines
         await show(engine, console, _Pace(), _Eta(expected))
-
-
-async def _begun(engine: Engine) -> Statistics:
-    """The first moment of the run."""
-    while True:
-        now = engine.statistics()
-        if now is not None:
-            return now
-        await anyio.sleep(BEGIN_S)
 
 
 def _plan(now: Statistics, expected: Expected) -> str | None:
