@@ -119,6 +119,21 @@ def test_what_this_run_has_sent_leaves_it_when_it_is_a_day_old() -> None:
     assert made.done_at == pytest.approx(NOW + DAY_S + 10)
 
 
+def test_the_last_of_the_room_is_used_whatever_its_size() -> None:
+    made = forecast.make(1_500, 10, outlook(1000, steps=(Step(NOW - 60, NOW - 60, 33),)), NOW)
+    assert daily(made) == [(0, 967 + 33), (1, 500)]
+    assert made.stretches[0] == pytest.approx(Stretch(NOW, NOW + 96.7, 967))
+
+
+@pytest.mark.parametrize("weight", [1, 7, 60, 900])
+def test_a_window_of_many_steps_is_simulated_in_no_time(weight: int) -> None:
+    steps = tuple(Step(NOW - 60.0 * n, NOW - 60.0 * n, weight) for n in range(1439, 0, -1))
+    began = perf_counter()
+    made = forecast.make(10**9, weight / 60, outlook(1440 * weight, steps=steps), NOW)
+    assert perf_counter() - began < 5  # it takes a tenth of a second
+    assert made.done_at is None
+
+
 def test_a_day_that_the_rate_cannot_fill_interrupts_nothing() -> None:
     made = forecast.make(2_000_000, 10, outlook(900_000), NOW)
     assert made.done_at == pytest.approx(NOW + 200_000)

@@ -56,7 +56,7 @@ class Forecast:
 def make(weight: int, rate_per_s: float, outlook: Outlook, now: float) -> Forecast:
     """When `weight` recipients (addresses) go, at so many per second.
 
-    It takes at most `DAYS_MAX` times 2 `CHUNKS` steps, about a microsecond each.
+    It takes some hundred steps a day, about a microsecond each, for `DAYS_MAX` days at most.
     """
     if outlook.limit == float("inf"):
         done_at = now + weight / rate_per_s
@@ -90,21 +90,28 @@ class _Simulated:
         return int(self._outlook.limit_now if early else self._outlook.limit)
 
     def chunk(self, weight: int) -> int:
-        """What goes now of so much that is left; 0 where there is no room for a chunk."""
+        """What goes now of so much that is left; 0 where that waits for more room."""
         while self._leaving and self._leaving[0][0] <= self.at:
             self._used -= self._leaving.popleft()[1]
         limit = self._limit
-        chunk = min(weight, max(1, limit // CHUNKS))
-        return chunk if chunk <= limit - self._used else 0
+        chunk, room = min(weight, max(1, limit // CHUNKS)), limit - self._used
+        # The last that there is room for goes at once; for crumbs later on it would take for ever.
+        return min(chunk, room) if room >= chunk or (room > 0 and self._sending) else 0
+
+    @property
+    def _sending(self) -> bool:
+        """Whether nothing has interrupted it yet, or since the last chunk."""
+        last_end = self.stretches[-1].end if self.stretches else self.at
+        return self.at - last_end <= self._outlook.day_s * TOGETHER
 
     def send(self, weight: int, seconds: float) -> None:
         """It goes; as in `daily`, all of it leaves the window when its last one does."""
-        begin = self.at
+        begin, sending = self.at, self._sending
         self.at += seconds
         self._leaving.append((self.at + self._outlook.day_s, weight))
         self._used += weight
-        last = self.stretches[-1] if self.stretches else None
-        if last is not None and begin - last.end <= self._outlook.day_s * TOGETHER:
+        if self.stretches and sending:
+            last = self.stretches[-1]
             self.stretches[-1] = Stretch(last.begin, self.at, last.weight + weight)
         else:
             self.stretches.append(Stretch(begin, self.at, weight))
