@@ -49,6 +49,10 @@ class Asked(NamedTuple):
     body: bytes
 
 
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 async def both(body: bytes, endpoint_url: str | None) -> list[Asked]:
     """The SDK's request, and ours."""
     seen: list[Asked] = []
@@ -58,7 +62,10 @@ async def both(body: bytes, endpoint_url: str | None) -> list[Asked]:
             transport = await Direct.over(opened) if direct else opened
             await transport.send_bulk_email(body, None)
             (request,) = recorder.requests
-            headers = {name.lower(): value for name, value in request.headers.items()}
+            headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+            headers["user-agent"] = "".join(
+                sorted(headers["user-agent"])
+            )  # a set's letters are in it
             seen.append(Asked(request.method, request.url, headers, request.body))
     return seen
 

@@ -369,3 +369,12 @@ async def test_it_explains_why_it_is_not_faster(ses_emulator: Emulator) -> None:
     assert told[Reason.RATE] == "the rate: 100 recipients/s are allowed"
     assert "32 calls at once" in told[Reason.LATENCY]
     assert "100/s of 100/s" in told[Reason.THROTTLED]
+
+
+async def test_a_reserve_that_leaves_nothing_holds_the_run(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(daily_max=100)
+    async with Engine.open(Settings(quota=QuotaSettings(reserve=100))) as engine:
+        report = await engine.run(MAILING, addresses(3))
+    assert (report.state, report.calls, report.counts.pending) == ("held", 0, 3)
+    assert report.hold is not None
+    assert report.hold.startswith("QUOTA_TOO_SMALL: of 100 recipients in 24 hours, share 1 and")

@@ -84,6 +84,24 @@ class RollingDay:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the coming days have room for, in recipients; `forecast` makes a plan of it.
+
+    Calls under way are not in it: they are still to be sent.
+    """
+
+    limit_now: float
+    """What this run may have in the window while what others have sent is in it; it may be below
+    0. Infinite where there is no limit."""
+    limit: float
+    """The same once the others' has left the window."""
+    steps: tuple[Step, ...]
+    """What this run has in the window."""
+    day_s: float
+    """The length of the window, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class DailyStatistics:
     """One moment of the window, in recipients."""
 
@@ -98,6 +116,7 @@ class DailyStatistics:
     goes_on_at: float | None
     """Seconds of the event loop's clock from when on it may send again; None where it may now, or
     where that depends on others."""
+    outlook: Outlook
 
 
 class DailyQuota:
@@ -143,6 +162,13 @@ class DailyQuota:
         """Whether an unused day has room for as much."""
         return weight <= min(self._daily_max * self._share, self._limit)
 
+    def smallness(self, weight: int) -> str:
+        """Why there will never be room for as much, for a person."""
+        return (
+            f"of {self._daily_max:,.0f} recipients in 24 hours, share {self._share:g} and reserve "
+            f"{self._reserve:,.0f} leave too few for one with {weight} addresses"
+        )
+
     def goes_on_at(self, weight: float, now: float) -> float | None:
         """When it is worth trying again to send as much; None where that depends on others."""
         if now < self._refused_until:
@@ -168,6 +194,18 @@ class DailyQuota:
             others=self._others(now),
             room=room,
             goes_on_at=None if room >= 1 else self.goes_on_at(1, now),
+            outlook=self.outlook(now),
+        )
+
+    def outlook(self, now: float) -> Outlook:
+        """The coming days."""
+        self._own.used(now)  # which forgets what has left the window
+        share = self._daily_max * self._share
+        return Outlook(
+            limit_now=min(share, self._limit - self._others(now)),
+            limit=min(share, self._limit),
+            steps=self._own.steps,
+            day_s=self._own.day_s,
         )
 
     @property

@@ -21,6 +21,7 @@ from mailsluice.daily import DailyQuota, DailyStatistics
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Outcome, State
 from mailsluice.pacing import Pacer
 from mailsluice.reasons import Reason
+from mailsluice.remedies import QUOTA_TOO_SMALL
 from mailsluice.statuses import Action, Verdict, hold_text
 from mailsluice.storm import Storm
 
@@ -167,7 +168,10 @@ class Dispatcher:
         if waiting is not None:
             return waiting
         least = self._least_weight
-        if self.daily.room(now) < least and self.daily.may_ever(least):
+        if self.daily.room(now) < least:
+            if not self.daily.may_ever(least):
+                self.hold = f"{QUOTA_TOO_SMALL}: {self.daily.smallness(least)}"
+                return self._drained(Reason.STOPPING)
             return Wait(self.daily.goes_on_at(least, now), Reason.DAILY)
         ready_at, reason = self.pacer.ready_at(self._weight_wanted(now), now)
         if now + CLOCK_GRAIN_S < ready_at:

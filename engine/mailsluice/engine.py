@@ -87,6 +87,9 @@ class Engine:
         self._random = random or SystemRandom()
         self._day_s = day_s
         self._current: Current | None = None
+        self._first: Statistics | None = None
+        """The first moment of the run under way, or of the last one."""
+        self._begun = anyio.Event()
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
         self._running = False
@@ -163,11 +166,14 @@ class Engine:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)
                 self._current = self._wire(mailing, prefix, source, run, writer, account)
+                self._first = self._current.statistics()
+                self._begun.set()
                 return await self._current.run(stopping=self._stopping)
         except BaseExceptionGroup as group:
             raise root_of(group) from None
         finally:
             self._current = None
+            self._begun = anyio.Event()
 
     def stop(self) -> None:
         """Start nothing more; `run` returns when the calls in flight have been settled."""
@@ -180,6 +186,12 @@ class Engine:
     def statistics(self) -> Statistics | None:
         """The present moment of the run under way; None between runs."""
         return None if self._current is None else self._current.statistics()
+
+    async def begun(self) -> Statistics:
+        """The first moment of the run under way, when nothing had been sent yet; waits for one."""
+        await self._begun.wait()
+        assert self._first is not None
+        return self._first
 
     def _wire(  # noqa: PLR0913, PLR0917  # the run's parts, each once
         self,

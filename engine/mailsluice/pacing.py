@@ -79,6 +79,10 @@ class PacerStatistics:
     ceiling_per_s: float
     throttles: int
     """Slow-downs so far."""
+    size_usual: int
+    """Recipients in a batch as a rule."""
+    allowed_per_s: float
+    """What the rate and the limit on calls allow together."""
 
 
 class Pacer:
@@ -171,7 +175,11 @@ class Pacer:
 
     def statistics(self, now: float) -> PacerStatistics:
         """The present rates."""
-        return PacerStatistics(self.rate(now), self.ceiling_per_s, self._throttles)
+        rate, size_usual = self.rate(now), self.size_usual(now)
+        by_calls = self._calls.at(now) * size_usual if self._calls else rate
+        return PacerStatistics(
+            rate, self.ceiling_per_s, self._throttles, size_usual, min(rate, by_calls)
+        )
 
     @property
     def _throttles(self) -> int:

@@ -9,6 +9,7 @@ from mailsluice import batching
 from mailsluice.intake import Intake
 from mailsluice.mailing import assemble
 from mailsluice.model import Account, Entry, Remark, State
+from mailsluice.pacing import Pacer
 from mailsluice.sources import Source
 
 REMARKS_MAX = 10
@@ -29,7 +30,7 @@ class Plan:
     weight: int
     """Addresses: what the quota counts."""
     calls: int
-    """SendBulkEmail calls, where nothing has to be sent again."""
+    """SendBulkEmail calls, about so many, where nothing has to be sent again."""
     rate_per_s: float | None
     """Recipients per second; None where neither the account nor the settings say."""
     account: Account | None
@@ -40,11 +41,6 @@ class Plan:
     remarks: tuple[Remark, ...]
     """The first rows that would not be sent."""
 
-    @property
-    def seconds(self) -> float | None:
-        """How long it takes at that rate, the daily quota aside."""
-        return self.weight / self.rate_per_s if self.rate_per_s else None
-
 
 async def make(  # noqa: PLR0913  # what a run is made of
     prefix: bytes,
@@ -52,14 +48,17 @@ async def make(  # noqa: PLR0913  # what a run is made of
     intake: Intake,
     *,
     rate_per_s: float | None,
+    calls_per_s: float,
     account: Account | None,
     price_per_1000: float,
 ) -> Plan:
     """Read the whole source. Raises SourceError where it cannot be read.
 
-    `prefix` is the mailing's part of each request (`Mailing.prefix`).
+    `prefix` is the mailing's part of each request (`Mailing.prefix`); 0 `calls_per_s` is no limit.
     """
-    tally = _Tally(batching.size_for(rate_per_s or batching.BATCH_WEIGHT_MAX))
+    pacer = Pacer(rate_per_s or batching.BATCH_WEIGHT_MAX, 0.0, calls_per_s=calls_per_s)
+    pace = pacer.statistics(0.0)
+    tally = _Tally(pace.size_usual)
     async for rows in source.rows():
         chunk = intake.take(rows)
         tally.add(chunk.last - chunk.first + 1, chunk.entries, chunk.remarks)
@@ -73,7 +72,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
         settled=tally.read - tally.recipients - tally.remarked.total(),
         weight=tally.weight,
         calls=tally.calls,
-        rate_per_s=rate_per_s,
+        rate_per_s=pace.allowed_per_s if rate_per_s else None,
         account=account,
         price=tally.weight / 1000 * price_per_1000,
         first_body=assemble(prefix, first) if first else None,

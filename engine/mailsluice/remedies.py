@@ -13,6 +13,10 @@ SOURCE_BROKEN = "SOURCE_BROKEN"
 SOURCE_SHORTER = "SOURCE_SHORTER"
 """Code of a hold: recipients that were accepted before have not come again."""
 
+QUOTA_TOO_SMALL = "QUOTA_TOO_SMALL"
+"""Code of a hold: the day's quota, as far as this run may use it, has never room for a
+recipient."""
+
 _SUSPENDED = "answer AWS's case about the account; SES sends again when they lift the suspension"
 _PAUSED = (
     "find out who paused sending and why, then: "
@@ -68,6 +72,7 @@ _BY_CODE = {
     "ValidationException": _REFUSED,
     NO_CREDENTIALS: _CREDENTIALS,
     NOT_SENT: "make SES's endpoint reachable from here: DNS, proxy, firewall, region",
+    QUOTA_TOO_SMALL: "lower [quota] reserve, or raise share",
     SOURCE_BROKEN: "give the very same bytes again, whole",
     SOURCE_SHORTER: "give the same source and the same [recipients] settings again",
 }

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,11 @@ import pytest
 from rich.console import Console
 
 from mailsluice import Engine, Mailing
-from mailsluice.cli import display
+from mailsluice.cli import display, forecast_text
+from mailsluice.cli.expected import Expected
 from mailsluice.emulator import CallFault, Emulator, EntryFault
+from mailsluice.sources import Fields
+from mailsluice.sources.files import open_source
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
@@ -102,10 +106,12 @@ async def test_elsewhere_progress_is_a_plain_line_now_and_then(
     out = io.StringIO()
     mailing = Mailing(from_address="news@example.com", template="welcome")
     async with Engine.open() as engine, anyio.create_task_group() as tasks:
-        tasks.start_soon(display.show, engine, Console(file=out, force_terminal=False))
+        console = Console(file=out, force_terminal=False)
+        tasks.start_soon(display.show, engine, console, Expected(estimate=None))
         await engine.run(mailing, (f"user{n}@example.com" for n in range(200)))
         tasks.cancel_scope.cancel()
-    lines = out.getvalue().splitlines()
+    plan, *lines = out.getvalue().splitlines()
+    assert plan == "plan: at 500/s; the number of recipients is not known"
     assert len(lines) > 1
     shape = r"sent \d+ \(\d+\.\d/s of 500/s\), deferred 0, in doubt 0, rejected 0, refused 0, ETA "
     assert all(re.match(shape, line) for line in lines)
@@ -194,14 +200,14 @@ def test_a_dry_run_shows_the_plan_and_sends_nothing(folder: Folder) -> None:
     assert told["recipients"] == "123 read, 121 to be sent"
     assert told["not sent"] == "1 refused, 1 duplicate"
     assert told["addresses"] == "121 (what the quota counts)"
-    assert told["calls"] == "3 of SendBulkEmail"
+    assert told["calls"] == "about 5 of SendBulkEmail"
     assert told["rate"] == "5,000 recipients/s"
     assert told["cost"] == "$0.01"
     assert told["row 2"].startswith("duplicate")
     assert told["row 3"].startswith("refused")
     request = orjson.loads(ended.out.partition("the first request:\n")[2])
     assert request["FromEmailAddress"] == "News <news@example.com>"
-    assert len(request["BulkEmailEntries"]) == 50
+    assert len(request["BulkEmailEntries"]) == 30
     assert (folder.calls, folder.accepted) == (0, 0)
     assert not folder.journal.exists()
 
@@ -213,6 +219,115 @@ def test_a_dry_run_of_a_good_list_is_0_and_needs_no_credentials(folder: Folder) 
     assert "10 recipients/s" in ended.out
     assert not folder.journal.exists()
     assert folder.emulator.statistics().requests == 0
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 100})
+def test_a_dry_run_says_when_the_daily_quota_interrupts(folder: Folder) -> None:
+    folder.write_list(250)
+    day = r"on \w{3} \d+ \w{3}"
+    planned = folder.send("--dry-run").out
+    done = r"time +done in 2 d \(about \d{4}-\d\d-\d\d \d\d:\d\d\)"
+    assert re.search(rf"^{done}: 100 today, 100 tomorrow, 50 {day}$", planned, re.MULTILINE)
+    planned = folder.send("--dry-run", "--set", "quota.reserve=20").out
+    assert re.search(rf"80 today, 80 tomorrow, 80 {day}, 10 {day}$", planned, re.MULTILINE)
+    planned = folder.send("--dry-run", "--set", "quota.reserve=100").out
+    assert f"time        {forecast_text.NEVER}" in planned
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 100})
+def test_a_dry_run_knows_what_the_day_has_seen(folder: Folder) -> None:
+    folder.write_list(60)
+    assert folder.send("--journal", "other.journal").code == 0
+    folder.write_list(120)
+    assert "40 today, 80 tomorrow" in folder.send("--dry-run").out
+    with folder.started() as process:
+        folder.until(process, accepted=100)
+        process.send_signal(signal.SIGTERM)
+        assert folder.end(process).code == 4
+    planned = folder.send("--dry-run").out
+    assert "120 read, 80 to be sent" in planned
+    assert re.search("done in 1 d .*: 80 tomorrow$", planned, re.MULTILINE)
+
+
+def test_a_dry_run_minds_the_limit_on_calls(folder: Folder) -> None:
+    folder.write_list(200)
+    planned = folder.send("--dry-run", "--set", "quota.calls_per_second=1").out
+    assert re.search(r"^calls +about 4 of", planned, re.MULTILINE)
+    assert re.search(r"^rate +50 recipients/s$", planned, re.MULTILINE)
+    assert re.search(r"^time +done in 4 s ", planned, re.MULTILINE)
+
+
+# --- the first lines of `send` --------------------------------------------------------------------
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 400, "daily_max": -1})
+def test_send_begins_with_the_plan(folder: Folder) -> None:
+    folder.write_list(300)
+    first = folder.send().err.splitlines()[0]
+    assert re.fullmatch(
+        r"plan: 300 recipients at 400/s in about 10 calls, done in 1 s \(about .*\)", first
+    )
+    finished = folder.send()
+    assert (finished.code, "plan" in finished.err) == (0, False)
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 100})
+def test_the_plan_of_a_resumed_run_is_about_what_is_left(folder: Folder) -> None:
+    folder.write_list(["no-at-sign", *(f"user{n}@example.com" for n in range(250))])
+    told = []
+    for _ in range(2):
+        with folder.started() as process:
+            folder.until(process, accepted=100)
+            assert process.stderr is not None
+            told.append(process.stderr.readline().decode())
+            process.send_signal(signal.SIGTERM)
+            assert folder.end(process).code == 4
+    fresh, resumed = told
+    assert re.match(r"plan: 251 recipients .*: 100 today, 100 tomorrow, 51 on ", fresh)
+    assert re.match(r"plan: 150 recipients .*, done in 2 d .*: 100 tomorrow, 50 on ", resumed)
+    assert folder.accepted == 100
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 400, "daily_max": -1})
+def test_of_standard_input_the_plan_knows_the_rate_alone(folder: Folder) -> None:
+    content = "email\n" + "".join(f"user{n}@example.com\n" for n in range(300))
+    ended = folder.send("--recipients", "-", stdin=content.encode())
+    first = ended.err.splitlines()[0]
+    assert first == "plan: at 400/s; the number of recipients is not known"
+
+
+class Reader(io.StringIO):
+    """Stops the engine when it has read of the daily quota."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def write(self, text: str) -> int:
+        if "waiting for the daily quota: 100 of 100 are used" in text:
+            self._engine.stop()
+        return super().write(text)
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 100})
+async def test_the_eta_waits_for_the_daily_quota(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "LINE_S", 0.05)
+    folder.write_list(250)
+    mailing = Mailing(from_address="news@example.com", template="welcome")
+    source = open_source(folder.path / "recipients.csv", Fields())
+    expected = Expected(estimate=await source.estimate())
+    async with Engine.open() as engine, anyio.create_task_group() as tasks:
+        out = Reader(engine)
+        console = Console(file=out, force_terminal=False)
+        tasks.start_soon(display.show, engine, console, expected)
+        await engine.run(mailing, source)
+        tasks.cancel_scope.cancel()
+    assert re.search(r"ETA (2 days, 0:00|1 day, 23:59):\d\d, ", out.getvalue().splitlines()[-1])
+
+
+# --- more of --dry-run ----------------------------------------------------------------------------
 
 
 def test_a_dry_run_tells_what_a_journal_has_left(folder: Folder) -> None:

@@ -21,7 +21,7 @@ from mailsluice.errors import SourceError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources import ROWS_MAX, Fields, Row, Source
 from mailsluice.sources.blocks import BLOCK_BYTES, HEAD_BYTES
-from mailsluice.sources.files import open_source
+from mailsluice.sources.files import Estimate, open_source
 from mailsluice.sources.lines import TOO_LONG
 
 gzipped = partial(gzip.compress, mtime=0)
@@ -142,7 +142,7 @@ def test_a_process_reads_rows_from_its_real_standard_input() -> None:
     program = (
         "import anyio\n"
         "from mailsluice.sources import Fields\n"
-        "from mailsluice.sources.files import open_source\n"
+        "from mailsluice.sources.files import Estimate, open_source\n"
         "async def main():\n"
         "    async for rows in open_source('-', Fields()).rows():\n"
         "        print(len(rows), flush=True)\n"
@@ -329,3 +329,53 @@ async def test_a_file_that_vanishes_before_it_is_read_is_a_source_error(tmp_path
     path.unlink()
     with pytest.raises(SourceError, match="No such file"):
         await read(source)
+
+
+# --- how many there are ---------------------------------------------------------------------------
+
+LARGE = b"email,name\n" + b"".join(b"u%d@example.com,Name %d\n" % (n, n) for n in range(100_000))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "estimate"),
+    [
+        ("a.csv", CSV, Estimate(2, exact=True)),
+        ("a.csv.gz", gzipped(CSV), Estimate(2, exact=True)),
+        ("a.ndjson", NDJSON.rstrip(), Estimate(2, exact=True)),
+        ("header.csv", b"email\n", Estimate(0, exact=True)),
+        ("many.csv", MANY, Estimate(40_000, exact=True)),
+        ("empty.csv", b"", None),
+        ("broken.csv", b"name\nann@example.com\n", None),
+        ("cut.csv.gz", gzipped(CSV)[:-9], None),
+    ],
+)
+async def test_a_small_file_is_counted(
+    name: str, content: bytes, estimate: Estimate | None, tmp_path: Path
+) -> None:
+    assert await open_source(written(tmp_path / name, content), Fields()).estimate() == estimate
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_large_file_is_estimated_by_its_beginning_and_read_as_ever(
+    packed: bool,  # noqa: FBT001  # a parameter
+    tmp_path: Path,
+) -> None:
+    content = gzipped(LARGE) if packed else LARGE
+    source = open_source(written(tmp_path / "a.csv", content), Fields())
+    reading = source.rows()
+    first = await anext(reading)
+    estimate = await source.estimate()
+    assert estimate is not None
+    assert not estimate.exact
+    assert estimate.rows == pytest.approx(100_000, rel=0.05)
+    rest = [row async for rows in reading for row in rows]
+    assert len(first) + len(rest) == 100_000
+
+
+async def test_what_can_be_read_only_once_is_not_estimated(tmp_path: Path) -> None:
+    with pipe(CSV) as (reading, _), standard_input(reading):
+        assert await open_source("-", Fields()).estimate() is None
+    with written(tmp_path / "in", CSV).open("rb") as file, standard_input(file.fileno()):
+        source = open_source("-", Fields())
+        assert await source.estimate() is None
+        assert await addresses(source) == ADDRESSES

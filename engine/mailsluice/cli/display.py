@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections import deque
 from datetime import timedelta
 
@@ -11,9 +13,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from mailsluice.cli import voice
+from mailsluice import forecast
+from mailsluice.cli import forecast_text, voice
+from mailsluice.cli.expected import Expected
 from mailsluice.current import Statistics
 from mailsluice.engine import Engine
+from mailsluice.forecast import DAYS_MAX, Forecast
+from mailsluice.reasons import Reason
 from mailsluice.remedies import remedy
 from mailsluice.report import Report
 
@@ -25,6 +31,9 @@ LINE_S = 10.0
 
 PACE_S = 15.0
 """Seconds over which the displayed rate is taken."""
+
+ETA_S = 5.0
+"""Between two forecasts, each of which takes milliseconds."""
 
 BAR_CHARACTERS = 30
 
@@ -46,40 +55,101 @@ class _Pace:
         return (now.counts.sent - then_sent) / (now.elapsed_s - then_s)
 
 
-async def show(engine: Engine, console: Console) -> None:
-    """Draw until cancelled."""
+class _Eta:
+    """How long it still takes, the waits for the daily quota included."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._forecast: Forecast | None = None
+
+    def of(self, now: Statistics) -> str:
+        """For a person; `now` is the present moment."""
+        at = anyio.current_time()
+        made = self._forecast
+        if made is None or at >= made.made_at + ETA_S:
+            made = self._forecast = self._made(now, at)
+        if made is None:
+            return "not known"
+        if made.never:
+            return forecast_text.NEVER
+        if made.done_at is None:
+            return f"more than {DAYS_MAX} days"
+        return str(timedelta(seconds=max(0, round(made.done_at - at))))
+
+    def _made(self, now: Statistics, at: float) -> Forecast | None:
+        left = self._expected.left(now)
+        if left is None and now.fraction_read:
+            # Standard input from a file: all that is known of its length.
+            settled = now.counts.read - now.counts.pending
+            left = max(0, round(now.counts.read / now.fraction_read) - settled)
+        if left is None:
+            return None
+        return forecast.make(left, _rate_of_sending(now), now.dispatcher.daily.outlook, at)
+
+
+def _rate_of_sending(now: Statistics) -> float:
+    """Recipients per second while the daily quota does not keep it waiting."""
+    sending_s = now.elapsed_s - now.pipeline.waited_s.get(Reason.DAILY, 0.0)
+    sent = now.rate_per_s * now.elapsed_s
+    # So soon the average says nothing.
+    return sent / sending_s if sent and sending_s > PACE_S else now.pacer.allowed_per_s
+
+
+async def show(engine: Engine, console: Console, expected: Expected) -> None:
+    """Tell the plan when the run begins, then draw until cancelled."""
     with voice.unheard_is_fine():
-        await (_show_live if console.is_terminal else _show_lines)(engine, console, _Pace())
+        if plan := _plan(await engine.begun(), expected):
+            console.print(plan, markup=False, highlight=False, soft_wrap=True)
+        show = _show_live if console.is_terminal else _show_lines
+        await show(engine, console, _Pace(), _Eta(expected))
 
 
-async def _show_live(engine: Engine, console: Console, pace: _Pace) -> None:
+def _plan(now: Statistics, expected: Expected) -> str | None:
+    """What the run is going to do; None where nothing is left to be sent."""
+    rate = now.pacer.allowed_per_s
+    left = expected.left(now)
+    if left is None:
+        return f"plan: at {rate:,.6g}/s; the number of recipients is not known"
+    if not left:
+        return None
+    made = forecast.make(left, rate, now.dispatcher.daily.outlook, anyio.current_time())
+    recipients = f"{'' if expected.exact else 'about '}{left:,} recipient{'s'[: left > 1]}"
+    calls = math.ceil(left / now.pacer.size_usual)
+    return (
+        f"plan: {recipients} at {rate:,.6g}/s in about {calls:,} call{'s'[: calls > 1]}, "
+        f"{forecast_text.done(made, time.time())}"
+    )
+
+
+async def _show_live(engine: Engine, console: Console, pace: _Pace, eta: _Eta) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             now = engine.statistics()
             if now is not None:
-                live.update(_picture(now, pace.of(now)), refresh=True)
+                live.update(_picture(now, pace.of(now), eta.of(now)), refresh=True)
             await anyio.sleep(REFRESH_S)
 
 
-async def _show_lines(engine: Engine, console: Console, pace: _Pace) -> None:
+async def _show_lines(engine: Engine, console: Console, pace: _Pace, eta: _Eta) -> None:
     while True:
         await anyio.sleep(LINE_S)
         now = engine.statistics()
         if now is not None:
-            console.print(_line(now, pace.of(now)), highlight=False, soft_wrap=True)
+            line = _line(now, pace.of(now), eta.of(now))
+            console.print(line, highlight=False, soft_wrap=True)
 
 
-def _line(now: Statistics, pace: float) -> str:
+def _line(now: Statistics, pace: float, eta: str) -> str:
     counts = now.counts
     return (
         f"sent {counts.sent} ({pace:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
         f"deferred {now.dispatcher.deferred}, in doubt {counts.in_doubt}, "
         f"rejected {counts.rejected + counts.failed}, refused {counts.refused}, "
-        f"ETA {_eta(now)}, waiting for {now.why}"
+        f"ETA {eta}, waiting for {now.why}"
     )
 
 
-def _picture(now: Statistics, pace: float) -> Table:
+def _picture(now: Statistics, pace: float, eta: str) -> Table:
     counts, share = now.counts, _done_share(now)
     table = Table.grid(padding=(0, 2))
     if share is not None:
@@ -92,7 +162,7 @@ def _picture(now: Statistics, pace: float) -> Table:
     table.add_row("in doubt", f"[yellow]{counts.in_doubt:,}[/]" if counts.in_doubt else "0")
     bad = counts.refused + counts.rejected + counts.failed
     table.add_row("not sent", f"{bad:,} refused or rejected, {counts.duplicate:,} duplicate")
-    table.add_row("ETA", _eta(now))
+    table.add_row("ETA", eta)
     table.add_row("limited by", now.why)
     return table
 
@@ -103,14 +173,6 @@ def _done_share(now: Statistics) -> float | None:
     if now.fraction_read is None or not counts.read:
         return None
     return now.fraction_read * (counts.read - counts.pending) / counts.read
-
-
-def _eta(now: Statistics) -> str:
-    counts = now.counts
-    if not now.fraction_read or not now.rate_per_s:
-        return "not known"
-    left = counts.read / now.fraction_read - (counts.read - counts.pending)
-    return str(timedelta(seconds=max(0, round(left / now.rate_per_s))))
 
 
 def summarise(report: Report, console: Console) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import orjson
 
+from mailsluice import forecast, resume
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
-from mailsluice import resume
-from mailsluice.config import Settings
+from mailsluice.cli import forecast_text
+from mailsluice.config import QuotaSettings, Settings
+from mailsluice.daily import DailyQuota, Outlook, RollingDay
 from mailsluice.errors import ConfigurationError
 from mailsluice.intake import Intake
-from mailsluice.journal.bitmap import Bitmap
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.journal.standing import Standing
 from mailsluice.mailing import Mailing
 from mailsluice.model import Account, SourceIdentity
 from mailsluice.report import ExitCode
@@ -34,18 +36,20 @@ async def show(
 ) -> ExitCode:
     """Print the plan; 1 where some rows would not be sent."""
     account = await _account(settings)
-    settled = _settled(journal, settings, await source.identify(), only)
+    standing = _standing(journal, settings, await source.identify(), only)
     known = account is not None or settings.quota.rate != "account"
-    intake = Intake(mailing, RUN_ID_SHOWN, settings.recipients.dedupe, settled)
+    intake = Intake(mailing, RUN_ID_SHOWN, settings.recipients.dedupe, standing.settled)
     plan = await plans.make(
         mailing.prefix(),
         source,
         intake,
         rate_per_s=quotas.rate_per_s(settings.quota, account) if known else None,
+        calls_per_s=settings.quota.calls_per_second,
         account=account,
         price_per_1000=settings.quota.price_per_1000,
     )
-    _print(plan)
+    now = time.time()
+    _print(plan, _outlook(settings.quota, account, standing.day, now), now)
     return ExitCode.SOME_NOT_SENT if plan.refused else ExitCode.FINISHED
 
 
@@ -65,34 +69,46 @@ async def _account(settings: Settings) -> Account | None:
         return None
 
 
-def _settled(
+def _outlook(
+    settings: QuotaSettings, account: Account | None, own: RollingDay, now: float
+) -> Outlook:
+    """What the coming days have room for; `own` is what earlier processes of the run have sent."""
+    daily = DailyQuota(own, share=settings.share, reserve=settings.reserve)
+    if account is not None:
+        daily.learn(account.daily_max, account.daily_sent, now)
+    return daily.outlook(now)
+
+
+def _standing(
     path: Path, settings: Settings, source: SourceIdentity | None, only: Only | None
-) -> Bitmap:
-    """Rows that `send` would not attempt; none where there is no journal yet."""
+) -> Standing:
+    """Where `send` would go on; at the beginning where there is no journal yet."""
     if not path.is_file():
-        return Bitmap()
+        return Standing()
     with closing(SqliteJournal.read(path)) as journal:
         standing = resume.standing_of(journal)
         resume.require_same(journal, standing, source)
         standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
         if only:
             standing.settled.discard(resume.chosen(journal, standing, only))
-        return standing.settled
+        return standing
 
 
-def _print(plan: plans.Plan) -> None:
+def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
     say = _say
     say("recipients", f"{plan.read:,} read, {plan.recipients:,} to be sent")
     say("not sent", f"{plan.refused:,} refused, {plan.duplicate:,} duplicate")
     if plan.settled:
         say("settled", f"{plan.settled:,} by an earlier run of this journal")
     say("addresses", f"{plan.weight:,} (what the quota counts)")
-    say("calls", f"{plan.calls:,} of SendBulkEmail")
+    say("calls", f"about {plan.calls:,} of SendBulkEmail")
     if plan.account is not None:
         _print_account(plan.account)
-    if plan.seconds is not None:
+    if plan.rate_per_s is not None:
         say("rate", f"{plan.rate_per_s:,.6g} recipients/s")
-        say("time", f"{timedelta(seconds=round(plan.seconds))} at that rate")
+        if plan.weight:
+            made = forecast.make(plan.weight, plan.rate_per_s, outlook, now)
+            say("time", forecast_text.done(made, now))
     say("cost", f"${plan.price:,.2f}")
     for remark in plan.remarks:
         say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailsluice.mailing import Mailing
     from mailsluice.report import Report
     from mailsluice.resume import Only
-    from mailsluice.sources import Source
+    from mailsluice.sources.files import FileSource
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP too: a closed terminal is no reason to leave calls in doubt."""
@@ -97,7 +97,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     raise typer.Exit(loop.run(job.plan() if dry_run else job.send()))
 
 
-def _source(mailing: Path, recipients: str | None, settings: Settings) -> Source:
+def _source(mailing: Path, recipients: str | None, settings: Settings) -> FileSource:
     from mailsluice.errors import ConfigurationError
     from mailsluice.sources import files
 
@@ -118,7 +118,7 @@ class Job:
         self,
         mailing: Mailing,
         settings: Settings,
-        source: Source,
+        source: FileSource,
         journal: Path,
         report: Path | None,
         *,
@@ -178,14 +178,21 @@ class Job:
     async def _run(self, engine: Engine) -> Report:
         import anyio
 
-        from mailsluice.cli import display
-
         async with anyio.create_task_group() as tasks:
             if not self._quiet:
-                tasks.start_soon(display.show, engine, display.progress_console())
+                tasks.start_soon(self._show, engine)
             report = await engine.run(self._mailing, self._source, only=self._only)
             tasks.cancel_scope.cancel()
         return report
+
+    async def _show(self, engine: Engine) -> None:
+        from mailsluice.cli import display
+        from mailsluice.cli.expected import Expected
+
+        # While the account is asked.
+        estimate = await self._source.estimate()
+        expected = Expected(estimate=estimate, part=self._only is not None)
+        await display.show(engine, display.progress_console(), expected)
 
     def _tell(self, report: Report) -> None:
         from rich.console import Console

@@ -51,6 +51,11 @@ class Unpacker:
         self._member: zlib._Decompress | None = None
         self._gzip: bool | None = None
 
+    @property
+    def held(self) -> int:
+        """Stored bytes of which the content has not been pulled."""
+        return len(self._stored)
+
     def push(self, stored: bytes) -> None:
         """Take the next stored bytes."""
         self._stored += stored
@@ -117,6 +122,7 @@ class Blocks:
         self._fd: int | None = _STANDARD_INPUT_FD if self.path == STANDARD_INPUT else None
         self._taken = False
         self._stored_read = 0
+        self._unpacker = Unpacker()
         self._ahead: deque[bytes] = deque()
         self._hash = hashlib.sha256()
         self._head: str | None = None
@@ -150,11 +156,17 @@ class Blocks:
         )
 
     @property
+    def again(self) -> Blocks | None:
+        """The same content once more, read independently; None where it can be read only once."""
+        return Blocks(self.path) if self._regular and self.path != STANDARD_INPUT else None
+
+    @property
     def fraction_read(self) -> float | None:
-        """Part of the stored (compressed) bytes read so far; None for a pipe."""
+        """Part of the stored (compressed) bytes handed on so far; None for a pipe."""
         if not self._regular:
             return None
-        return min(1.0, self._stored_read / self._stat.st_size) if self._stat.st_size else 1.0
+        handed_on = self._stored_read - self._unpacker.held
+        return min(1.0, handed_on / self._stat.st_size) if self._stat.st_size else 1.0
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """All content from its beginning.
@@ -166,10 +178,10 @@ class Blocks:
             raise SourceError(f"{self.name} can be read only once")
         self._taken = True
         self._stored_read = 0
-        unpacker = Unpacker()
+        self._unpacker = Unpacker()
         try:
             with self._errors_named():
-                while block := await self._next_block(unpacker):
+                while block := await self._next_block(self._unpacker):
                     yield block
         finally:
             self._close()
