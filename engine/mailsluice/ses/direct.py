@@ -94,10 +94,11 @@ class Direct:
 
     async def _signed(self, body: bytes) -> Any:
         request = AWSRequest("POST", self._url, dict(self._headers), data=body)
-        request.headers["amz-sdk-invocation-id"] = str(uuid.uuid4())
-        request.headers["amz-sdk-request"] = "attempt=1"
         request.context.update(self._context)
         await self._signer.sign(OPERATION, request)
+        # After the signature, which they are no part of.
+        request.headers["amz-sdk-invocation-id"] = str(uuid.uuid4())
+        request.headers["amz-sdk-request"] = "attempt=1"
         return request.prepare()
 
     async def _refusal(self, response: Any) -> Answer:
