@@ -43,6 +43,7 @@ SIGNALS = "tests/command/test_signals.py"
 SQLITE = "tests/journal/test_sqlite.py"
 STANDING = "tests/journal/test_standing.py"
 MACHINE = "tests/journal/test_machine.py"
+LOG = "tests/journal/test_log.py"
 DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 
@@ -361,27 +362,27 @@ MUTANTS = [
         "journal/sqlite.py",
         "    if wal.is_damaged(log, PAGE_BYTES):\n",
         "    if wal.is_damaged(log, PAGE_BYTES) and False:\n",
-        (SQLITE, "-k", "log"),
+        (LOG,),
     ),
     Mutant(
         "a log of which the header is damaged is taken for none",
         "journal/wal.py",
         "        if not sound:\n            salts = None  # the first frame's, then\n",
         "        if not sound:\n            return False\n",
-        (SQLITE, "-k", "log"),
+        (LOG,),
     ),
     Mutant(
         "a link's log is looked for beside the link",
         "journal/file.py",
         "    return path.resolve() if path.is_symlink() else path\n",
         "    return path\n",
-        (SQLITE, "-k", "link"),
+        (LOG, "-k", "link"),
     ),
     Mutant(
         "an empty file is begun anew",
         "journal/sqlite.py",
-        "        if not path.stat().st_size:\n            raise JournalError(_EMPTY.format(path=path))\n",
-        "        if not path.stat().st_size:\n            self._connection.executescript(SCHEMA)\n",
+        "    if not path.stat().st_size:\n        raise JournalError(_EMPTY.format(path=path))\n",
+        "    if not path.stat().st_size:\n        _write_schema(path)\n",
         (SQLITE,),
     ),
     Mutant(
@@ -411,6 +412,28 @@ MUTANTS = [
         "            self._broken = trip.failure = broken\n",
         "            self._broken = broken\n",
         SIM,
+    ),
+    # --- the quota -------------------------------------------------------------------------------
+    Mutant(
+        "what the disk held back leaves at once",
+        "dispatcher.py",
+        "        self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)\n",
+        "        self._left_at[batch.number] = moment = now\n",
+        (DISPATCHER, "-k", "disk"),
+    ),
+    Mutant(
+        "a restarted run forgets the day",
+        "engine.py",
+        "            standing.day.moved(-since_epoch, self._day_s),\n",
+        "            standing.day.moved(-since_epoch - self._day_s, self._day_s),\n",
+        ("tests/sim/test_pace.py", "-k", "restarted"),
+    ),
+    Mutant(
+        "throttles count as often as calls were under way",
+        "adaptation.py",
+        "        if number <= self._cut_number:\n",
+        "        if number < 0:\n",
+        ("tests/test_adaptation.py",),
     ),
     # --- intake, sources, operators --------------------------------------------------------------
     Mutant(

@@ -226,8 +226,6 @@ class SqliteJournal:
 
     def _load(self, path: Path) -> None:
         """Check that the file is a sound journal of a version that we know, and read its run."""
-        if not path.stat().st_size:
-            raise JournalError(_EMPTY.format(path=path))
         execute = self._connection.execute
         application = execute("PRAGMA application_id").fetchone()[0]
         if application != APPLICATION_ID:
@@ -273,6 +271,8 @@ def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
 
 def _check_log(path: Path) -> None:
     log = Path(f"{path}-wal")
+    if not path.stat().st_size:
+        raise JournalError(_EMPTY.format(path=path))
     if not file.has_log(path):
         return
     if wal.is_disowned(path):
