@@ -428,7 +428,8 @@ def _spin_until(moment: float) -> None:
 async def prove(size: Size) -> Proved:
     """All rows in both modes, and calls on connections that the peer has closed."""
     right, details = 0, []
-    table = [(row, direct) for row in rows() for direct in (True, False)]
+    ways = (True, False) if size == "full" else (True,)
+    table = [(row, direct) for row in rows() for direct in ways]
     for row, direct in table:
         hold, resend = await happen(row, direct=direct)
         expected = row.expected
