@@ -44,6 +44,7 @@ format: $(READY) ## Format the code, and mend what lint can mend
 bench: $(READY) ## Print the benchmarks
 	$(BIN)/python benchmarks/emulator.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/compare.py
 
 .PHONY: bench-quota
 bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an hour
