@@ -111,3 +111,34 @@ def test_a_window_is_the_same_on_another_clock() -> None:
         1000.0 + DAY_S,
         0,
     )
+
+
+def test_refusals_in_a_row_are_tried_again_less_and_less_often_one_call_at_a_time() -> None:
+    made = DailyQuota(RollingDay())
+    now, waits = 0.0, []
+    for _ in range(7):
+        made.refused(now)
+        until = made.goes_on_at(1, now)
+        assert until is not None
+        waits.append((until - now) / STEP_S)
+        now = until
+        assert made.room(now) > 0
+        made.in_flight = 1
+        assert made.room(now) == 0
+        made.in_flight = 0
+    assert waits == [1, 2, 4, 8, 16, 16, 16]
+    made.accepted(1, now)
+    made.in_flight = 5
+    assert made.room(now) == float("inf")
+
+
+def test_what_others_had_sent_has_left_the_window_a_day_later() -> None:
+    made = quota(100, sent=100)
+    assert made.goes_on_at(1, 2 * MEMORY_S) == DAY_S
+    assert made.room(DAY_S) == 100
+
+
+def test_a_quota_of_nothing_is_waited_for_and_no_fault_of_the_settings() -> None:
+    assert quota(0).may_ever(1)
+    assert not quota(100, reserve=100).may_ever(1)
+    assert not quota(100, share=0.1).may_ever(20)

@@ -50,6 +50,7 @@ def loaded(count: int, **options: object) -> Dispatcher:
 
 
 def answer_to(made: Dispatcher, batch: Batch, answer: Answer, now: float) -> list[Outcome]:
+    made.answered(batch, now)
     verdicts = statuses.classify(answer, len(batch.entries))
     outcomes = made.judge(batch, verdicts)
     made.absorb(batch, verdicts, outcomes, now)

@@ -378,3 +378,12 @@ async def test_a_reserve_that_leaves_nothing_holds_the_run(ses_emulator: Emulato
     assert (report.state, report.calls, report.counts.pending) == ("held", 0, 3)
     assert report.hold is not None
     assert report.hold.startswith("QUOTA_TOO_SMALL: of 100 recipients in 24 hours, share 1 and")
+
+
+async def test_an_account_that_cannot_be_asked_for_a_moment_is_a_hold(
+    ses_emulator: Emulator,
+) -> None:
+    ses_emulator.faults.add(CallFault(fault="error", http_status=500, operation="GetAccount"))
+    async with Engine.open(Settings()) as engine:
+        report = await engine.run(MAILING, addresses(3))
+    assert (report.state, report.exit_code, report.calls) == ("held", 3, 0)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mailsluice import batching
 from mailsluice.adaptation import Answered
-from mailsluice.pacing import HAIR, NARROW_PER_S, Pacer
+from mailsluice.pacing import CALLS_REFUSED_MAX, HAIR, NARROW_PER_S, Pacer
 from mailsluice.reasons import Reason
 
 Step = tuple[float, int, float]
@@ -140,10 +140,30 @@ def test_calls_per_second_is_a_limit_of_its_own() -> None:
 def test_throttles_of_calls_are_answered_by_fewer_and_larger_calls() -> None:
     pacer = Pacer(20.0, 0.0)
     assert pacer.size_usual(0.0) == 6
-    for number in range(1, 20):
+    refuse_calls(pacer, CALLS_REFUSED_MAX - 1)
+    assert pacer.rate(9.0) == 20.0
+    assert pacer.size_usual(9.0) == 18
+
+
+def refuse_calls(pacer: Pacer, times: int) -> None:
+    """So many calls in a row are too many, one a second."""
+    for number in range(1, times + 1):
         pacer.answered(Answered(number, 0, 6, number), of_calls=True, latest=number, now=number)
-    assert pacer.rate(20.0) == 20.0
-    assert pacer.size_usual(20.0) == 18
+
+
+def test_where_fewer_calls_do_not_help_there_are_too_many_recipients_after_all() -> None:
+    pacer = Pacer(20.0, 0.0)
+    refuse_calls(pacer, CALLS_REFUSED_MAX + 2)
+    assert pacer.rate(12.0) < 20.0 * 0.7
+    assert pacer.size_usual(12.0) == 1
+
+
+def test_a_limit_on_calls_that_was_learnt_is_forgotten_when_it_no_longer_binds() -> None:
+    pacer = Pacer(20.0, 0.0)
+    refuse_calls(pacer, 1)
+    pacer.set_ceiling(200.0, 5.0)
+    assert pacer.ready_at(50, 60.0)[1] is Reason.RATE
+    assert pacer.size_usual(60.0) == 30
 
 
 def test_a_half_batch_after_idleness_leaves_no_credit() -> None:

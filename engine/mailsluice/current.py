@@ -73,10 +73,13 @@ class Statistics:
     @property
     def _day_explained(self) -> str:
         daily = self.dispatcher.daily
-        used = f"{daily.own + daily.others:,.0f} of {daily.limit:,.0f} are used"
+        used = f"{daily.own:,} of {daily.limit:,.0f} are used"
+        if daily.own < daily.limit:
+            used = "SES says that it is used up"
+        if daily.others:
+            used += f", besides {daily.others:,.0f} by others"
         if self.goes_on_at is None:
-            others = f"{daily.others:,.0f} by others"
-            return f"{used}, {others}; it goes on when SES says that there is room"
+            return used
         at = datetime.fromtimestamp(self.goes_on_at).astimezone()
         return f"{used}; it goes on at {at:%Y-%m-%d %H:%M %Z}"
 
@@ -133,7 +136,7 @@ class Current:
             waited_s = {reason: total - before.get(reason, 0.0) for reason, total in now.items()}
             before = now
             reason = max(waited_s, key=lambda reason: waited_s[reason])
-            if waited_s[reason] < CHRONICLE_S / 2:
+            if sum(waited_s.values()) < CHRONICLE_S / 2:
                 reason = Reason.MACHINE
             text = self.statistics().explained(reason)
             again = anyio.current_time() >= recorded_at + CHRONICLE_AGAIN_S

@@ -18,6 +18,9 @@ DAY_S = 86_400.0
 STEPS = 1440
 """Parts of the day by which sends are counted: minutes."""
 
+REFUSALS_MAX = 5
+"""Refusals in a row after which the time until the next attempt grows no longer: 16 minutes."""
+
 MEMORY_SHARE = 1 / 96
 """Part of the day, a quarter of an hour, for which a sign of what others have sent is believed.
 While this run sends, the lag of SES's figure hides them again; nobody has published how long it
@@ -106,7 +109,7 @@ class DailyStatistics:
     """One moment of the window, in recipients."""
 
     limit: float
-    """What this run and others may have sent in it; infinite where there is no limit."""
+    """What this run may have sent in it, at most; infinite where there is no limit."""
     own: int
     """What this run has sent in it, calls under way included."""
     others: float
@@ -133,34 +136,47 @@ class DailyQuota:
         self._reserve = reserve
         self._daily_max = float("inf")
         self._told_others = 0.0
+        self._told_until = float("inf")
+        """When all that others had sent by then has left the window."""
         self._signs: deque[tuple[float, float]] = deque()
         """Until when a sign of what others have sent is believed, and how much that was."""
         self._refused_until = float("-inf")
+        self._refusals = 0
+        """In a row."""
 
     def learn(self, daily_max: float, daily_sent: float, now: float) -> None:
         """GetAccount says so; a `daily_max` below 0 is unlimited."""
         self._daily_max = float("inf") if daily_max < 0 else daily_max
         self._told_others = max(0.0, daily_sent - self._counted(now))
+        self._told_until = now + self._own.day_s
         self._signs.append((now + self._own.day_s * MEMORY_SHARE, self._told_others))
 
     def refused(self, now: float) -> None:
-        """SES says that the quota is used up, whatever we have counted: to be tried again soon."""
-        self._refused_until = now + self._own.day_s / STEPS
+        """SES says that the quota is used up, whatever we have counted.
+
+        One call at a time tries again, after a minute, two, four … a quarter of an hour.
+        """
+        if now < self._refused_until:
+            return  # it left before the first refusal
+        self._refusals = min(self._refusals + 1, REFUSALS_MAX)
+        self._refused_until = now + self._own.day_s / STEPS * 2 ** (self._refusals - 1)
 
     def accepted(self, weight: int, now: float) -> None:
         """SES has taken as much, or may have."""
         self._own.add(weight, now)
+        if weight and now >= self._refused_until:
+            self._refusals = 0
 
     def room(self, now: float) -> float:
         """Recipients that may still be sent."""
         own, others = self._counted(now), self._others(now)
-        if now < self._refused_until:
+        if now < self._refused_until or (self._refusals and self.in_flight):
             return 0.0
         return min(self._daily_max * self._share - own, self._limit - own - others)
 
     def may_ever(self, weight: int) -> bool:
-        """Whether an unused day has room for as much."""
-        return weight <= min(self._daily_max * self._share, self._limit)
+        """Whether share and reserve leave room for as much on an unused day, if the quota does."""
+        return self._daily_max < weight or weight <= min(self._daily_max * self._share, self._limit)
 
     def smallness(self, weight: int) -> str:
         """Why there will never be room for as much, for a person."""
@@ -178,6 +194,8 @@ class DailyQuota:
             return now
         frees_at = self._own.frees_at(missing)
         forgotten_at = [until for until, others in self._signs if others > self._told_others]
+        if self._told_others:
+            forgotten_at.append(self._told_until)
         return min(filter(None, [frees_at, *forgotten_at]), default=None)
 
     @property
@@ -185,15 +203,15 @@ class DailyQuota:
         """What this run has sent."""
         return self._own
 
-    def statistics(self, now: float) -> DailyStatistics:
-        """The present moment."""
+    def statistics(self, now: float, least: int = 1) -> DailyStatistics:
+        """The present moment, where the next recipient has `least` addresses."""
         room = self.room(now)
         return DailyStatistics(
-            limit=self._limit,
+            limit=min(self._daily_max * self._share, self._limit - self._others(now)),
             own=self._counted(now),
             others=self._others(now),
             room=room,
-            goes_on_at=None if room >= 1 else self.goes_on_at(1, now),
+            goes_on_at=None if room >= least else self.goes_on_at(least, now),
             outlook=self.outlook(now),
         )
 
@@ -218,4 +236,6 @@ class DailyQuota:
     def _others(self, now: float) -> float:
         while self._signs and self._signs[0][0] <= now:
             self._signs.popleft()
+        if now >= self._told_until:
+            self._told_others = 0.0
         return max([self._told_others, *(others for _, others in self._signs)])

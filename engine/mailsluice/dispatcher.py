@@ -128,8 +128,11 @@ class Dispatcher:
         self._due: deque[Entry] = deque()
         self._bisection = Bisection(held_before)
         self._in_flight = 0
+        self._decided_at = 0.0
         self._left_at: dict[int, float] = {}
-        """Calls of which the intent is durable: when they left."""
+        """Calls at SES: when they left."""
+        self._answered: dict[int, float] = {}
+        """Calls with an answer that is not durable yet: when they left."""
         self._latency_s = 0.0
         self._held_bytes = 0
         self._storm = Storm(self._random)
@@ -157,6 +160,7 @@ class Dispatcher:
 
     def decide(self, now: float) -> Decision:  # noqa: PLR0911  # one line a reason, in order
         """What to do now. A `Send` is under way from this moment on."""
+        self._decided_at = now
         if self.hold is not None or self.stopping:
             return self._drained(Reason.STOPPING)
         if self._in_flight >= (1 if self._storm.narrowed else self._in_flight_max):
@@ -226,7 +230,10 @@ class Dispatcher:
         least = self._least_weight
         if self._bisection.waiting:
             return least
-        return max(least, min(self._ready, self.pacer.size_usual(now)))
+        # Where calls are long, it is their number that is scarce, and each is worth filling.
+        scarce = self._in_flight >= self._in_flight_max / 2
+        size = self.pacer.size_max(now) if scarce else self.pacer.size_usual(now)
+        return max(least, min(self._ready, size))
 
     @property
     def _takes_fresh(self) -> bool:
@@ -260,16 +267,26 @@ class Dispatcher:
         self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)
         return moment
 
+    def answered(self, batch: Batch, now: float) -> None:
+        """SES has answered, or never will."""
+        self._answered[batch.number] = left_at = self._left_at.pop(batch.number, now)
+        newest = max(0.0, now - left_at)
+        self._latency_s += (newest - self._latency_s) * (LATENCY_WEIGHT if self._latency_s else 1)
+
     def judge(self, batch: Batch, verdicts: Sequence[Verdict]) -> list[Outcome]:
         """What the answer means for each entry of the batch. Changes nothing."""
-        ceiling_per_s = self.pacer.ceiling_per_s
-        if len(batch.entries) == 1 and batch.weight > max(1.0, ceiling_per_s):
-            seq = batch.entries[0].seq
-            return [self._attempts.outcome_of_heavy(seq, batch.weight, ceiling_per_s, verdicts[0])]
+        if self._is_heavy(batch):
+            seq, rate = batch.entries[0].seq, self.pacer.rate(self._decided_at)
+            return [self._attempts.outcome_of_heavy(seq, batch.weight, rate, verdicts[0])]
         return [
             self._attempts.outcome(entry.seq, verdict)
             for entry, verdict in zip(batch.entries, verdicts, strict=True)
         ]
+
+    def _is_heavy(self, batch: Batch) -> bool:
+        """Whether it is a recipient who alone is more than a second of the rate."""
+        rate = self.pacer.rate(self._decided_at)
+        return len(batch.entries) == 1 and batch.weight > max(1.0, rate)
 
     def absorb(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome], now: float
@@ -297,15 +314,19 @@ class Dispatcher:
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """What the answer says of SES's pace, of the rate and of the day."""
-        left_at = self._left_at.pop(batch.number, now)
-        newest = now - left_at
-        self._latency_s += (newest - self._latency_s) * (LATENCY_WEIGHT if self._latency_s else 1)
+        left_at = self._answered.pop(batch.number, now)
         self.daily.in_flight -= batch.daily_weight
         taken = _part(batch, verdicts, {Action.SENT, Action.DOUBT})
         throttled = _part(batch, verdicts, {Action.THROTTLE})
         self.daily.accepted(taken.daily_weight, now)
         self.pacer.answered(
-            Answered(batch.number, taken.weight, throttled.weight, left_at),
+            # That one recipient is too many at once says nothing about the rate.
+            Answered(
+                batch.number,
+                taken.weight,
+                0 if self._is_heavy(batch) else throttled.weight,
+                left_at,
+            ),
             of_calls=statuses.limits_calls(verdicts[0]),
             latest=self._number,
             now=now,
@@ -369,7 +390,7 @@ class Dispatcher:
             in_flight_max=self._in_flight_max,
             latency_s=self._latency_s,
             hold=self.hold,
-            daily=self.daily.statistics(now),
+            daily=self.daily.statistics(now, self._least_weight if self._ready else 1),
         )
 
 

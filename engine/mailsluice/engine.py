@@ -281,6 +281,8 @@ class Engine:
             raise _HeldError(hold_text(answer.code or "", answer.error)) from error
         if answer.code == NOT_SENT:
             raise _HeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error
+        if self._quota.rate == "account" and answer.http_status != 403:  # noqa: PLR2004  # as above
+            raise _HeldError(hold_text(answer.code or "", answer.error)) from error
         if self._quota.rate == "account":
             raise ConfigurationError(
                 f"{error}; allow ses:GetAccount, or give the rate, as in --set quota.rate=14"

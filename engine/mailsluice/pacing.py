@@ -29,6 +29,10 @@ throttled."""
 TICK_S = 0.002
 """A bucket that fills in less is found full by any event loop."""
 
+CALLS_REFUSED_MAX = 10
+"""Slow-downs for too many calls in a row, with none accepted in between: then it is recipients of
+which there are too many, whatever the text says."""
+
 RESIDUE = 1e-9
 """Of a recipient, that adding up fractions may leave missing."""
 
@@ -97,6 +101,11 @@ class Pacer:
         """
         self._adaptive = AdaptiveRate(ceiling_per_s)
         self._calls = AdaptiveRate(calls_per_s) if calls_per_s else None
+        self._learnt = False
+        """Whether the limit on calls was found here, and not configured."""
+        self._calls_refused = 0
+        """Slow-downs for too many calls in a row, with none accepted in between."""
+        self._calls_disbelieved = False
         rate, depth = _spaced(self.rate(now)), self.size_max(now)
         self._permits = Bucket(rate, depth, 0.0 if resumed else depth, now)
         self._departures = Bucket(rate, depth, 0.0 if resumed else depth, now)
@@ -156,21 +165,37 @@ class Pacer:
         `of_calls`: it was throttled because there were too many calls, however few recipients were
         in them. Such a limit is found here, where none was configured.
         """
-        if of_calls and self._calls is None:
-            self._calls = AdaptiveRate(self.rate(now) / self.size_usual(now))
         throttles = self._throttles
-        if self._calls:
-            calls = answer._replace(accepted=int(not of_calls), throttled=int(of_calls))
-            self._calls.answered(calls, latest, now)
-        if not of_calls:
+        if of_calls and self._calls_disbelieved:
             self._adaptive.answered(answer, latest, now)
+        elif of_calls:
+            self._too_many_calls(answer, latest, now)
+        else:
+            self._calls_refused = 0 if answer.accepted else self._calls_refused
+            self._adaptive.answered(answer, latest, now)
+            if self._calls:
+                self._calls.answered(answer._replace(accepted=1, throttled=0), latest, now)
         if self._throttles > throttles:
             self._change(now)
+
+    def _too_many_calls(self, answer: Answered, latest: int, now: float) -> None:
+        if self._calls is None:
+            self._calls = AdaptiveRate(self.rate(now) / self.size_usual(now))
+            self._learnt = True
+        before = self._calls.throttles
+        self._calls.answered(answer._replace(accepted=0, throttled=1), latest, now)
+        self._calls_refused += self._calls.throttles - before
+        if self._calls_refused >= CALLS_REFUSED_MAX:
+            self._calls_disbelieved = True
+            self._calls = None if self._learnt else self._calls
 
     def set_ceiling(self, ceiling_per_s: float, now: float) -> None:
         """The account's rate has become this one."""
         if ceiling_per_s != self.ceiling_per_s:
             self._adaptive.set_ceiling(ceiling_per_s, now)
+            if self._calls and self._learnt:
+                usual = batching.usual(batching.size_for(ceiling_per_s))
+                self._calls.set_ceiling(ceiling_per_s / usual, now)
             self._change(now)
 
     def statistics(self, now: float) -> PacerStatistics:
@@ -193,6 +218,8 @@ class Pacer:
         for rate in coming_back:
             if rate.at(now) >= rate.ceiling_per_s:
                 rate.restore()
+        if self._learnt and self._calls and not self._calls.cut:
+            self._calls = None  # so many calls as are needed are not too many
 
     def _change(self, now: float) -> None:
         for bucket in (self._permits, self._departures):

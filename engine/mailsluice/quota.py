@@ -21,11 +21,12 @@ ASK_ATTEMPTS_MAX = 5
 
 def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:
     """Recipients per second that this run may send."""
-    if settings.rate != "account":
-        return settings.rate
     if account is None:
-        raise ValueError("the account's rate is not known")
-    return account.rate_per_s * settings.share
+        if settings.rate == "account":
+            raise ValueError("the account's rate is not known")
+        return settings.rate
+    allowed = account.rate_per_s * settings.share
+    return allowed if settings.rate == "account" else min(settings.rate, allowed)
 
 
 def obstacle(account: Account) -> str | None:

@@ -68,3 +68,30 @@ def test_a_limit_on_calls_that_nobody_has_configured_is_learnt(
     )
     measured = pace.run(case, SystemRandom().randrange(2**32))
     assert measured.taken(10, 60) / 50 > 0.6 * limit
+
+
+def test_where_every_answer_is_slow_the_calls_are_full() -> None:
+    case = Case(
+        name="slow answers",
+        title="",
+        account={"rate_per_s": 5000, "daily_max": -1},
+        latency_s=(0.25, 0.25),
+        goals=[],
+        seconds=6,
+    )
+    measured = pace.run(case, SystemRandom().randrange(2**32))
+    assert measured.used(1, 6) > 0.98
+
+
+def test_a_stray_word_about_calls_does_not_bind_for_ever() -> None:
+    case = Case(
+        name="lifted",
+        title="",
+        account={"rate_per_s": 14, "daily_max": -1, "calls_per_s": 1},
+        changes=[(20, {"calls_per_s": 0, "rate_per_s": 500})],
+        recipients=20_000,
+        goals=[],
+        seconds=50,
+    )
+    measured = pace.run(case, SystemRandom().randrange(2**32))
+    assert measured.used(40, 50) > 0.95

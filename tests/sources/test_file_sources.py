@@ -379,3 +379,11 @@ async def test_what_can_be_read_only_once_is_not_estimated(tmp_path: Path) -> No
         source = open_source("-", Fields())
         assert await source.estimate() is None
         assert await addresses(source) == ADDRESSES
+
+
+async def test_an_estimate_knows_how_many_addresses_a_row_has(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("email,copy\n" + "a@example.com,b@example.com\n" * 10)
+    estimate = await open_source(path, Fields(cc="copy")).estimate()
+    assert estimate is not None
+    assert (estimate.rows, estimate.exact, estimate.addresses_each) == (10, True, 2.0)

@@ -84,7 +84,8 @@ class _Eta:
             left = max(0, round(now.counts.read / now.fraction_read) - settled)
         if left is None:
             return None
-        return forecast.make(left, _rate_of_sending(now), now.dispatcher.daily.outlook, at)
+        weight = round(left * self._expected.addresses_each)
+        return forecast.make(weight, _rate_of_sending(now), now.dispatcher.daily.outlook, at)
 
 
 def _rate_of_sending(now: Statistics) -> float:
@@ -112,9 +113,10 @@ def _plan(now: Statistics, expected: Expected) -> str | None:
         return f"plan: at {rate:,.6g}/s; the number of recipients is not known"
     if not left:
         return None
-    made = forecast.make(left, rate, now.dispatcher.daily.outlook, anyio.current_time())
+    weight = math.ceil(left * expected.addresses_each)
+    made = forecast.make(weight, rate, now.dispatcher.daily.outlook, anyio.current_time())
     recipients = f"{'' if expected.exact else 'about '}{left:,} recipient{'s'[: left > 1]}"
-    calls = math.ceil(left / now.pacer.size_usual)
+    calls = math.ceil(weight / now.pacer.size_usual)
     return (
         f"plan: {recipients} at {rate:,.6g}/s in about {calls:,} call{'s'[: calls > 1]}, "
         f"{forecast_text.done(made, time.time())}"

@@ -35,3 +35,8 @@ class Expected:
         if now.fraction_read == 1.0 and not self.exact:
             return counts.pending
         return max(counts.pending, self.estimate.rows - (counts.read - counts.pending))
+
+    @property
+    def addresses_each(self) -> float:
+        """Addresses of a recipient, the mean of those that have been looked at."""
+        return self.estimate.addresses_each if self.estimate else 1.0

@@ -10,6 +10,9 @@ from mailsluice.forecast import DAYS_MAX, Forecast
 
 NEVER = "never done: share and reserve of the daily quota leave nothing for this run"
 
+YEARS_S = 2 * 365 * 86_400.0
+"""Beyond this nobody wants to know the hour."""
+
 DAYS_SHOWN_MAX = 5
 """Days of which each is told."""
 
@@ -29,6 +32,8 @@ def done(forecast: Forecast, wall: float) -> str:
         return NEVER
     to_wall = wall - forecast.made_at
     told = f"done in more than {DAYS_MAX} d"
+    if forecast.done_at is not None and forecast.done_at - forecast.made_at > YEARS_S:
+        return "done in years"
     if forecast.done_at is not None:
         at = _local(forecast.done_at + to_wall)
         shown = f"{at:%H:%M}" if at.date() == _local(wall).date() else f"{at:%Y-%m-%d %H:%M}"

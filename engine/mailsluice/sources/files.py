@@ -36,6 +36,8 @@ class Estimate:
     rows: int
     exact: bool
     """Whether they have all been counted."""
+    addresses_each: float = 1.0
+    """Addresses of a row, the mean of those that were looked at."""
 
 
 class Parser(Protocol):
@@ -67,6 +69,18 @@ def open_source(path: str | os.PathLike[str], fields: Fields) -> FileSource:
             "or use .tsv, .ndjson, .jsonl, each also with .gz"
         )
     return FileSource(blocks, fields, PARSERS[suffix])
+
+
+def _addresses_of(row: Row) -> int:
+    """About how many addresses it has: intake counts them."""
+    recipient = row.recipient
+    if recipient is None:
+        return 1
+    return sum(
+        each.count(",") + 1 if isinstance(each, str) else len(each)
+        for each in (recipient.to, recipient.cc, recipient.bcc)
+        if each
+    )
 
 
 def suffix_of(path: str) -> str:
@@ -105,11 +119,12 @@ class FileSource:
 
     async def _estimate(self, head: Blocks) -> Estimate | None:
         parser = self._new_parser(head.name, self._fields)
-        rows = content = 0
+        rows = content = addresses = 0
         async with aclosing(aiter(head)) as blocks:
             async for block in blocks:
                 for some in parser.feed(block):
                     rows += len(some)
+                    addresses += sum(map(_addresses_of, some))
                     await checkpoint()
                 content += len(block)
                 if content >= ESTIMATE_BYTES:
@@ -118,8 +133,11 @@ class FileSource:
         if not fraction:
             return None
         if fraction < 1:
-            return Estimate(round(rows / fraction), exact=False)
-        return Estimate(rows + sum(map(len, parser.finish())), exact=True)
+            return Estimate(round(rows / fraction), exact=False, addresses_each=addresses / rows)
+        for some in parser.finish():
+            rows += len(some)
+            addresses += sum(map(_addresses_of, some))
+        return Estimate(rows, exact=True, addresses_each=addresses / rows if rows else 1.0)
 
     async def rows(self) -> AsyncGenerator[list[Row], None]:
         """All rows; rows from a pipe are handed on as they arrive.
