@@ -397,3 +397,11 @@ def test_the_installed_command_is_the_module(folder: Folder) -> None:
     assert shown.returncode == 0
     assert b"resolve" in shown.stdout
     assert "resolve" in folder.run("--help").out
+
+
+def test_a_dry_run_says_that_the_account_sends_nothing(folder: Folder) -> None:
+    folder.write_list(3)
+    folder.emulator.change_account(sending_enabled=False)
+    ended = folder.send("--dry-run")
+    assert "held        ACCOUNT_SENDING_PAUSED" in ended.out
+    assert "done in" not in ended.out

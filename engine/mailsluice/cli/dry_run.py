@@ -104,7 +104,9 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
     say("calls", f"about {plan.calls:,} of SendBulkEmail")
     if plan.account is not None:
         _print_account(plan.account)
-    if plan.rate_per_s is not None:
+    if plan.account is not None and (why := quotas.obstacle(plan.account)):
+        say("held", why)
+    elif plan.rate_per_s is not None:
         say("rate", f"{plan.rate_per_s:,.6g} recipients/s")
         if plan.weight:
             made = forecast.make(plan.weight, plan.rate_per_s, outlook, now)
