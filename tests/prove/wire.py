@@ -428,8 +428,9 @@ def _spin_until(moment: float) -> None:
 async def prove(size: Size) -> Proved:
     """All rows in both modes, and calls on connections that the peer has closed."""
     right, details = 0, []
-    ways = (True, False) if size == "full" else (True,)
-    table = [(row, direct) for row in rows() for direct in ways]
+    table = [(row, direct) for row in rows() for direct in (True, False)]
+    if size == "short":
+        table = table[::3]  # two rows of three, by turns through either
     for row, direct in table:
         hold, resend = await happen(row, direct=direct)
         expected = row.expected
