@@ -158,6 +158,11 @@ async def test_statistics_say_why_it_is_not_faster(ses_emulator: Emulator) -> No
     assert now is not None
     assert now.pacer.ceiling_per_s == 100
     assert now.pipeline.waiting_for == "the rate"
+    told = {reason: now.explained(reason) for reason in Reason}
+    assert all(text.startswith(reason) for reason, text in told.items())
+    assert told[Reason.RATE] == "the rate: 100 recipients/s are allowed"
+    assert "32 calls at once" in told[Reason.LATENCY]
+    assert "100/s of 100/s" in told[Reason.THROTTLED]
     assert engine.statistics() is None
 
 
@@ -354,21 +359,6 @@ async def test_an_account_under_review_is_warned_of_once(
         await until(ses_emulator, get_account_calls=3)
         engine.stop()
     assert caplog.text.count("under review (EnforcementStatus PROBATION)") == 1
-
-
-async def test_it_explains_why_it_is_not_faster(ses_emulator: Emulator) -> None:
-    ses_emulator.change_account(rate_per_s=100)
-    async with Engine.open(Settings()) as engine, anyio.create_task_group() as tasks:
-        tasks.start_soon(engine.run, MAILING, addresses(1000))
-        await until(ses_emulator, calls=2)
-        now = engine.statistics()
-        tasks.cancel_scope.cancel()
-    assert now is not None
-    told = {reason: now.explained(reason) for reason in Reason}
-    assert all(text.startswith(reason) for reason, text in told.items())
-    assert told[Reason.RATE] == "the rate: 100 recipients/s are allowed"
-    assert "32 calls at once" in told[Reason.LATENCY]
-    assert "100/s of 100/s" in told[Reason.THROTTLED]
 
 
 async def test_a_reserve_that_leaves_nothing_holds_the_run(ses_emulator: Emulator) -> None:

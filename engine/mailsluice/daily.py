@@ -198,11 +198,6 @@ class DailyQuota:
             forgotten_at.append(self._told_until)
         return min(filter(None, [frees_at, *forgotten_at]), default=None)
 
-    @property
-    def own(self) -> RollingDay:
-        """What this run has sent."""
-        return self._own
-
     def statistics(self, now: float, least: int = 1) -> DailyStatistics:
         """The present moment, where the next recipient has `least` addresses."""
         room = self.room(now)

@@ -180,7 +180,7 @@ class Pacer:
 
     def _too_many_calls(self, answer: Answered, latest: int, now: float) -> None:
         if self._calls is None:
-            self._calls = AdaptiveRate(self.rate(now) / self.size_usual(now))
+            self._calls = AdaptiveRate(self._calls_needed_per_s)
             self._learnt = True
         before = self._calls.throttles
         self._calls.answered(answer._replace(accepted=0, throttled=1), latest, now)
@@ -194,8 +194,7 @@ class Pacer:
         if ceiling_per_s != self.ceiling_per_s:
             self._adaptive.set_ceiling(ceiling_per_s, now)
             if self._calls and self._learnt:
-                usual = batching.usual(batching.size_for(ceiling_per_s))
-                self._calls.set_ceiling(ceiling_per_s / usual, now)
+                self._calls.set_ceiling(self._calls_needed_per_s, now)
             self._change(now)
 
     def statistics(self, now: float) -> PacerStatistics:
@@ -209,6 +208,11 @@ class Pacer:
     @property
     def _throttles(self) -> int:
         return self._adaptive.throttles + (self._calls.throttles if self._calls else 0)
+
+    @property
+    def _calls_needed_per_s(self) -> float:
+        """Calls that the whole rate takes, where nothing limits their number."""
+        return self.ceiling_per_s / batching.usual(batching.size_for(self.ceiling_per_s))
 
     def _follow(self, now: float) -> None:
         """Have the buckets keep up with a rate that is coming back."""

@@ -1,13 +1,15 @@
 """SQLite's log as a crash leaves it, whole and damaged: nobody goes on without what it holds."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mailsluice.errors import JournalError
-from mailsluice.journal import Event, Run
+from mailsluice.journal import Event, Run, file
 from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
 from mailsluice.journal.wal import FRAME_HEADER_BYTES, HEADER_BYTES
 
@@ -133,6 +135,27 @@ def test_a_link_that_leads_nowhere_begins_no_new_journal(tmp_path: Path) -> None
     with pytest.raises(JournalError, match=r"link\.journal: it is a link to .*unmounted"):
         SqliteJournal.open(link)
     assert link.is_symlink()
+
+
+def test_a_second_reader_knows_what_the_first_has_found(crashed: Path) -> None:
+    program = (
+        "import pathlib, sys\n"
+        "from mailsluice.journal.sqlite import SqliteJournal\n"
+        "journal = SqliteJournal.open(pathlib.Path(sys.argv[1]))\n"
+        "print('open', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, crashed], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        first = SqliteJournal.read(crashed)
+        assert file.is_being_written(crashed)
+        first.close()
+        first.close()
+        writer.kill()
+    assert not file.is_being_written(crashed)
 
 
 def test_readers_of_one_process_leave_the_writers_locks_alone(crashed: Path) -> None:

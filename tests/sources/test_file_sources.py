@@ -21,7 +21,7 @@ from mailsluice.errors import SourceError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources import ROWS_MAX, Fields, Row, Source
 from mailsluice.sources.blocks import BLOCK_BYTES, HEAD_BYTES
-from mailsluice.sources.files import Estimate, open_source
+from mailsluice.sources.files import ESTIMATE_BYTES, Estimate, open_source
 from mailsluice.sources.lines import TOO_LONG
 
 gzipped = partial(gzip.compress, mtime=0)
@@ -387,3 +387,9 @@ async def test_an_estimate_knows_how_many_addresses_a_row_has(tmp_path: Path) ->
     estimate = await open_source(path, Fields(cc="copy")).estimate()
     assert estimate is not None
     assert (estimate.rows, estimate.exact, estimate.addresses_each) == (10, True, 2.0)
+
+
+async def test_one_row_longer_than_what_is_looked_at_gives_no_estimate(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("email\n" + "x" * 3 * ESTIMATE_BYTES)
+    assert await open_source(path, Fields()).estimate() is None

@@ -233,16 +233,16 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
 
     with anyio.open_signal_receiver(*SIGNALS) as signals:
         task_status.started()
-        stopping, told_at = False, 0.0
+        told_at: float | None = None
         async for _ in signals:
-            if stopping and anyio.current_time() < told_at + TWICE_S:
+            if told_at is not None and anyio.current_time() < told_at + TWICE_S:
                 continue
-            if stopping:
+            if told_at is not None:
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 # What is in flight is found open in the journal, and is in doubt on resume.
                 os._exit(ExitCode.STOPPED)
-            stopping, told_at = True, anyio.current_time()
+            told_at = anyio.current_time()
             engine.stop()
             voice.say("stopping when the calls in flight end; again to stop at once")
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def is_being_written(path: Path) -> bool:
     To be asked before this process opens it: closing any descriptor of a file drops the locks that
     SQLite has on it. Where it has, by `opened`, nothing is touched.
     """
-    if (known := _opened_here.get(_identity(path))) is not None:
-        return known
+    if opens := _opened_here.get(_identity(path)):
+        return any(opens.values())
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -97,9 +98,9 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-_opened_here: dict[tuple[int, int], bool] = {}
-"""Journals that this process has open, by device and inode, and whether it writes them (or had
-found them being written)."""
+_opened_here: defaultdict[tuple[int, int], dict[object, bool]] = defaultdict(dict)
+"""By device and inode of the journals that this process has open: for each time, whether it was for
+writing, or somebody was found to be writing it."""
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -109,13 +110,12 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def opened(path: Path, *, written: bool) -> Callable[[], None]:
     """Take note that this process opens the journal; what to call when it has closed it."""
-    identity = _identity(path)
-    if identity in _opened_here:
-        return lambda: None
-    _opened_here[identity] = written
+    opens = _opened_here[_identity(path)]
+    this = object()
+    opens[this] = written
 
     def closed() -> None:
-        _opened_here.pop(identity, None)
+        opens.pop(this, None)
 
     return closed
 

@@ -110,11 +110,13 @@ class SqliteJournal:
 
     blocks = True
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: int | None) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: int | None, *, written: bool
+    ) -> None:
         self._path = path
         self._connection = connection
         self._lock = lock
-        self._note_closed = file.opened(path, written=lock is not None)
+        self._note_closed = file.opened(path, written=written)
         self._run: Run | None = None
         self._last_id = 0
         self._last_seal = 0
@@ -134,7 +136,7 @@ class SqliteJournal:
         try:
             with _translated(path):
                 _check_log(path)
-                journal = cls(path, _connect(path), lock)
+                journal = cls(path, _connect(path), lock, written=True)
                 journal._prepare()
                 return journal
         except BaseException:
@@ -151,9 +153,10 @@ class SqliteJournal:
             raise JournalError(f"{path}: there is no such journal")
         with _translated(path):
             path = file.located(path)
-            if not file.is_being_written(path):
+            written = file.is_being_written(path)
+            if not written:
                 _check_log(path)
-            journal = cls(path, _connect_to_read(path), None)
+            journal = cls(path, _connect_to_read(path), None, written=written)
             journal._connection.execute("PRAGMA query_only = ON")
             journal._load(path)
             return journal

@@ -130,8 +130,8 @@ class FileSource:
                 if content >= ESTIMATE_BYTES:
                     break
         fraction = head.fraction_read
-        if not fraction:
-            return None
+        if not fraction or (fraction < 1 and not rows):
+            return None  # one row that is longer than the beginning says nothing of the others
         if fraction < 1:
             return Estimate(round(rows / fraction), exact=False, addresses_each=addresses / rows)
         for some in parser.finish():
