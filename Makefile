@@ -42,13 +42,13 @@ format: $(READY) ## Format the code, and mend what lint can mend
 
 .PHONY: bench
 bench: $(READY) ## Print the benchmarks
-	$(BIN)/python benchmarks/emulator.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python -m benchmarks.emulator
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.compare
 
 .PHONY: bench-quota
 bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an hour
-	$(BIN)/python benchmarks/quota.py --plot docs/pacing.svg
+	$(BIN)/python -m benchmarks.quota --plot docs/pacing.svg
 
 .PHONY: clean
 clean: ## Remove what the targets made

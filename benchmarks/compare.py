@@ -1,6 +1,6 @@
 """CPU of mailsluice against what a user would pick instead: the same list, the same null server.
 
-    python benchmarks/compare.py [RECIPIENTS [ROUNDS]]      default: 100000 3
+    python -m benchmarks.compare [RECIPIENTS [ROUNDS]]      default: 100000 3
 
 Contenders take turns; each figure is the median of the rounds, of CPU seconds (user and system)
 for a million recipients, start-up taken off by a run of 50 recipients. The server has a core of its
@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.lists import write_list
 
 HERE = Path(__file__).parent
 
@@ -55,14 +57,6 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "AWS_REGION": "us-east-1",
 }
-
-
-def write_list(path: Path, recipients: int) -> None:
-    """An address, a name and a code a row: about 45 bytes."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("email,name,code\n")
-        for n in range(recipients):
-            file.write(f"user{n:08d}@example.com,Name {n},c{n % 97}\n")
 
 
 @contextmanager

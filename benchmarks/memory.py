@@ -1,6 +1,6 @@
 """Peak memory and CPU of `mailsluice send` against the length of the list.
 
-    python benchmarks/memory.py [RECIPIENTS ...]        default: 100000 1000000
+    python -m benchmarks.memory [RECIPIENTS ...]        default: 100000 1000000
 
 Each list is sent for real, through HTTP, to an emulator in a process of its own, with dedupe and
 the SQLite journal on. The figure to watch is the last column: peak memory over the first list's.
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.lists import write_list
 from mailsluice.emulator import AccountSettings, EmulatorOptions, emulator_process
 
 MAILING = """\
@@ -28,14 +29,6 @@ tags = { campaign = "november" }
 [recipients]
 path = "recipients.csv"
 """
-
-
-def write_list(path: Path, recipients: int) -> None:
-    """An address, a name and a code a row: about 45 bytes."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("email,name,code\n")
-        for n in range(recipients):
-            file.write(f"user{n:08d}@example.com,Name {n},c{n % 97}\n")
 
 
 def run(command: list[str], environment: dict[str, str]) -> tuple[int, resource.struct_rusage]:

@@ -1,6 +1,6 @@
 """How much of the account's quota `mailsluice` uses, in real time, and how little is throttled.
 
-    python benchmarks/quota.py [CASE ...] [--plot FILE]     default: all cases
+    python -m benchmarks.quota [CASE ...] [--plot FILE]     default: all cases
 
 Each case runs for a minute (but for the daily quota, which takes a quarter of an hour beside the
 others) against an emulator with a strict bucket in a process of its own: a list, an SQLite journal
@@ -24,9 +24,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from benchmarks import quota_plot
+from benchmarks.lists import write_list
 from benchmarks.quota_cases import BATCH_MAX, Case, Measured, Sample, Tenant, cases
 from mailsluice.emulator import (
     AccountSettings,
@@ -219,14 +218,6 @@ def throttled_in(path: Path, zero: float) -> Counter[float]:
 def recipients_of(case: Case) -> int:
     """Rows of the list: more than can be sent, unless the case says."""
     return case.recipients or round(case.seconds * case.account["rate_per_s"] * 1.2)
-
-
-def write_list(path: Path, recipients: int) -> None:
-    """An address and a name a row."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("email,name\n")
-        for n in range(recipients):
-            file.write(f"user{n}@example.com,Name {n}\n")
 
 
 async def measure(case: Case) -> Measured:

@@ -50,9 +50,8 @@ def loaded(count: int, **options: object) -> Dispatcher:
 
 
 def answer_to(made: Dispatcher, batch: Batch, answer: Answer, now: float) -> list[Outcome]:
-    made.answered(batch, now)
     verdicts = statuses.classify(answer, len(batch.entries))
-    outcomes = made.judge(batch, verdicts)
+    outcomes = made.judge(batch, verdicts, now)
     made.absorb(batch, verdicts, outcomes, now)
     return outcomes
 
@@ -280,7 +279,7 @@ def test_one_bad_entry_is_rejected_alone_and_the_rest_is_sent() -> None:
             continue
         batch = decision.batch
         verdicts = statuses.classify(respond(batch), len(batch.entries))
-        outcomes = made.judge(batch, verdicts)
+        outcomes = made.judge(batch, verdicts, now)
         rejected += [seq for seq, _ in made.absorb(batch, verdicts, outcomes, now)]
     assert rejected == [17]
     assert made.complete
@@ -336,7 +335,7 @@ def test_a_suspect_that_ses_may_have_taken_before_ends_in_doubt() -> None:
             continue
         [each] = decision.batch.entries
         verdicts = statuses.classify(next(answers[each.seq]), 1)
-        outcomes = made.judge(decision.batch, verdicts)
+        outcomes = made.judge(decision.batch, verdicts, now)
         rulings += made.absorb(decision.batch, verdicts, outcomes, now)
     rulings += made.rule_on_suspects()
     assert [(seq, outcome.state) for seq, outcome in rulings] == [(1, State.IN_DOUBT)]

@@ -143,7 +143,7 @@ def steps_per_batch(in_flight: int) -> float:
 
     def answered(batch: Batch) -> None:
         verdicts = classify(answer, BATCH)
-        dispatcher.absorb(batch, verdicts, dispatcher.judge(batch, verdicts), 0.0)
+        dispatcher.absorb(batch, verdicts, dispatcher.judge(batch, verdicts, 0.0), 0.0)
 
     under_way: list[Batch] = []
     before = sys.gettrace()

@@ -18,6 +18,7 @@ from mailsluice.adaptation import Answered
 from mailsluice.attempts import Attempts
 from mailsluice.bisection import Bisection, Suspect
 from mailsluice.daily import DailyQuota, DailyStatistics
+from mailsluice.flights import Flights
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Outcome, State
 from mailsluice.pacing import Pacer
 from mailsluice.reasons import Reason
@@ -39,12 +40,6 @@ LINGER_S = 0.02
 
 CLOCK_GRAIN_S = 1e-6
 """A moment this close has come: timers and floats do not meet a deadline exactly."""
-
-LATENCY_WEIGHT = 0.2
-"""Of the newest answer, in the mean of how long answers take."""
-
-LATENCY_LONG_S = 1.0
-"""Answers that take longer than this are the reason where the in-flight limit is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +112,10 @@ class Dispatcher:
         self.daily = daily
         self.hold: str | None = None
         self.stopping = False
+        self.recording = False
+        """Whether intake waits for the journal."""
         self._attempts = attempts
-        self._in_flight_max = in_flight_max
+        self._flights = Flights(in_flight_max)
         self._number = first_number - 1
         self._random = random or Random()
         self._fresh: deque[Entry] = deque()
@@ -127,13 +124,6 @@ class Dispatcher:
         self._retries: list[Retry] = []
         self._due: deque[Entry] = deque()
         self._bisection = Bisection(held_before)
-        self._in_flight = 0
-        self._decided_at = 0.0
-        self._left_at: dict[int, float] = {}
-        """Calls at SES: when they left."""
-        self._answered: dict[int, float] = {}
-        """Calls with an answer that is not durable yet: when they left."""
-        self._latency_s = 0.0
         self._held_bytes = 0
         self._storm = Storm(self._random)
 
@@ -160,11 +150,10 @@ class Dispatcher:
 
     def decide(self, now: float) -> Decision:  # noqa: PLR0911  # one line a reason, in order
         """What to do now. A `Send` is under way from this moment on."""
-        self._decided_at = now
         if self.hold is not None or self.stopping:
             return self._drained(Reason.STOPPING)
-        if self._in_flight >= (1 if self._storm.narrowed else self._in_flight_max):
-            return Wait(None, self._why_full)
+        if self._flights.number >= (1 if self._storm.narrowed else self._flights.most):
+            return Wait(None, Reason.SILENCE if self._storm.narrowed else self._flights.why_full)
         if self._storm.until is not None and now + CLOCK_GRAIN_S < self._storm.until:
             return Wait(self._storm.until, Reason.SILENCE)
         self._collect_due(now)
@@ -183,16 +172,7 @@ class Dispatcher:
         return Send(self._start(now))
 
     def _drained(self, reason: Reason) -> Decision:
-        return Wait(None, reason) if self._in_flight else Done()
-
-    @property
-    def _why_full(self) -> Reason:
-        """Why as many calls are under way as may be."""
-        if self._storm.narrowed:
-            return Reason.SILENCE
-        if len(self._left_at) < self._in_flight / 2:
-            return Reason.JOURNAL
-        return Reason.LATENCY if self._latency_s > LATENCY_LONG_S else Reason.IN_FLIGHT
+        return Wait(None, reason) if self._flights.number else Done()
 
     def _collect_due(self, now: float) -> None:
         while self._retries and self._retries[0].due <= now + CLOCK_GRAIN_S:
@@ -207,7 +187,8 @@ class Dispatcher:
         next_due = self._retries[0].due if self._retries else None
         if ready == 0:
             if next_due is not None or not self._source_ended:
-                return Wait(next_due, Reason.BACKOFF if self._source_ended else Reason.SOURCE)
+                source = Reason.JOURNAL if self.recording else Reason.SOURCE
+                return Wait(next_due, Reason.BACKOFF if self._source_ended else source)
             return self._drained(Reason.ANSWERS)
         linger_until = self._fresh_since + LINGER_S
         if ready < size and not self._source_ended and now + CLOCK_GRAIN_S < linger_until:
@@ -230,9 +211,8 @@ class Dispatcher:
         least = self._least_weight
         if self._bisection.waiting:
             return least
-        # Where calls are long, it is their number that is scarce, and each is worth filling.
-        scarce = self._in_flight >= self._in_flight_max / 2
-        size = self.pacer.size_max(now) if scarce else self.pacer.size_usual(now)
+        pacer = self.pacer
+        size = pacer.size_max(now) if self._flights.scarce else pacer.size_usual(now)
         return max(least, min(self._ready, size))
 
     @property
@@ -251,7 +231,7 @@ class Dispatcher:
         batch = Batch(self._number, entries)
         self.pacer.spend(batch.weight, now)
         self.daily.in_flight += batch.daily_weight
-        self._in_flight += 1
+        self._flights.number += 1
         return batch
 
     def _take(self, size: int) -> list[Entry]:
@@ -264,29 +244,24 @@ class Dispatcher:
 
     def leave(self, batch: Batch, now: float) -> float:
         """The intent of a batch that was started is durable: the moment when it may leave."""
-        self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)
+        moment = self.pacer.leaves_at(batch.weight, now)
+        self._flights.left(batch.number, moment)
         return moment
 
-    def answered(self, batch: Batch, now: float) -> None:
-        """SES has answered, or never will."""
-        self._answered[batch.number] = left_at = self._left_at.pop(batch.number, now)
-        newest = max(0.0, now - left_at)
-        self._latency_s += (newest - self._latency_s) * (LATENCY_WEIGHT if self._latency_s else 1)
-
-    def judge(self, batch: Batch, verdicts: Sequence[Verdict]) -> list[Outcome]:
-        """What the answer means for each entry of the batch. Changes nothing."""
-        if self._is_heavy(batch):
-            seq, rate = batch.entries[0].seq, self.pacer.rate(self._decided_at)
+    def judge(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> list[Outcome]:
+        """SES has answered, or never will: what that means for each entry of the batch."""
+        self._flights.answered(batch.number, now)
+        if self._is_heavy(batch, now):
+            seq, rate = batch.entries[0].seq, self.pacer.rate(now)
             return [self._attempts.outcome_of_heavy(seq, batch.weight, rate, verdicts[0])]
         return [
             self._attempts.outcome(entry.seq, verdict)
             for entry, verdict in zip(batch.entries, verdicts, strict=True)
         ]
 
-    def _is_heavy(self, batch: Batch) -> bool:
+    def _is_heavy(self, batch: Batch, now: float) -> bool:
         """Whether it is a recipient who alone is more than a second of the rate."""
-        rate = self.pacer.rate(self._decided_at)
-        return len(batch.entries) == 1 and batch.weight > max(1.0, rate)
+        return len(batch.entries) == 1 and batch.weight > max(1.0, self.pacer.rate(now))
 
     def absorb(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome], now: float
@@ -295,7 +270,6 @@ class Dispatcher:
 
         Returns the suspects that this answer proved guilty; that is to be journalled.
         """
-        self._in_flight -= 1
         self._note_pace(batch, verdicts, now)
         self._storm.note(batch.number, verdicts[0], self._number, now)
         if verdicts[0].rule.action is Action.BISECT:
@@ -314,7 +288,7 @@ class Dispatcher:
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """What the answer says of SES's pace, of the rate and of the day."""
-        left_at = self._answered.pop(batch.number, now)
+        left_at = self._flights.landed(batch.number, now)
         self.daily.in_flight -= batch.daily_weight
         taken = _part(batch, verdicts, {Action.SENT, Action.DOUBT})
         throttled = _part(batch, verdicts, {Action.THROTTLE})
@@ -324,7 +298,7 @@ class Dispatcher:
             Answered(
                 batch.number,
                 taken.weight,
-                0 if self._is_heavy(batch) else throttled.weight,
+                0 if self._is_heavy(batch, now) else throttled.weight,
                 left_at,
             ),
             of_calls=statuses.limits_calls(verdicts[0]),
@@ -378,7 +352,7 @@ class Dispatcher:
     @property
     def complete(self) -> bool:
         """Whether every recipient of the source has its last outcome."""
-        left = self._fresh or self._retries or self._due or self._in_flight
+        left = self._fresh or self._retries or self._due or self._flights.number
         return self._source_ended and not left and not self._bisection.open
 
     def statistics(self, now: float) -> DispatcherStatistics:
@@ -386,9 +360,9 @@ class Dispatcher:
         return DispatcherStatistics(
             fresh=len(self._fresh),
             deferred=len(self._retries) + len(self._due),
-            in_flight=self._in_flight,
-            in_flight_max=self._in_flight_max,
-            latency_s=self._latency_s,
+            in_flight=self._flights.number,
+            in_flight_max=self._flights.most,
+            latency_s=self._flights.latency_s,
             hold=self.hold,
             daily=self.daily.statistics(now, self._least_weight if self._ready else 1),
         )

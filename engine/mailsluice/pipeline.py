@@ -113,8 +113,6 @@ class Pipeline:
         self._decide_again = _Signal()
         self._room = _Signal()
         self._caller_error: Exception | None = None
-        self._recording = False
-        """Whether intake waits for the journal."""
         self._calls = 0
         self._throttled = 0
         self._waits = _Waits()
@@ -182,9 +180,9 @@ class Pipeline:
             return
         remarks = [remark for remark in chunk.remarks if remark.seq > known]
         first = max(chunk.first, known + 1)
-        self._recording = True
+        self._dispatcher.recording = True
         await self._writer.write([Taken(self._wall(), first, chunk.last, remarks)])
-        self._recording = False
+        self._dispatcher.recording = False
 
     # --- dispatcher → sender -----------------------------------------------------------------
 
@@ -196,8 +194,6 @@ class Pipeline:
                     tasks.start_soon(self._send, batch)
                     self._room.set()
                 case Wait(until, reason):
-                    if reason is Reason.SOURCE and self._recording:
-                        reason = Reason.JOURNAL
                     self._waits.begin(reason, anyio.current_time())
                     await self._decide_again.wait_until(until)
                     self._waits.end(anyio.current_time())
@@ -227,9 +223,8 @@ class Pipeline:
     # --- sender → settle → journal -----------------------------------------------------------
 
     async def _settle(self, batch: Batch, answer: Answer) -> None:
-        self._dispatcher.answered(batch, anyio.current_time())
         verdicts = statuses.classify(answer, len(batch.entries))
-        outcomes = self._dispatcher.judge(batch, verdicts)
+        outcomes = self._dispatcher.judge(batch, verdicts, anyio.current_time())
         await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
         rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())
         self._throttled += sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)

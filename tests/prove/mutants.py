@@ -166,8 +166,8 @@ MUTANTS = [
         SIM,
         (
             (
-                "        self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)\n",
-                "        self._left_at[batch.number] = moment = now\n",
+                "        moment = self.pacer.leaves_at(batch.weight, now)\n",
+                "        moment = now\n",
             ),
         ),
     ),
@@ -282,8 +282,8 @@ MUTANTS = [
     Mutant(
         "a storm is not narrowed",
         "dispatcher.py",
-        "        if self._in_flight >= (1 if self._storm.narrowed else self._in_flight_max):\n",
-        "        if self._in_flight >= self._in_flight_max:\n",
+        "        if self._flights.number >= (1 if self._storm.narrowed else self._flights.most):\n",
+        "        if self._flights.number >= self._flights.most:\n",
         (DISPATCHER,),
     ),
     Mutant(
@@ -417,8 +417,8 @@ MUTANTS = [
     Mutant(
         "what the disk held back leaves at once",
         "dispatcher.py",
-        "        self._left_at[batch.number] = moment = self.pacer.leaves_at(batch.weight, now)\n",
-        "        self._left_at[batch.number] = moment = now\n",
+        "        moment = self.pacer.leaves_at(batch.weight, now)\n",
+        "        moment = now\n",
         (DISPATCHER, "-k", "disk"),
     ),
     Mutant(

@@ -1,0 +1,55 @@
+"""The calls under way: where each of them is, how long SES takes, why there are no more. Pure."""
+
+from __future__ import annotations
+
+from mailsluice.reasons import Reason
+
+LATENCY_WEIGHT = 0.2
+"""Of the newest answer, in the mean of how long answers take."""
+
+LATENCY_LONG_S = 1.0
+"""Answers that take longer than this are the reason where the in-flight limit is reached."""
+
+
+class Flights:
+    """By batch number; in this order each is started, leaves, is answered, and has landed.
+
+    It is in the journal's hands before it leaves, and again between its answer and its landing.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        """Calls at once."""
+        self.number = 0
+        """Calls under way."""
+        self.latency_s = 0.0
+        """What SES takes to answer, the mean of the last calls."""
+        self._left_at: dict[int, float] = {}
+        self._answered: dict[int, float] = {}
+
+    @property
+    def scarce(self) -> bool:
+        """Whether it is the number of calls that is scarce, so that each is worth filling."""
+        return self.number >= self.most / 2
+
+    def left(self, batch: int, at: float) -> None:
+        """Its intent is durable; from then on it is at SES."""
+        self._left_at[batch] = at
+
+    def answered(self, batch: int, now: float) -> None:
+        """SES has answered, or never will."""
+        self._answered[batch] = left_at = self._left_at.pop(batch, now)
+        newest = max(0.0, now - left_at)
+        self.latency_s += (newest - self.latency_s) * (LATENCY_WEIGHT if self.latency_s else 1)
+
+    def landed(self, batch: int, now: float) -> float:
+        """Its outcome is durable. When it had left."""
+        self.number -= 1
+        return self._answered.pop(batch, now)
+
+    @property
+    def why_full(self) -> Reason:
+        """Why as many calls are under way as may be."""
+        if len(self._left_at) < self.number / 2:
+            return Reason.JOURNAL
+        return Reason.LATENCY if self.latency_s > LATENCY_LONG_S else Reason.IN_FLIGHT
