@@ -137,6 +137,17 @@ def test_a_link_that_leads_nowhere_begins_no_new_journal(tmp_path: Path) -> None
     assert link.is_symlink()
 
 
+@openers
+def test_a_journal_that_was_refused_is_not_taken_for_open(crashed: Path, open_: Opener) -> None:
+    sound, log = crashed.read_bytes(), log_of(crashed).read_bytes()
+    crashed.write_bytes(sound[:60] + bytes([99] * 40) + sound[100:])
+    with pytest.raises(JournalError):
+        open_(crashed)
+    crashed.write_bytes(sound)
+    log_of(crashed).write_bytes(log)
+    refused_for_ever(crashed, SqliteJournal.read, changed(crashed, middle_page))
+
+
 def test_a_second_reader_knows_what_the_first_has_found(crashed: Path) -> None:
     program = (
         "import pathlib, sys\n"

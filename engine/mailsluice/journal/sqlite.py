@@ -10,8 +10,9 @@ import contextlib
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import orjson
 
@@ -137,11 +138,10 @@ class SqliteJournal:
             with _translated(path):
                 _check_log(path)
                 journal = cls(path, _connect(path), lock, written=True)
-                journal._prepare()
-                return journal
         except BaseException:
             os.close(lock)
             raise
+        return journal._ready(journal._prepare)
 
     @classmethod
     def read(cls, path: Path) -> SqliteJournal:
@@ -157,9 +157,7 @@ class SqliteJournal:
             if not written:
                 _check_log(path)
             journal = cls(path, _connect_to_read(path), None, written=written)
-            journal._connection.execute("PRAGMA query_only = ON")
-            journal._load(path)
-            return journal
+        return journal._ready(journal._load)
 
     @property
     def name(self) -> str:
@@ -219,16 +217,29 @@ class SqliteJournal:
             os.close(self._lock)
             self._lock = None
 
+    def _ready(self, make_ready: Callable[[], None]) -> Self:
+        """Itself, made ready; closed where that fails."""
+        try:
+            with _translated(self._path):
+                make_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
     def _prepare(self) -> None:
-        self._load(self._path)
+        self._load()
         execute = self._connection.execute
         mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
         execute("PRAGMA synchronous = FULL")
 
-    def _load(self, path: Path) -> None:
+    def _load(self) -> None:
         """Check that the file is a sound journal of a version that we know, and read its run."""
+        path = self._path
+        if self._lock is None:
+            self._connection.execute("PRAGMA query_only = ON")
         execute = self._connection.execute
         application = execute("PRAGMA application_id").fetchone()[0]
         if application != APPLICATION_ID:
