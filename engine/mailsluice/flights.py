@@ -10,6 +10,10 @@ LATENCY_WEIGHT = 0.2
 LATENCY_LONG_S = 1.0
 """Answers that take longer than this are the reason where the in-flight limit is reached."""
 
+SCARCE_SHARE = 7 / 8
+"""Part of the calls at once from which on each is filled. Not earlier: a full batch leaves nothing
+in the bucket for waking up late."""
+
 
 class Flights:
     """By batch number; in this order each is started, leaves, is answered, and has landed.
@@ -30,7 +34,7 @@ class Flights:
     @property
     def scarce(self) -> bool:
         """Whether it is the number of calls that is scarce, so that each is worth filling."""
-        return self.number >= self.most / 2
+        return self.number >= self.most * SCARCE_SHARE
 
     def left(self, batch: int, at: float) -> None:
         """Its intent is durable; from then on it is at SES."""
