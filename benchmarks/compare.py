@@ -1,27 +1,40 @@
 """CPU of mailsluice against what a user would pick instead: the same list, the same null server.
 
-    python -m benchmarks.compare [RECIPIENTS [ROUNDS]]      default: 100000 3
+    python -m benchmarks.compare [--recipients N] [--rounds N] [--save]
 
 Contenders take turns; each figure is the median of the rounds, of CPU seconds (user and system)
 for a million recipients, start-up taken off by a run of 50 recipients. The server has a core of its
-own where there are two.
+own where there are two. Exits with 1 where a ratio has become worse than `baseline.json` by more
+than its noise; `--save` writes that file.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.lists import write_list
 
 HERE = Path(__file__).parent
+
+BASELINE = HERE / "baseline.json"
+
+NODE_FOLDER = HERE / ".node"
+
+NODE_PACKAGE = "@aws-sdk/client-sesv2@3.1175.0"
+
+NOISE = 0.1
+"""Part of a ratio by which it differs from day to day, whatever its spread within one run."""
 
 SMALL = 50
 """Recipients of the run that shows what starting costs."""
@@ -35,20 +48,22 @@ tags = { campaign = "november" }
 """
 
 JOURNALLED = "mailsluice, journal (FULL)"
+UNJOURNALLED = "mailsluice, no journal"
+BARE = "bare signed wire"
+AIOBOTO3 = "aioboto3, semaphore"
+NODE = "AWS SDK for JavaScript"
 NAMES = {
-    JOURNALLED: None,
-    "mailsluice, no journal": "mailsluice_without_journal",
-    "bare signed wire": "bare_wire",
-    "aioboto3, semaphore": "aioboto3_semaphore",
+    JOURNALLED: "",
+    UNJOURNALLED: "mailsluice_without_journal",
+    BARE: "bare_wire",
+    AIOBOTO3: "aioboto3_semaphore",
     "boto3, loop": "boto3_loop",
     "boto3, threads": "boto3_threads",
+    "django-anymail": "anymail",
+    NODE: "",
 }
 
-GOALS = [
-    (JOURNALLED, "aioboto3, semaphore", 0.25),
-    (JOURNALLED, "bare signed wire", 2.0),
-    ("mailsluice, no journal", "bare signed wire", 1.5),
-]
+GOALS = [(JOURNALLED, AIOBOTO3, 0.25), (JOURNALLED, BARE, 2.0), (UNJOURNALLED, BARE, 1.5)]
 """CPU of the first over that of the second, at most."""
 
 ENVIRONMENT = {
@@ -77,54 +92,106 @@ def _pin(pid: int, core: int) -> None:
         os.sched_setaffinity(pid, {core})
 
 
-def cpu_s(name: str, folder: Path, list_: Path, url: str) -> float:
-    """CPU seconds of one run, start-up included."""
-    contender = NAMES[name]
-    if contender is None:
-        (folder / "mailing.journal").unlink(missing_ok=True)
-        command = ["-m", "mailsluice", "send", str(folder / "mailing.toml"), "--quiet"]
-        command += ["--recipients", str(list_), "--set", f"ses.endpoint_url={url}"]
-    else:
-        command = [str(HERE / "contenders.py"), contender, str(list_), url]
-    pid = os.posix_spawn(sys.executable, [sys.executable, *command], ENVIRONMENT)
+def spawn(command: list[str | Path]) -> int:
+    """Start a process on the first core; its id."""
+    pid = os.posix_spawn(command[0], [str(part) for part in command], ENVIRONMENT)
     _pin(pid, 0)
-    _, status, usage = os.wait4(pid, 0)
+    return pid
+
+
+def send_command(folder: Path, list_: Path, url: str) -> list[str | Path]:
+    """`mailsluice send`, with its journal in `folder`."""
+    (folder / "mailing.toml").write_text(MAILING)
+    command: list[str | Path] = [sys.executable, "-m", "mailsluice", "send"]
+    command += [folder / "mailing.toml", "--recipients", list_, "--quiet"]
+    return [*command, "--set", f"ses.endpoint_url={url}"]
+
+
+def _cpu_s(name: str, folder: Path, list_: Path, url: str) -> float:
+    """CPU seconds of one run, start-up included."""
+    command: list[str | Path]
+    match name:
+        case "mailsluice, journal (FULL)":
+            (folder / "mailing.journal").unlink(missing_ok=True)
+            command = send_command(folder, list_, url)
+        case "AWS SDK for JavaScript":
+            command = [str(shutil.which("node")), NODE_FOLDER / "contender.mjs", list_, url]
+        case _:
+            command = [sys.executable, HERE / "contenders.py", NAMES[name], list_, url]
+    _, status, usage = os.wait4(spawn(command), 0)
     if status:
         raise SystemExit(f"{name} ended with {os.waitstatus_to_exitcode(status)}")
     return usage.ru_utime + usage.ru_stime
 
 
-def measure(recipients: int, rounds: int) -> dict[str, float]:
-    """CPU seconds for a million recipients, by contender."""
+def _with_node() -> bool:
+    """Whether the SDK for JavaScript can be had; installs it the first time."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return False
+    NODE_FOLDER.mkdir(exist_ok=True)
+    shutil.copy(HERE / "contender.mjs", NODE_FOLDER)
+    if not (NODE_FOLDER / "node_modules").exists():
+        command = ["npm", "install", "--silent", "--prefix", str(NODE_FOLDER), NODE_PACKAGE]
+        return subprocess.run(command, check=False).returncode == 0
+    return True
+
+
+def measure(names: Sequence[str], recipients: int, rounds: int) -> dict[str, list[float]]:
+    """CPU seconds for a million recipients, by contender, round by round."""
     with tempfile.TemporaryDirectory(prefix="mailsluice-compare-") as name, null_server() as url:
         folder = Path(name)
-        (folder / "mailing.toml").write_text(MAILING)
         small, large = folder / "small.csv", folder / "large.csv"
         write_list(small, SMALL)
         write_list(large, recipients)
-        took: dict[str, list[float]] = {each: [] for each in NAMES}
+        took: dict[str, list[float]] = {each: [] for each in names}
         for _ in range(rounds):
-            for each in NAMES:
-                start = cpu_s(each, folder, small, url)
-                spent = cpu_s(each, folder, large, url) - start
+            for each in names:
+                start = _cpu_s(each, folder, small, url)
+                spent = _cpu_s(each, folder, large, url) - start
                 took[each].append(spent / (recipients - SMALL) * 1e6)
-    return {each: statistics.median(figures) for each, figures in took.items()}
+    return took
 
 
-def main(recipients: int, rounds: int) -> None:
-    """Print the table."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
-    took = measure(recipients, rounds)
-    least = took["bare signed wire"]
+def _ratio(took: dict[str, list[float]], one: str, other: str) -> tuple[float, float]:
+    """The median of the rounds, and how far they lie apart."""
+    ratios = [mine / its for mine, its in zip(took[one], took[other], strict=True)]
+    return statistics.median(ratios), max(ratios) - min(ratios)
+
+
+def main(recipients: int, rounds: int, *, save: bool) -> int:
+    """Print the tables; 1 where a ratio has become worse."""
+    names = [each for each in NAMES if each != NODE or _with_node()]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{recipients:,} recipients, 50 a call, {rounds} rounds\n")
+    took = measure(names, recipients, rounds)
     print("| CPU for a million recipients | seconds | of bare wire |\n|---|---|---|")
-    for each, seconds in took.items():
-        print(f"| {each} | {seconds:.1f} | {seconds / least:.2f} |")
-    print("\n| ratio | goal | measured | |\n|---|---|---|---|")
+    for each in names:
+        ratio, _ = _ratio(took, each, BARE)
+        print(f"| {each} | {statistics.median(took[each]):.1f} | {ratio:.2f} |")
+    before = json.loads(BASELINE.read_text()) if BASELINE.exists() and not save else {}
+    print("\n| ratio of CPU | goal | measured | spread | baseline | |\n|---|---|---|---|---|---|")
+    found, worse = {}, False
     for one, other, most in GOALS:
-        ratio = took[one] / took[other]
-        missed = "" if ratio <= most else "missed"
-        print(f"| {one} / {other} | ≤ {most:g} | {ratio:.2f} | {missed} |")
+        title = f"{one} / {other}"
+        ratio, spread = _ratio(took, one, other)
+        found[title] = [round(ratio, 3), round(spread, 3)]
+        was, was_spread = before.get(title, found[title])
+        is_worse = ratio > was + max(spread, was_spread, was * NOISE)
+        worse = worse or is_worse
+        remarks = [*["missed"] * (ratio > most), *["WORSE THAN BASELINE"] * is_worse]
+        print(
+            f"| {title} | ≤ {most:g} | {ratio:.2f} | {spread:.2f} | {was:.2f} | "
+            f"{', '.join(remarks)} |"
+        )
+    if save:
+        BASELINE.write_text(json.dumps(found, indent=2) + "\n")
+    return worse
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 100_000, int(sys.argv[2]) if sys.argv[2:] else 3)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--recipients", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--save", action="store_true")
+    given = parser.parse_args()
+    sys.exit(main(given.recipients, given.rounds, save=given.save))

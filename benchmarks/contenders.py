@@ -107,6 +107,31 @@ def aioboto3_semaphore(path: Path, url: str) -> None:
     asyncio.run(main())
 
 
+def anymail(path: Path, url: str) -> None:
+    """django-anymail's SES backend: a message with merge data a batch, over one connection."""
+    from django.conf import settings  # type: ignore[import-untyped]
+    from django.core.mail import EmailMessage, get_connection  # type: ignore[import-untyped]
+
+    settings.configure(
+        EMAIL_BACKEND="anymail.backends.amazon_ses.EmailBackend",
+        ANYMAIL={"AMAZON_SES_CLIENT_PARAMS": {"endpoint_url": url, **_sdk()}},
+    )
+    with get_connection() as connection, path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        while batch := list(islice(rows, SIZE)):
+            message = EmailMessage(
+                from_email=FIXED["FromEmailAddress"],
+                to=[row["email"] for row in batch],
+                connection=connection,
+            )
+            message.template_id = "welcome"
+            message.merge_global_data = {"city": "Lisbon"}
+            message.merge_data = {
+                row["email"]: {"name": row["name"], "code": row["code"]} for row in batch
+            }
+            message.send()
+
+
 def bare_wire(path: Path, url: str) -> None:
     """aiohttp, orjson and SigV4, and nothing else: the limit of what Python can do."""
     import aiohttp
@@ -187,6 +212,7 @@ CONTENDERS: dict[str, Callable[[Path, str], None]] = {
         boto3_loop,
         boto3_threads,
         aioboto3_semaphore,
+        anymail,
         bare_wire,
         mailsluice_without_journal,
     )

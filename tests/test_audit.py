@@ -1,10 +1,10 @@
 from mailsluice import audit, export
-from mailsluice.journal import Addresses, Intent, Record, Settlement, Taken
+from mailsluice.journal import AddressColumns, Intent, Record, Settlement, Taken
 from mailsluice.journal.memory import MemoryJournal
 
 RECORDS: list[Record] = [
     Taken(0.0, 1, 4, []),
-    Intent(0.0, 1, [1, 2, 3, 4], [Addresses([f"{n}@e.org"], [], [], None) for n in range(1, 5)]),
+    Intent(0.0, 1, [1, 2, 3, 4], AddressColumns([f"{n}@e.org" for n in range(1, 5)])),
     Settlement(0.0, 1, "ssir", ["x"] * 4, ["a", "b", None, None], [None] * 4),
 ]
 

@@ -44,7 +44,7 @@ def dispatcher(
 
 def loaded(count: int, **options: object) -> Dispatcher:
     made = dispatcher(**options)  # type: ignore[arg-type]  # the options above
-    made.offer(map(entry, range(1, count + 1)), 0.0)
+    made.offer([entry(n) for n in range(1, count + 1)], 0.0)
     made.source_ended()
     return made
 
@@ -145,7 +145,7 @@ def test_less_than_a_batch_waits_for_the_source_only_so_long() -> None:
 
 def test_intake_is_told_to_wait_by_count_and_by_bytes() -> None:
     by_count, by_bytes = dispatcher(), dispatcher()
-    by_count.offer(map(entry, range(FRESH_RECIPIENTS_MAX)), 0.0)
+    by_count.offer([entry(n) for n in range(FRESH_RECIPIENTS_MAX)], 0.0)
     by_bytes.offer([entry(1, size=64 * 1024 * 1024)], 0.0)
     assert not by_count.wants_more
     assert not by_bytes.wants_more

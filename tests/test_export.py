@@ -4,15 +4,13 @@ import csv
 import io
 
 import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mailsluice import export
-from mailsluice.journal import Addresses, Event, Intent, Record, Resolution, Settlement, Taken
+from mailsluice.journal import AddressColumns, Event, Intent, Record, Resolution, Settlement, Taken
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Remark, State
-
-
-def to(address: str) -> Addresses:
-    return Addresses([address], [], [], None)
 
 
 def settled(batch: int, states: str, at: float = 5.0) -> Settlement:
@@ -24,12 +22,12 @@ def settled(batch: int, states: str, at: float = 5.0) -> Settlement:
 RECORDS: list[Record] = [
     Event(0.0, "begun", ""),
     Taken(1.0, 1, 9, [Remark(3, State.REFUSED, "x", "k", "line 4: to: there is no @")]),
-    Intent(2.0, 1, [1, 2, 4, 5], [to("1@e.org"), to("2@e.org"), to("4@e.org"), to("5@e.org")]),
+    Intent(2.0, 1, [1, 2, 4, 5], AddressColumns(["1@e.org", "2@e.org", "4@e.org", "5@e.org"])),
     settled(1, "sbir"),
-    Intent(3.0, 2, [2, 6], [to("2@e.org"), to("6@e.org")]),
+    Intent(3.0, 2, [2, 6], AddressColumns(["2@e.org", "6@e.org"])),
     settled(2, "sp"),
     Resolution(6.0, [4], State.FAILED, "RESOLVED", "resolved by an operator: drop"),
-    Intent(7.0, 3, [7], [Addresses(["7@e.org", "b@e.org"], ["c@e.org"], [], "key-7")]),
+    Intent(7.0, 3, [7], AddressColumns([["7@e.org", "b@e.org"]], [["c@e.org"]], key=["key-7"])),
 ]
 
 
@@ -73,3 +71,17 @@ def test_both_formats_say_the_same() -> None:
         {name: "" if value is None else str(value) for name, value in each.items()}
         for each in objects
     ] == rows
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.text(st.sampled_from('a",\r\n é'), max_size=4), min_size=1, max_size=30))
+def test_csv_reads_back_whatever_the_fields_hold(texts: list[str]) -> None:
+    rows = [
+        export.Line(n, text or None, text, text, "", "", "sent", "S", None, text or None, 1, "now")
+        for n, text in enumerate(texts)
+    ]
+    out = io.StringIO(newline="")
+    export.write_csv(rows, out)
+    expected = io.StringIO(newline="")
+    csv.writer(expected).writerows([export.Line._fields, *rows])
+    assert out.getvalue() == expected.getvalue()

@@ -84,7 +84,7 @@ def open_run(batches: int, *, open_last: bool) -> list[Record]:
     """A run of batches of one, all answered, or all but the last."""
     records: list[Record] = [Taken(0.0, 1, batches, [])]
     for number in range(1, batches + 1):
-        records.append(Intent(0.0, number, [number], []))
+        records.append(Intent(0.0, number, [number]))
         if number < batches or not open_last:
             records.append(Settlement(0.0, number, "s", ["SUCCESS"], ["id"], [None]))
     return records
@@ -107,7 +107,7 @@ def test_a_late_settlement_never_overwrites_what_recovery_has_settled() -> None:
     print("seed=1302")
     draw = Random(1302)
     for _ in range(10_000):
-        standing = Standing().apply_all([Taken(0.0, 1, 3, []), Intent(0.0, 1, [1, 2, 3], [])])
+        standing = Standing().apply_all([Taken(0.0, 1, 3, []), Intent(0.0, 1, [1, 2, 3])])
         answer = Settlement(0.0, 1, "".join(draw.choices("srfip", k=3)), [], [], [])
         rivals = [answer, *resume.orphans(standing, draw.choice(["hold", "resend"]), 1.0)]
         draw.shuffle(rivals)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailsluice.bitmap import Bitmap
 from mailsluice.intake import Intake
 from mailsluice.mailing import Mailing
 from mailsluice.model import Chunk, Entry, Recipient, Remark, State
@@ -313,7 +314,7 @@ def test_a_resume_judges_what_is_not_settled_as_the_first_run_did(
     dedupe: str, rows: list[Recipient], settled: set[int]
 ) -> None:
     before = take(*rows, dedupe=dedupe)
-    after = take(*rows, dedupe=dedupe, settled=settled)
+    after = take(*rows, dedupe=dedupe, settled=Bitmap(settled))
     assert after.entries == [entry for entry in before.entries if entry.seq not in settled]
     assert after.remarks == [remark for remark in before.remarks if remark.seq not in settled]
 

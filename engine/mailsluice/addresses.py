@@ -60,6 +60,11 @@ class Address(NamedTuple):
     """By which duplicates are recognised: lower case, domain in punycode, no display name."""
 
 
+def plain_key(text: str) -> str | None:
+    """The key of a common address, which is sent as it stands; None: see `normalise`."""
+    return text.lower() if len(text) <= _PLAIN_CHARACTERS_MAX and _plain(text) else None
+
+
 def normalise(text: str) -> Address:
     """The form in which SES takes an address, `a@example.com` or `Ann <a@example.com>`.
 
@@ -67,8 +72,8 @@ def normalise(text: str) -> Address:
     reference, Destination); an international domain becomes punycode (IDNA 2008, UTS 46).
     Special-use domains (`localhost`, `.test`) are taken. Raises AddressError.
     """
-    if len(text) <= _PLAIN_CHARACTERS_MAX and _plain(text):
-        return Address(text, text.lower())
+    if (key := plain_key(text)) is not None:
+        return Address(text, key)
     text = text.strip()
     _check_characters(text)
     name, bare = _split(text)

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Literal
 
 from mailsluice import retry
-from mailsluice.model import Outcome, State
+from mailsluice.model import Entry, Outcome, State
 from mailsluice.statuses import Action, Rule, Verdict
+
+_new = tuple.__new__
 
 InDoubt = Literal["hold", "resend"]
 
@@ -30,6 +32,17 @@ class Attempts:
         self._in_doubt = in_doubt
         self._burned = dict(burned or {})
         self._doubted = set(doubted)
+
+    def outcomes(self, entries: Iterable[Entry], verdicts: Iterable[Verdict]) -> list[Outcome]:
+        """What becomes of each recipient of a batch. Changes nothing."""
+        sent, state = Action.SENT, State.SENT
+        return [
+            # Nearly all are this; a call for each of them takes four times as long.
+            _new(Outcome, (state, verdict.status, verdict.message_id, verdict.error, False, False))
+            if verdict.rule.action is sent
+            else self.outcome(entry.seq, verdict)
+            for entry, verdict in zip(entries, verdicts, strict=True)
+        ]
 
     def outcome(self, seq: int, verdict: Verdict) -> Outcome:
         """What becomes of the recipient. Changes nothing."""
@@ -79,10 +92,12 @@ class Attempts:
             self._burned[seq] = self._burned.get(seq, 0) + 1
         return self._burned.get(seq, 0)
 
-    def forget(self, seq: int) -> None:
-        """The recipient has its last outcome."""
-        self._burned.pop(seq, None)
-        self._doubted.discard(seq)
+    def forget(self, seqs: Iterable[int]) -> None:
+        """These recipients have their last outcome."""
+        if self._burned or self._doubted:
+            for seq in seqs:
+                self._burned.pop(seq, None)
+            self._doubted.difference_update(seqs)
 
     def _spent(self, seq: int, rule: Rule) -> bool:
         return retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._attempts_max)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
 
@@ -46,7 +47,12 @@ def take(queue: deque[Entry], size: int) -> list[Entry]:
 
     Always at least one entry where there is one: a recipient with many addresses goes alone.
     """
-    taken: list[Entry] = []
+    taken = list(islice(queue, size))
+    if _fits(taken):
+        for _ in taken:
+            queue.popleft()
+        return taken
+    taken = []
     weight = total_bytes = 0
     while queue and len(taken) < size:
         entry = queue[0]
@@ -56,6 +62,14 @@ def take(queue: deque[Entry], size: int) -> list[Entry]:
             break
         taken.append(queue.popleft())
     return taken
+
+
+def _fits(entries: Sequence[Entry]) -> bool:
+    """Whether they are a batch as they stand, which nearly all are: each with one address."""
+    return (
+        sum([entry.weight for entry in entries]) == len(entries) <= BATCH_WEIGHT_MAX
+        and sum([len(entry.body) for entry in entries]) <= BATCH_BYTES_MAX
+    )
 
 
 def halves(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:

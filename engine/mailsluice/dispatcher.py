@@ -134,13 +134,12 @@ class Dispatcher:
         """Whether intake may offer more."""
         return len(self._fresh) < FRESH_RECIPIENTS_MAX and self._held_bytes < HELD_BYTES_MAX
 
-    def offer(self, entries: Iterable[Entry], now: float) -> None:
+    def offer(self, entries: Sequence[Entry], now: float) -> None:
         """Take recipients that have never been attempted in this run."""
         if not self._fresh:
             self._fresh_since = now
-        for entry in entries:
-            self._fresh.append(entry)
-            self._held_bytes += len(entry.body)
+        self._fresh.extend(entries)
+        self._held_bytes += _bytes_of(entries)
 
     def source_ended(self) -> None:
         """Intake has nothing more to offer."""
@@ -236,6 +235,8 @@ class Dispatcher:
 
     def _take(self, size: int) -> list[Entry]:
         """One batch: what is due again first, then what is fresh."""
+        if not self._due:
+            return batching.take(self._fresh, size)  # as a rule
         while self._takes_fresh and self._fresh and len(self._due) < size:
             self._due.append(self._fresh.popleft())
         return batching.take(self._due, size)
@@ -254,10 +255,7 @@ class Dispatcher:
         if self._is_heavy(batch, now):
             seq, rate = batch.entries[0].seq, self.pacer.rate(now)
             return [self._attempts.outcome_of_heavy(seq, batch.weight, rate, verdicts[0])]
-        return [
-            self._attempts.outcome(entry.seq, verdict)
-            for entry, verdict in zip(batch.entries, verdicts, strict=True)
-        ]
+        return self._attempts.outcomes(batch.entries, verdicts)
 
     def _is_heavy(self, batch: Batch, now: float) -> bool:
         """Whether it is a recipient who alone is more than a second of the rate."""
@@ -282,16 +280,15 @@ class Dispatcher:
             guilty = self._bisection.accepted(batch.number)
         else:
             guilty = self._bisection.departed(batch.number)
-        for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
-            self._absorb_entry(entry, verdict, outcome, now)
+        self._absorb_entries(batch, verdicts, outcomes, now)
         return self._rulings(guilty)
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """What the answer says of SES's pace, of the rate and of the day."""
         left_at = self._flights.landed(batch.number, now)
         self.daily.in_flight -= batch.daily_weight
-        taken = _part(batch, verdicts, {Action.SENT, Action.DOUBT})
-        throttled = _part(batch, verdicts, {Action.THROTTLE})
+        taken = _part(batch, verdicts, (Action.SENT, Action.DOUBT))
+        throttled = _part(batch, verdicts, (Action.THROTTLE,))
         self.daily.accepted(taken.daily_weight, now)
         self.pacer.answered(
             # That one recipient is too many at once says nothing about the rate.
@@ -319,14 +316,24 @@ class Dispatcher:
         for (seq, *_), verdict, _ in guilty:
             state = self._attempts.given_up(seq, State.REJECTED)
             rulings.append(Ruling(seq, Outcome(state, verdict.status, None, verdict.error)))
-            self._attempts.forget(seq)
+            self._attempts.forget([seq])
         return rulings
 
-    def _absorb_entry(self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float) -> None:
-        if outcome.state is not State.PENDING:
-            self._held_bytes -= len(entry.body)
-            self._attempts.forget(entry.seq)
+    def _absorb_entries(
+        self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome], now: float
+    ) -> None:
+        pending = State.PENDING
+        pairs = zip(batch.entries, outcomes, strict=True)
+        settled = [entry for entry, outcome in pairs if outcome.state is not pending]
+        self._held_bytes -= _bytes_of(settled)
+        self._attempts.forget([entry.seq for entry in settled])
+        if len(settled) == len(batch.entries):
             return
+        for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
+            if outcome.state is pending:
+                self._requeue(entry, verdict, outcome, now)
+
+    def _requeue(self, entry: Entry, verdict: Verdict, outcome: Outcome, now: float) -> None:
         burned = self._attempts.deferred(entry.seq, outcome)
         match verdict.rule.action:
             case Action.BISECT:
@@ -368,14 +375,14 @@ class Dispatcher:
         )
 
 
-def _part(batch: Batch, verdicts: Sequence[Verdict], actions: set[Action]) -> Batch:
+def _part(batch: Batch, verdicts: Sequence[Verdict], actions: tuple[Action, ...]) -> Batch:
     """What of a batch was answered so."""
-    if len({verdict.rule.action for verdict in verdicts}) == 1:
-        return batch if verdicts[0].rule.action in actions else batch._replace(entries=())
-    return batch._replace(
-        entries=tuple(
-            entry
-            for entry, verdict in zip(batch.entries, verdicts, strict=True)
-            if verdict.rule.action in actions
-        )
-    )
+    if len({verdict.rule for verdict in verdicts}) == 1:
+        return batch if verdicts[0].rule.action in actions else Batch(batch.number, ())
+    pairs = zip(batch.entries, verdicts, strict=True)
+    entries = tuple(entry for entry, verdict in pairs if verdict.rule.action in actions)
+    return Batch(batch.number, entries)
+
+
+def _bytes_of(entries: Iterable[Entry]) -> int:
+    return sum([len(entry.body) for entry in entries])

@@ -126,7 +126,8 @@ class _Collector:
                 )
 
     def _begin(self, record: Intent) -> None:
-        for place, (seq, to) in enumerate(zip(record.seqs, record.addresses, strict=True)):
+        for place, seq in enumerate(record.seqs):
+            to = record.addresses.at(place)
             if not any(map(self._is_meant, (*to.to, *to.cc, *to.bcc))):
                 continue
             story = self.stories.get(seq)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 BATCH_RECIPIENTS_MAX = 50
@@ -96,25 +97,28 @@ class Chunk(NamedTuple):
     remarks: list[Remark]
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """One `SendBulkEmail` call: 1-50 entries of one mailing."""
 
     number: int
     """Identity of this attempt in the journal; never used twice in a run."""
     entries: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def weight(self) -> int:
         """Addresses in the whole batch."""
-        return sum(entry.weight for entry in self.entries)
+        return sum([entry.weight for entry in self.entries])
 
-    @property
+    @cached_property
     def daily_weight(self) -> int:
         """Addresses that count to the daily quota."""
         return sum(
-            entry.weight
-            for entry in self.entries
-            if not (entry.to and SIMULATOR_DOMAIN in entry.to[0])
+            [
+                entry.weight
+                for entry in self.entries
+                if not (entry.to and SIMULATOR_DOMAIN in entry.to[0])
+            ]
         )
 
 
@@ -146,10 +150,6 @@ class Counts:
     failed: int = 0
     in_doubt: int = 0
     pending: int = 0
-
-    def shifted(self, **by: int) -> Counts:
-        """These counts with some of them moved by the given amounts."""
-        return replace(self, **{name: getattr(self, name) + n for name, n in by.items()})
 
     @property
     def conserved(self) -> bool:

@@ -7,6 +7,7 @@ through `journal.writer`; this module only moves values between them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -50,7 +51,7 @@ class _Signal:
     """Wakes the one task that waits for it; setting it early is not lost."""
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._event = asyncio.Event()
 
     def set(self) -> None:
         self._event.set()
@@ -59,7 +60,7 @@ class _Signal:
         """Return when it is set, or when the event loop's clock shows `moment`."""
         with anyio.CancelScope(deadline=float("inf") if moment is None else moment):
             await self._event.wait()
-        self._event = anyio.Event()
+        self._event = asyncio.Event()
 
 
 class _Waits:
@@ -112,6 +113,10 @@ class Pipeline:
         self._wall = wall
         self._decide_again = _Signal()
         self._room = _Signal()
+        self._now = asyncio.get_running_loop().time
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._idle = 0
+        """Senders without work."""
         self._caller_error: Exception | None = None
         self._calls = 0
         self._throttled = 0
@@ -130,7 +135,8 @@ class Pipeline:
             await self._record_rulings(self._dispatcher.rule_on_suspects())
             if self._caller_error is not None:
                 raise self._caller_error
-            tasks.cancel_scope.cancel()  # intake, where the run ends before its source
+            # Senders without work; and intake, where the run ends before its source.
+            tasks.cancel_scope.cancel()
 
     def wake(self) -> None:
         """Something outside has changed: the daily quota, a request to stop, the rate."""
@@ -138,7 +144,7 @@ class Pipeline:
 
     def statistics(self) -> PipelineStatistics:
         """What has been done so far."""
-        waited_s = self._waits.seconds(anyio.current_time())
+        waited_s = self._waits.seconds(self._now())
         return PipelineStatistics(self._calls, self._throttled, self._waits.reason, waited_s)
 
     # --- source → intake ---------------------------------------------------------------------
@@ -168,7 +174,7 @@ class Pipeline:
             async for rows in source:
                 chunk = self._intake.take(rows)
                 await self._record_chunk(chunk)
-                self._dispatcher.offer(chunk.entries, anyio.current_time())
+                self._dispatcher.offer(chunk.entries, self._now())
                 self._decide_again.set()
                 while not self._dispatcher.wants_more:
                     await self._room.wait_until(None)
@@ -189,16 +195,26 @@ class Pipeline:
     async def _dispatch(self, tasks: TaskGroup) -> None:
         """Do as the dispatcher decides until it has nothing left."""
         while True:
-            match self._dispatcher.decide(anyio.current_time()):
+            match self._dispatcher.decide(self._now()):
                 case Send(batch):
-                    tasks.start_soon(self._send, batch)
+                    self._batches.put_nowait(batch)
+                    if self._idle:
+                        self._idle -= 1
+                    else:
+                        tasks.start_soon(self._send_in_turn)
                     self._room.set()
                 case Wait(until, reason):
-                    self._waits.begin(reason, anyio.current_time())
+                    self._waits.begin(reason, self._now())
                     await self._decide_again.wait_until(until)
-                    self._waits.end(anyio.current_time())
+                    self._waits.end(self._now())
                 case Done():
                     return
+
+    async def _send_in_turn(self) -> None:
+        """Send one batch after the other: a turn costs less than a task."""
+        while True:
+            await self._send(await self._batches.get())
+            self._idle += 1
 
     async def _send(self, batch: Batch) -> None:
         # Shielded: an intent that may be durable must not be left open without need.
@@ -206,7 +222,9 @@ class Pipeline:
             await self._writer.write([journal.intent(batch, self._wall())])
         answer = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
         try:
-            await anyio.sleep_until(self._dispatcher.leave(batch, anyio.current_time()))
+            now = self._now()
+            if (moment := self._dispatcher.leave(batch, now)) > now:
+                await anyio.sleep_until(moment)
             answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
             answer = await self._call(batch)
         except anyio.get_cancelled_exc_class():
@@ -224,10 +242,11 @@ class Pipeline:
 
     async def _settle(self, batch: Batch, answer: Answer) -> None:
         verdicts = statuses.classify(answer, len(batch.entries))
-        outcomes = self._dispatcher.judge(batch, verdicts, anyio.current_time())
+        outcomes = self._dispatcher.judge(batch, verdicts, self._now())
         await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
-        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, anyio.current_time())
-        self._throttled += sum(verdict.rule.action is Action.THROTTLE for verdict in verdicts)
+        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
+        throttle = Action.THROTTLE
+        self._throttled += sum([verdict.rule.action is throttle for verdict in verdicts])
         for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
             logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)
         await self._record_rulings(rulings)

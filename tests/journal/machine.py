@@ -15,6 +15,7 @@ from hypothesis.stateful import (
 )
 
 from mailsluice.journal import (
+    AddressColumns,
     Addresses,
     Event,
     Intent,
@@ -111,7 +112,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.batch += 1
         self.open[self.batch] = seqs
         to = [Addresses(texts, [], texts[1:], key) for _ in seqs]
-        self.commit(Intent(2.0, self.batch, seqs, to))
+        self.commit(Intent(2.0, self.batch, seqs, AddressColumns.of(to)))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), text=TEXT)

@@ -9,6 +9,7 @@ import pytest
 from mailsluice import journal as journals
 from mailsluice.errors import JournalError
 from mailsluice.journal import (
+    AddressColumns,
     Addresses,
     Event,
     Intent,
@@ -46,11 +47,13 @@ RECORDS: list[Record] = [
         3.0,
         1,
         [1, 2, 4],
-        [
-            Addresses(["a@example.com"], [], [], None),
-            Addresses(["b@example.com", "c@example.com"], ["d@example.com"], [], "key-2"),
-            Addresses([], [], ["e@example.com"], None),
-        ],
+        AddressColumns.of(
+            [
+                Addresses(["a@example.com"], [], [], None),
+                Addresses(["b@example.com", "c@example.com"], ["d@example.com"], [], "key-2"),
+                Addresses([], [], ["e@example.com"], None),
+            ]
+        ),
     ),
     Settlement(
         4.0,
@@ -60,7 +63,7 @@ RECORDS: list[Record] = [
         ["id-1", None, None],
         [None, "later", "virus"],
     ),
-    Intent(5.0, 2, [2], [Addresses(["b@example.com", "c@example.com"], [], [], "key-2")]),
+    Intent(5.0, 2, range(2, 3), AddressColumns([["b@example.com"]], key=["key-2"])),
     Settlement(6.0, 2, "i", ["NO_ANSWER"], [None], ["closed"]),
     Resolution(7.0, [2], State.SENT, "RESOLVED", "an operator says so"),
     Event(8.0, "held", "TEMPLATE_NOT_FOUND: no such template"),
@@ -120,7 +123,7 @@ def test_records_made_of_a_batch_say_what_the_batch_was(journal: Journal) -> Non
     intent, settlement = journal.replay(details=True)
     assert isinstance(intent, Intent)
     assert isinstance(settlement, Settlement)
-    assert (intent.batch, list(intent.seqs), intent.addresses[0].key) == (9, [4], "k")
+    assert (intent.batch, list(intent.seqs), intent.addresses.at(0).key) == (9, [4], "k")
     assert (
         settlement.states,
         list(settlement.statuses),

@@ -16,7 +16,7 @@ def taken(first: int, last: int, *remarks: Remark) -> Taken:
 
 
 def intent(batch: int, *seqs: int) -> Intent:
-    return Intent(0.0, batch, list(seqs), [])
+    return Intent(0.0, batch, list(seqs))
 
 
 def settled(batch: int, states: str) -> Settlement:

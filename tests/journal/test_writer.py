@@ -68,8 +68,8 @@ async def test_what_may_not_follow_is_refused_and_hinders_nobody() -> None:
     journal = MemoryJournal()
     async with Writer(journal, Standing()) as writer:
         with pytest.raises(JournalError, match="an intent for rows that were not read"):
-            await writer.write([Intent(1.0, 1, [1], [])])
+            await writer.write([Intent(1.0, 1, [1])])
         await writer.write([Taken(1.0, 1, 1, [])])
-        await writer.write([Intent(2.0, 1, [1], [])])
+        await writer.write([Intent(2.0, 1, [1])])
     assert writer.standing.counts.pending == 1
     assert len(list(journal.replay(details=True))) == 2

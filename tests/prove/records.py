@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from mailsluice.journal import Addresses, Event, Intent, Record, Settlement, Taken
+from mailsluice.journal import AddressColumns, Event, Intent, Record, Settlement, Taken
 from mailsluice.model import Remark, State
 
 BATCH = 12
@@ -28,7 +28,7 @@ def transactions(random: Random, commits: int) -> Iterator[list[Record]]:
         read = last
         if seqs:
             open_[batch] = seqs
-            to = [Addresses([f"user{seq}@example.com"], [], [], None) for seq in seqs]
+            to = AddressColumns([f"user{seq}@example.com" for seq in seqs])
             records.append(Intent(at, batch, seqs, to))
         yield records
 

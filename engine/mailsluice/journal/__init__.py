@@ -44,6 +44,47 @@ class Addresses(NamedTuple):
     key: str | None
 
 
+class AddressColumns(NamedTuple):
+    """The `Addresses` of a batch by column; one of which no recipient has anything is empty."""
+
+    to: Sequence[str | Sequence[str]] = ()
+    """A single address stands for itself."""
+    cc: Sequence[Sequence[str] | None] = ()
+    bcc: Sequence[Sequence[str] | None] = ()
+    key: Sequence[str | None] = ()
+
+    @classmethod
+    def of(cls, each: Sequence[Addresses]) -> AddressColumns:
+        """The columns of these recipients."""
+        return cls.joined(*zip(*each, strict=True)) if each else cls()
+
+    @classmethod
+    def joined(
+        cls,
+        to: Sequence[Sequence[str]],
+        cc: Sequence[Sequence[str]],
+        bcc: Sequence[Sequence[str]],
+        key: Sequence[str | None],
+    ) -> AddressColumns:
+        """The columns of a batch, as they come out of its entries."""
+        return cls(
+            [each[0] if len(each) == 1 else each for each in to] if any(to) else (),
+            [each or None for each in cc] if any(cc) else (),
+            [each or None for each in bcc] if any(bcc) else (),
+            key if any(key) else (),
+        )
+
+    def at(self, place: int) -> Addresses:
+        """Those of the recipient at that place in the batch, from 0."""
+        to = self.to[place] if self.to else ()
+        return Addresses(
+            (to,) if isinstance(to, str) else to,
+            (self.cc[place] if self.cc else None) or (),
+            (self.bcc[place] if self.bcc else None) or (),
+            self.key[place] if self.key else None,
+        )
+
+
 class Taken(NamedTuple):
     """Intake has read the rows `first .. last`; all but those in `remarks` are accepted."""
 
@@ -59,7 +100,8 @@ class Intent(NamedTuple):
     at: float
     batch: int
     seqs: Sequence[int]
-    addresses: Sequence[Addresses]
+    """A `range` where they follow upon each other."""
+    addresses: AddressColumns = AddressColumns()
     """Empty where a journal was asked to replay without details."""
     weight: int = 0
     """Addresses that count to the daily quota."""
@@ -100,25 +142,25 @@ Record = Taken | Intent | Settlement | Resolution | Event
 
 def intent(batch: Batch, at: float) -> Intent:
     """The record that must be durable before `batch` is sent."""
+    seqs, _, to, cc, bcc, keys, _ = zip(*batch.entries, strict=True)
+    run = range(seqs[0], seqs[0] + len(seqs))
     return Intent(
         at,
         batch.number,
-        [entry.seq for entry in batch.entries],
-        [Addresses(entry.to, entry.cc, entry.bcc, entry.key) for entry in batch.entries],
+        run if seqs == tuple(run) else seqs,
+        AddressColumns.joined(to, cc, bcc, keys),
         batch.daily_weight,
     )
 
 
 def settlement(number: int, outcomes: Sequence[Outcome], at: float) -> Settlement:
     """The record of what became of batch `number`."""
-    return Settlement(
-        at,
-        number,
-        "".join(map(_code, outcomes)),
-        [each.status for each in outcomes],
-        [each.message_id for each in outcomes],
-        [each.error for each in outcomes],
-    )
+    states, statuses, message_ids, errors, burned, _ = zip(*outcomes, strict=True)
+    if any(burned):
+        codes = "".join(map(_code, outcomes))
+    else:
+        codes = "".join([STATE_CODES[state] for state in states])
+    return Settlement(at, number, codes, statuses, message_ids, errors)
 
 
 def _code(outcome: Outcome) -> str:

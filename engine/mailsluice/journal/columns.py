@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from mailsluice.journal import (
-    Addresses,
+    AddressColumns,
     Event,
     Intent,
     Record,
@@ -30,13 +30,13 @@ def encode(record: Record) -> Columns:
             body = _dumps([list(remark) for remark in remarks])
             return at, "taken", first, _dumps(last), None, None, body
         case Intent(at, number, seqs, addresses, weight):
-            return at, "intent", number, _dumps(seqs), None, weight, _encode_addresses(addresses)
+            return at, "intent", number, _rows(seqs), None, weight, _encode_addresses(addresses)
         case Settlement(at, number, states, statuses, message_ids, errors):
             columns = {"status": statuses, "message_id": message_ids, "error": errors}
             return at, "settlement", number, None, states, None, _dumps(_folded(columns))
         case Resolution(at, seqs, state, status, reason):
             body = _dumps([state, status, reason])
-            return at, "resolution", None, _dumps(seqs), None, None, body
+            return at, "resolution", None, _rows(seqs), None, None, body
         case Event(at, name, text):
             return at, "event", None, None, None, None, _dumps([name, text])
 
@@ -49,8 +49,8 @@ def decode(columns: Columns) -> Record:
             remarks = [Remark(seq, State(state), *rest) for seq, state, *rest in _loads(body)]
             return Taken(at, first, orjson.loads(last), remarks)
         case "intent", int(batch), bytes(seqs), _:
-            addresses = [] if body is None else _decode_addresses(body)
-            return Intent(at, batch, orjson.loads(seqs), addresses, weight or 0)
+            addresses = AddressColumns() if body is None else AddressColumns(**orjson.loads(body))
+            return Intent(at, batch, _seqs(seqs), addresses, weight or 0)
         case "settlement", int(batch), _, str(codes):
             if body is None:
                 return Settlement(at, batch, codes, [], [], [])
@@ -62,34 +62,27 @@ def decode(columns: Columns) -> Record:
             return Settlement(at, batch, codes, *unfolded)
         case "resolution", _, bytes(seqs), _:
             state, status, reason = _loads(body)
-            return Resolution(at, orjson.loads(seqs), State(state), status, reason)
+            return Resolution(at, _seqs(seqs), State(state), status, reason)
         case "event", _, _, _:
             return Event(at, *_loads(body))
         case _:
             raise ValueError(f"a record of kind {kind!r} with columns missing")
 
 
-def _encode_addresses(addresses: Sequence[Addresses]) -> bytes:
-    """By column; a single address stands for a list of one, and an unused column is left out."""
-    columns: dict[str, list[Any]] = {
-        "to": [each.to[0] if len(each.to) == 1 else each.to for each in addresses],
-        "cc": [each.cc or None for each in addresses],
-        "bcc": [each.bcc or None for each in addresses],
-        "key": [each.key for each in addresses],
-    }
-    return _dumps({name: column for name, column in columns.items() if any(column)})
+def _rows(seqs: Sequence[int]) -> bytes:
+    """A run of rows by its ends, others one by one."""
+    if isinstance(seqs, range):
+        return _dumps({"first": seqs[0], "last": seqs[-1]})
+    return _dumps(seqs)
 
 
-def _decode_addresses(body: bytes) -> list[Addresses]:
-    columns = orjson.loads(body)
-    size = max(map(len, columns.values()))
-    to, cc, bcc, key = (columns.get(name) or [None] * size for name in Addresses._fields)
-    return [
-        Addresses(
-            [each] if isinstance(each, str) else each or [], cc[i] or [], bcc[i] or [], key[i]
-        )
-        for i, each in enumerate(to)
-    ]
+def _seqs(rows: bytes) -> Sequence[int]:
+    found = orjson.loads(rows)
+    return range(found["first"], found["last"] + 1) if isinstance(found, dict) else found
+
+
+def _encode_addresses(addresses: AddressColumns) -> bytes:
+    return _dumps({name: column for name, column in addresses._asdict().items() if column})
 
 
 def _folded(columns: dict[str, Sequence[Any]]) -> dict[str, Any]:

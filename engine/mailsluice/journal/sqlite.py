@@ -22,7 +22,7 @@ from mailsluice.journal import Record, Run, columns, file, wal
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """`PRAGMA user_version`."""
 
 PAGE_BYTES = 8192

@@ -9,9 +9,10 @@ The only place that knows which transitions are legal (docs/guarantees.md draws 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
+from mailsluice.bitmap import Bitmap
 from mailsluice.daily import RollingDay
 from mailsluice.errors import JournalError
 from mailsluice.journal import (
@@ -26,7 +27,6 @@ from mailsluice.journal import (
     Settlement,
     Taken,
 )
-from mailsluice.journal.bitmap import Bitmap
 from mailsluice.model import Counts, State
 
 End = Literal["finished", "held", "stopped"]
@@ -73,7 +73,8 @@ _REMARKED = {State.REFUSED: "refused", State.DUPLICATE: "duplicate", State.SUPPR
 class Standing:
     """The state of a run after some of its records. `apply` is the only way to change it."""
 
-    counts: Counts = field(default_factory=Counts)
+    _tally: dict[str, int] = field(default_factory=lambda: asdict(Counts()))
+    """The fields of `counts`."""
     settled: Bitmap = field(default_factory=Bitmap)
     """Rows that must not be attempted: refused, duplicate, suppressed, sent, rejected, failed, in
     doubt."""
@@ -106,9 +107,14 @@ class Standing:
     epoch."""
     _weights: dict[int, int] = field(default_factory=dict)
     """By batch number, of those that are open."""
-    _underway: set[int] = field(default_factory=set)
+    _underway: Bitmap = field(default_factory=Bitmap)
     _batches: Bitmap = field(default_factory=Bitmap)
     """Numbers used so far: intents of concurrent calls may become durable in any order."""
+
+    @property
+    def counts(self) -> Counts:
+        """How many recipients are in each state."""
+        return Counts(**self._tally)
 
     @property
     def finished(self) -> bool:
@@ -133,8 +139,8 @@ class Standing:
                 _require(len(seqs or ()) == len(record.states), "a settlement of another length")
             case Taken():
                 _require(
-                    record.first == self.counts.read + 1 and record.last >= record.first,
-                    f"rows {record.first}-{record.last} do not follow row {self.counts.read}",
+                    record.first == self._tally["read"] + 1 and record.last >= record.first,
+                    f"rows {record.first}-{record.last} do not follow row {self._tally['read']}",
                 )
             case Resolution():
                 self._check_resolution(record)
@@ -151,7 +157,7 @@ class Standing:
             case Intent():
                 self.open[record.batch] = record.seqs
                 self._weights[record.batch] = record.weight
-                self._underway.update(record.seqs)
+                self._underway.add(record.seqs)
                 self._batches.add([record.batch])
                 self.last_batch = max(self.last_batch, record.batch)
                 self.calls += 1
@@ -164,10 +170,12 @@ class Standing:
 
     def _check_intent(self, record: Intent) -> None:
         _require(record.batch not in self._batches, f"batch {record.batch} is used twice")
-        for seq in record.seqs:
-            if seq in self.settled or seq in self._underway:
-                raise JournalError(f"row {seq} is settled or under way and must not be sent again")
-        _require(max(record.seqs) <= self.counts.read, "an intent for rows that were not read")
+        if self.settled.has_any(record.seqs) or self._underway.has_any(record.seqs):
+            rows = [seq for seq in record.seqs if seq in self.settled or seq in self._underway]
+            raise JournalError(f"rows {rows}: settled or under way, and must not be sent again")
+        run = isinstance(record.seqs, range)
+        last = record.seqs[-1] if run else max(record.seqs)
+        _require(last <= self._tally["read"], "an intent for rows that were not read")
         _require_distinct(record.seqs)
 
     def _check_resolution(self, record: Resolution) -> None:
@@ -183,7 +191,7 @@ class Standing:
         for state, rows in self.revisable.items():
             if seq in rows:
                 return state
-        free = seq <= self.counts.read and seq not in self.settled and seq not in self._underway
+        free = seq <= self._tally["read"] and seq not in self.settled and seq not in self._underway
         return State.PENDING if free else None
 
     def _note(self, record: Event) -> None:
@@ -206,11 +214,11 @@ class Standing:
             name = _REMARKED[remark.state]
             moved[name] = moved.get(name, 0) + 1
         self.settled.add(remark.seq for remark in record.remarks)
-        self.counts = self.counts.shifted(**moved)
+        self._shift(**moved)
 
     def _settle(self, record: Settlement) -> None:
         seqs = self.open.pop(record.batch)
-        self._underway.difference_update(seqs)
+        self._underway.discard(seqs)
         codes = record.states
         weight = self._weights.pop(record.batch)
         not_taken = sum(map(codes.count, _NOT_TAKEN))
@@ -238,7 +246,7 @@ class Standing:
             self.ordered.difference_update(rows)
         if state in self.revisable:
             self.revisable[state].add(rows)
-        self.counts = self.counts.shifted(**{state.value: len(rows), "pending": -len(rows)})
+        self._shift(**{state.value: len(rows), "pending": -len(rows)})
 
     def _resolve(self, record: Resolution) -> None:
         by_state: dict[State | None, list[int]] = {}
@@ -259,7 +267,11 @@ class Standing:
             if was is State.IN_DOUBT:
                 self.doubted.update(rows)
                 self.ordered.update(rows)
-        self.counts = self.counts.shifted(**{becomes.value: len(rows), was.value: -len(rows)})
+        self._shift(**{becomes.value: len(rows), was.value: -len(rows)})
+
+    def _shift(self, **by: int) -> None:
+        for name, number in by.items():
+            self._tally[name] += number
 
     def apply_all(self, records: Iterable[Record]) -> Standing:
         """Take all of `records` into account; returns itself."""
@@ -273,7 +285,7 @@ def _rows_of(code: str, seqs: Sequence[int], codes: str) -> list[int]:
 
 
 def _require_distinct(seqs: Sequence[int]) -> None:
-    _require(len(set(seqs)) == len(seqs), "a record names a row twice")
+    _require(isinstance(seqs, range) or len(set(seqs)) == len(seqs), "a record names a row twice")
 
 
 def _require(condition: bool, problem: str) -> None:  # noqa: FBT001  # reads as a sentence

@@ -6,6 +6,7 @@ batch and the intents of the following ones ride together.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,7 @@ class _Trip:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.done = anyio.Event()
+        self.done = asyncio.Event()
         self.failure: JournalError | None = None
 
 
@@ -48,7 +49,7 @@ class Writer:
         """What is durable adds up to this; changes only after a commit."""
         self._journal = journal
         self._next = _Trip()
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._closing = False
         self._broken: JournalError | None = None
         self._tasks: TaskGroup
@@ -92,7 +93,7 @@ class Writer:
         with anyio.CancelScope(shield=True):
             while self._next.records or not self._closing:
                 if not self._next.records:
-                    self._wake = anyio.Event()
+                    self._wake = asyncio.Event()
                     await self._wake.wait()
                     continue
                 trip, self._next = self._next, _Trip()

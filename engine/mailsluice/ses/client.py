@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextvars
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +51,10 @@ _NEVER_LEFT = (
     botocore_errors.ConnectTimeoutError,
     botocore_errors.SSLError,
     botocore_errors.ProxyConnectionError,
+    # As aiohttp raises them where no redirect is followed.
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
 )
 _UNSIGNED = (
     botocore_errors.NoCredentialsError,
@@ -61,6 +65,8 @@ _UNSIGNED = (
     botocore_errors.SSOTokenLoadError,
     botocore_errors.MissingDependencyException,
 )
+
+_new = tuple.__new__
 
 _body: contextvars.ContextVar[bytes] = contextvars.ContextVar("mailsluice_body")
 
@@ -144,8 +150,7 @@ class Client:
             response = await self._client.send_bulk_email(
                 DefaultContent={}, BulkEmailEntries=[], **routing
             )
-            results = response["BulkEmailEntryResults"]
-            return Answer(results=tuple(map(entry_result, results)))
+            return Answer(results=entry_results(response["BulkEmailEntryResults"]))
         except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
             return answer_of(error)
 
@@ -161,9 +166,21 @@ def _put_body(params: dict[str, Any], **_: Any) -> None:
     params["body"] = _body.get()
 
 
-def entry_result(result: dict[str, Any]) -> EntryResult:
-    """One element of an answer's `BulkEmailEntryResults`."""
-    error = result.get("Error")
+def entry_results(results: Iterable[dict[str, Any]]) -> tuple[EntryResult, ...]:
+    """An answer's `BulkEmailEntryResults`."""
+    return tuple(
+        [
+            # A call of a NamedTuple takes three times as long, and nearly all have no error.
+            _new(EntryResult, (result.get("Status") or "", result.get("MessageId"), None))
+            if "Error" not in result
+            else _refused_result(result)
+            for result in results
+        ]
+    )
+
+
+def _refused_result(result: dict[str, Any]) -> EntryResult:
+    error = result["Error"]
     return EntryResult(
         result.get("Status") or "", result.get("MessageId"), error and error[:ERROR_CHARS_MAX]
     )

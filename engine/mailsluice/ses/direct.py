@@ -12,14 +12,20 @@ by byte (docs/adr/0013).
 from __future__ import annotations
 
 import logging
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Self
 
+import aiohttp
 import orjson
 from botocore.awsrequest import AWSRequest
+from botocore.exceptions import NoCredentialsError
+from yarl import URL
 
 from mailsluice.model import Account, Answer
-from mailsluice.ses.client import Client, answer_of, entry_result, refusal_of
+from mailsluice.ses.client import Client, answer_of, entry_results, refusal_of
+from mailsluice.ses.signature import Signer
 
 logger = logging.getLogger(__name__)
 
@@ -32,24 +38,38 @@ HTTP_ERROR_MIN = 300
 class Direct:
     """SendBulkEmail over a live `Client`, whose connections and credentials it uses.
 
-    `await Direct.over(client)`; it lives as long as the client does. What it cannot do (the sigv4a
-    signature of an `endpoint_id`) goes through the client.
+    `await Direct.over(client)`; it lives as long as the client does. What it cannot sign (sigv4a,
+    which an `endpoint_id` needs) goes through the client.
     """
 
-    def __init__(self, client: Client, request: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        request: dict[str, Any],
+        http: aiohttp.ClientSession,
+        wall: Callable[[], float],
+    ) -> None:
         self._client = client
-        self._signer = client.sdk._request_signer
-        self._session = client.sdk._endpoint.http_session
-        self._url: str = request["url"]
-        self._headers: dict[str, str] = request["headers"]
-        self._context: dict[str, Any] = request["context"]
+        self._request = request
+        self._http = http
+        self._wall = wall
+        self._url = URL(request["url"], encoded=True)
+        proxies = client.sdk._endpoint.http_session._proxy_config
+        proxy = proxies.proxy_url_for(request["url"])
+        self._by = {"proxy": proxy, "proxy_headers": proxies.proxy_headers_for(request["url"])}
         protocol = client.sdk._service_model.resolved_protocol
         self._parser = client.sdk._endpoint._response_parser_factory.create_parser(protocol)
+        self._credentials: Any = None
+        """Those for which `_signer` is."""
+        self._signer: Signer | None = None
         self._told = False
 
     @classmethod
-    async def over(cls, client: Client) -> Self:
-        """Have the SDK prepare one request, which all others are like but for their body."""
+    async def over(cls, client: Client, wall: Callable[[], float] = time.time) -> Self:
+        """Have the SDK prepare one request, which all others are like but for their body.
+
+        `wall` gives seconds since the epoch, for the signature.
+        """
         sdk = client.sdk
         operation = sdk._service_model.operation_model(OPERATION)
         context = {
@@ -70,46 +90,82 @@ class Direct:
             context=context,
             headers=headers,
         )
-        return cls(client, request)
+        session = sdk._endpoint.http_session
+        proxy = session._proxy_config.proxy_url_for(request["url"])
+        return cls(client, request, await session._get_session(proxy), wall)
 
     async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
         """POST one request; see `ses.Transport`."""
-        if endpoint_id:
-            if not self._told:
-                logger.info("endpoint_id is signed by sigv4a: calls go through the SDK")
-                self._told = True
-            return await self._client.send_bulk_email(body, endpoint_id)
         try:
-            response = await self._session.send(await self._signed(body))
-            if response.status_code >= HTTP_ERROR_MIN:
-                return await self._refusal(response)
-            document = orjson.loads(await response.content)
-            return Answer(results=tuple(map(entry_result, document["BulkEmailEntryResults"])))
-        except Exception as error:  # noqa: BLE001  # the SDK's own, and what a peer may answer
+            headers = None if endpoint_id else await self._signed(body)
+            if headers is None:
+                return await self._through_the_sdk(body, endpoint_id)
+            # A redirect is an answer: whoever sends it must not be given what SES was to get.
+            async with self._http.post(
+                self._url, data=body, headers=headers, allow_redirects=False, **self._by
+            ) as response:
+                content = await response.read()
+                if response.status >= HTTP_ERROR_MIN:
+                    return await self._refusal(response, content)
+            results = orjson.loads(content)["BulkEmailEntryResults"]
+            return Answer(results=entry_results(results))
+        except Exception as error:  # noqa: BLE001  # aiohttp's, the SDK's, what a peer may answer
             return answer_of(error)
 
     async def get_account(self) -> Account:
         """Ask GetAccount; it is asked too seldom to be worth another way."""
         return await self._client.get_account()
 
-    async def _signed(self, body: bytes) -> Any:
-        request = AWSRequest("POST", self._url, dict(self._headers), data=body)
-        request.context.update(self._context)
-        await self._signer.sign(OPERATION, request)
-        # After the signature, which they are no part of.
-        request.headers["amz-sdk-invocation-id"] = str(uuid.uuid4())
-        request.headers["amz-sdk-request"] = "attempt=1"
-        return request.prepare()
+    async def _signed(self, body: bytes) -> dict[str, str] | None:
+        """All headers of a request, as the SDK would have them; None where only it can sign."""
+        holder = self._client.sdk._request_signer._credentials
+        if holder is None:
+            raise NoCredentialsError
+        credentials = await holder.get_frozen_credentials()
+        if credentials != self._credentials:
+            self._signer = await self._learnt(body, credentials.secret_key)
+            self._credentials = credentials
+        if self._signer is None:
+            return None
+        date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._wall()))
+        headers = self._signer.sign(body, date)
+        # They are no part of the signature.
+        headers["amz-sdk-invocation-id"] = str(uuid.uuid4())
+        headers["amz-sdk-request"] = "attempt=1"
+        headers["Accept-Encoding"] = "identity"
+        return headers
 
-    async def _refusal(self, response: Any) -> Answer:
+    async def _learnt(self, body: bytes, secret: str) -> Signer | None:
+        """What signs as the SDK does with these credentials: it signs one request for that."""
+        request = AWSRequest("POST", self._request["url"], self._request["headers"], data=body)
+        request.context.update(self._request["context"])
+        await self._client.sdk._request_signer.sign(OPERATION, request)
+        signed = request.prepare()
+        headers = {name: _text(value) for name, value in signed.headers.items()}
+        del headers["Content-Length"]
+        return Signer.like(signed.url, headers, body, secret)
+
+    async def _through_the_sdk(self, body: bytes, endpoint_id: str | None) -> Answer:
+        if not self._told:
+            logger.info(
+                "only the SDK can sign these calls (endpoint_id: sigv4a): they go through it"
+            )
+            self._told = True
+        return await self._client.send_bulk_email(body, endpoint_id)
+
+    async def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> Answer:
         """An error, as the SDK reads it."""
         found = await self._parser.parse(
             {
-                "status_code": response.status_code,
-                "headers": response.headers,
-                "body": await response.content,
+                "status_code": response.status,
+                "headers": {name.lower(): value for name, value in response.headers.items()},
+                "body": content,
                 "context": {},
             },
             None,
         )
         return refusal_of(found)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
