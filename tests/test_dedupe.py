@@ -30,9 +30,9 @@ def test_a_match_across_two_records_is_no_match() -> None:
     seen = Seen()
     text = "a@example.com"
     assert seen.add(text)
-    bucket = next(bucket for bucket in seen._buckets if bucket)
-    record = bytes(bucket)
-    bucket[:] = b"\x00\x00\x00" + record + b"\x00\x00\x00"
+    index = next(index for index, bucket in enumerate(seen._buckets) if bucket)
+    record = seen._buckets[index]
+    seen._buckets[index] = astride = b"\x00\x00\x00" + record + b"\x00\x00\x00"
     assert seen.add(text)
-    assert bytes(bucket) == b"\x00\x00\x00" + record + b"\x00\x00\x00" + record
+    assert seen._buckets[index] == astride + record
     assert not seen.add(text)

@@ -314,7 +314,8 @@ def test_a_resume_judges_what_is_not_settled_as_the_first_run_did(
     dedupe: str, rows: list[Recipient], settled: set[int]
 ) -> None:
     before = take(*rows, dedupe=dedupe)
-    after = take(*rows, dedupe=dedupe, settled=Bitmap(settled))
+    remarked = Bitmap(remark.seq for remark in before.remarks)
+    after = take(*rows, dedupe=dedupe, settled=Bitmap(settled), remarked=remarked)
     assert after.entries == [entry for entry in before.entries if entry.seq not in settled]
     assert after.remarks == [remark for remark in before.remarks if remark.seq not in settled]
 

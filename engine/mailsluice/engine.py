@@ -229,7 +229,7 @@ class Engine:
             prefix=prefix,
             endpoint_id=mailing.endpoint_id,
             source=source,
-            intake=Intake(mailing, run.id, self._dedupe, standing.settled),
+            intake=Intake(mailing, run.id, self._dedupe, standing.settled, standing.remarked),
             dispatcher=dispatcher,
             writer=writer,
             transport=self._transport,

@@ -55,21 +55,24 @@ class Intake:
     `dedupe` says what makes a duplicate of an earlier, accepted recipient: the first address (To,
     or else Cc or Bcc), the key (recipients without one are never duplicates), or nothing. The same
     rows in the same order are judged the same, so that a resume agrees with the run it resumes.
-    `settled` are the rows whose end the journal knows.
+    `settled` are the rows whose end the journal knows, `remarked` those of them that were never
+    accepted.
     """
 
-    def __init__(
+    def __init__(  # what a run is judged by
         self,
         mailing: Mailing,
         run_id: str,
         dedupe: Dedupe = "address",
         settled: Bitmap | None = None,
+        remarked: Bitmap | None = None,
     ) -> None:
         if not _run_id(run_id):
             raise ValueError("run_id may hold 1 to 200 of A-Z a-z 0-9 _ - and nothing else")
         self._run_id = run_id
         self._dedupe = dedupe
-        self._settled = settled or Bitmap()
+        self._settled = Bitmap() if settled is None else settled
+        self._remarked = Bitmap() if remarked is None else remarked
         self._seen = Seen()
         self._last = 0
         self._tags = mailing.tags
@@ -87,7 +90,7 @@ class Intake:
         settled = self._settled.within(first, last)
         for seq, row in enumerate(rows, first):
             if settled and seq in settled:
-                self._pass_over(seq, row)
+                self._remember(seq, row)
                 continue
             try:
                 entries.append(self._accepted(seq, row))
@@ -100,10 +103,17 @@ class Intake:
         self._last = last
         return Chunk(first, last, entries, remarks)
 
-    def _pass_over(self, seq: int, row: Row) -> None:
-        if self._dedupe != "none":
-            with suppress(Exception):  # it was refused, and the journal knows
-                self._accepted(seq, row)
+    def _remember(self, seq: int, row: Row) -> None:
+        """Only for what makes a later row a duplicate: an earlier process has judged this one."""
+        if row.recipient is None or seq in self._remarked:
+            return
+        to, cc, bcc, _, _, _, key = row.recipient
+        if self._dedupe == "key" and key:
+            self._seen.add(key)
+        elif self._dedupe == "address":
+            plain = type(to) is str and not (cc or bcc) and addresses.plain_key(to)
+            with suppress(Exception):  # a caller's sequence may raise anything
+                self._seen.add(plain or _destination(to, cc, bcc).key)
 
     def _accepted(self, seq: int, row: Row) -> Entry:
         """Its entry. Raises _NotAcceptedError."""

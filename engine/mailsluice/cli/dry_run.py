@@ -38,7 +38,8 @@ async def show(
     account = await _account(settings)
     standing = _standing(journal, settings, await source.identify(), only)
     known = account is not None or settings.quota.rate != "account"
-    intake = Intake(mailing, RUN_ID_SHOWN, settings.recipients.dedupe, standing.settled)
+    dedupe = settings.recipients.dedupe
+    intake = Intake(mailing, RUN_ID_SHOWN, dedupe, standing.settled, standing.remarked)
     plan = await plans.make(
         mailing.prefix(),
         source,

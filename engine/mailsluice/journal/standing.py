@@ -78,6 +78,8 @@ class Standing:
     settled: Bitmap = field(default_factory=Bitmap)
     """Rows that must not be attempted: refused, duplicate, suppressed, sent, rejected, failed, in
     doubt."""
+    remarked: Bitmap = field(default_factory=Bitmap)
+    """Those of them that were never accepted: refused, duplicate, suppressed."""
     open: dict[int, Sequence[int]] = field(default_factory=dict)
     """Batch number to rows, of intents without a settlement."""
     burned: dict[int, int] = field(default_factory=dict)
@@ -213,7 +215,9 @@ class Standing:
         for remark in record.remarks:
             name = _REMARKED[remark.state]
             moved[name] = moved.get(name, 0) + 1
-        self.settled.add(remark.seq for remark in record.remarks)
+        remarked = [remark.seq for remark in record.remarks]
+        self.settled.add(remarked)
+        self.remarked.add(remarked)
         self._shift(**moved)
 
     def _settle(self, record: Settlement) -> None:
