@@ -24,6 +24,7 @@ from mailsluice import Mailing, journal, statuses
 from mailsluice.attempts import Attempts
 from mailsluice.daily import DailyQuota, RollingDay
 from mailsluice.dispatcher import Dispatcher, Done, Send
+from mailsluice.gate import Gate
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.sqlite import SqliteJournal
@@ -130,12 +131,8 @@ def _assembled(prefix: bytes, batches: Sequence[Batch]) -> None:
 
 
 def _dispatched(entries: list[Entry], answers: Sequence[Answer]) -> list[list[Outcome]]:
-    dispatcher = Dispatcher(
-        Pacer(1e9, 0.0),
-        DailyQuota(RollingDay()),
-        Attempts(attempts_max=8, in_doubt="hold"),
-        in_flight_max=32,
-    )
+    gate = Gate(Pacer(1e9, 0.0), DailyQuota(RollingDay()), in_flight_max=32)
+    dispatcher = Dispatcher(gate, Attempts(attempts_max=8, in_doubt="hold"))
     given = iter(range(0, len(entries), 256))
     found: list[list[Outcome]] = []
     now = 0.0

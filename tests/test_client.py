@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiobotocore.config import AioConfig
 
-from mailsluice.emulator import Emulator
+from mailsluice.emulator import CallFault, Emulator
 from mailsluice.errors import ConfigurationError
 from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
@@ -43,3 +43,16 @@ async def test_the_sdk_takes_its_connections_from_our_pool(ses_emulator: Emulato
         [inner] = session._sessions.values()
         assert isinstance(inner.connector, Connector)
     assert ses_emulator.statistics().get_account_calls == 1
+
+
+async def test_a_call_without_an_answer_is_made_once(ses_emulator: Emulator) -> None:
+    ses_emulator.faults.add(CallFault(fault="lost"))
+    async with client() as opened:
+        body = (
+            b'{"FromEmailAddress":"a@example.com","DefaultContent":{"Template":{"TemplateName":"t",'
+            b'"TemplateData":"{}"}},"BulkEmailEntries":['
+            b'{"Destination":{"ToAddresses":["b@example.com"]}}]}'
+        )
+        answer = await opened.send_bulk_email(body, None)
+    assert answer.code == "NO_ANSWER"
+    assert ses_emulator.statistics().requests == 1

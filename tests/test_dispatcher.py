@@ -16,6 +16,7 @@ from mailsluice.dispatcher import (
     Send,
     Wait,
 )
+from mailsluice.gate import Gate
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome, State
 from mailsluice.pacing import Pacer
 from mailsluice.reasons import Reason
@@ -33,13 +34,9 @@ def entry(seq: int, weight: int = 1, size: int = 2) -> Entry:
 def dispatcher(
     *, rate: float = 1e6, in_doubt: InDoubt = "hold", max_attempts: int = 3, in_flight: int = 4
 ) -> Dispatcher:
-    return Dispatcher(
-        Pacer(rate, 0.0),
-        DailyQuota(RollingDay()),
-        Attempts(attempts_max=max_attempts, in_doubt=in_doubt),
-        in_flight_max=in_flight,
-        random=Random(1),
-    )
+    gate = Gate(Pacer(rate, 0.0), DailyQuota(RollingDay()), in_flight)
+    attempts = Attempts(attempts_max=max_attempts, in_doubt=in_doubt)
+    return Dispatcher(gate, attempts, random=Random(1))
 
 
 def loaded(count: int, **options: object) -> Dispatcher:

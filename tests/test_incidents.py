@@ -18,6 +18,7 @@ from mailsluice.attempts import Attempts
 from mailsluice.daily import DailyQuota, RollingDay
 from mailsluice.dispatcher import Dispatcher, Send
 from mailsluice.emulator import AccountSettings, EmulatorOptions
+from mailsluice.gate import Gate
 from mailsluice.journal import Intent, Record, Settlement, Taken
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
@@ -124,13 +125,9 @@ def entry(seq: int) -> Entry:
 
 def steps_per_batch(in_flight: int) -> float:
     """Bytecode instructions that the dispatcher takes for a batch, with so many calls in flight."""
-    dispatcher = Dispatcher(
-        Pacer(1e9, 0.0),
-        DailyQuota(RollingDay()),
-        Attempts(attempts_max=3, in_doubt="hold"),
-        in_flight_max=in_flight,
-        random=Random(1),
-    )
+    gate = Gate(Pacer(1e9, 0.0), DailyQuota(RollingDay()), in_flight)
+    attempts = Attempts(attempts_max=3, in_doubt="hold")
+    dispatcher = Dispatcher(gate, attempts, random=Random(1))
     batches = 2 * in_flight
     answer = Answer(results=tuple(EntryResult("SUCCESS", "id") for _ in range(BATCH)))
     steps = 0

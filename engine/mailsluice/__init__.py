@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mailsluice.config import DeliverySettings as DeliverySettings
+    from mailsluice.config import MessageSettings as MessageSettings
     from mailsluice.config import QuotaSettings as QuotaSettings
     from mailsluice.config import RecipientsSettings as RecipientsSettings
     from mailsluice.config import SesSettings as SesSettings
@@ -26,27 +27,50 @@ if TYPE_CHECKING:
     from mailsluice.mailing import Attachment as Attachment
     from mailsluice.mailing import Content as Content
     from mailsluice.mailing import Mailing as Mailing
+    from mailsluice.message import Expired as Expired
+    from mailsluice.message import Failed as Failed
+    from mailsluice.message import Held as Held
+    from mailsluice.message import InDoubt as InDoubt
+    from mailsluice.message import Message as Message
+    from mailsluice.message import QueueFull as QueueFull
+    from mailsluice.message import Receipt as Receipt
+    from mailsluice.message import Rejected as Rejected
+    from mailsluice.message import SendError as SendError
     from mailsluice.model import Counts as Counts
     from mailsluice.model import Recipient as Recipient
     from mailsluice.model import State as State
+    from mailsluice.outbox import OutboxStatistics as OutboxStatistics
     from mailsluice.report import ExitCode as ExitCode
     from mailsluice.report import Report as Report
+    from mailsluice.sending import BatchSettled as BatchSettled
 
 _HOMES = {
     "Attachment": "mailing",
+    "BatchSettled": "sending",
     "ConfigurationError": "errors",
     "Content": "mailing",
     "Counts": "model",
     "DeliverySettings": "config",
     "Engine": "engine",
     "ExitCode": "report",
+    "Expired": "message",
+    "Failed": "message",
+    "Held": "message",
+    "InDoubt": "message",
     "JournalError": "errors",
     "Mailing": "mailing",
     "MailsluiceError": "errors",
+    "Message": "message",
+    "MessageSettings": "config",
+    "OutboxStatistics": "outbox",
+    "QueueFull": "message",
     "QuotaSettings": "config",
+    "Receipt": "message",
     "Recipient": "model",
     "RecipientsSettings": "config",
+    "Rejected": "message",
     "Report": "report",
+    "SendError": "message",
     "SesSettings": "config",
     "Settings": "config",
     "SourceChangedError": "errors",
@@ -57,19 +81,31 @@ _HOMES = {
 
 __all__ = (  # a sorted tuple of the names above
     "Attachment",
+    "BatchSettled",
     "ConfigurationError",
     "Content",
     "Counts",
     "DeliverySettings",
     "Engine",
     "ExitCode",
+    "Expired",
+    "Failed",
+    "Held",
+    "InDoubt",
     "JournalError",
     "Mailing",
     "MailsluiceError",
+    "Message",
+    "MessageSettings",
+    "OutboxStatistics",
+    "QueueFull",
     "QuotaSettings",
+    "Receipt",
     "Recipient",
     "RecipientsSettings",
+    "Rejected",
     "Report",
+    "SendError",
     "SesSettings",
     "Settings",
     "SourceChangedError",

@@ -93,6 +93,17 @@ class QuotaSettings(_Table):
     """US dollars, for `--dry-run`'s estimate."""
 
 
+class MessageSettings(_Table):
+    """`[messages]`: single messages, as `Engine.send` takes them."""
+
+    linger_ms: float = Field(default=5, ge=0, le=1000)
+    """Milliseconds that a message waits for others to share its call, at most."""
+    queue_max: int = Field(default=10_000, ge=1)
+    """Messages that may wait to be attempted; beyond that `send` waits."""
+    drain_s: float = Field(default=30, ge=0)
+    """Seconds within which all that was taken is sent when the engine is closed."""
+
+
 class DeliverySettings(_Table):
     """`[delivery]`: how calls are made, and what is done about doubt."""
 
@@ -123,6 +134,7 @@ class Settings(BaseSettings):
     recipients: RecipientsSettings = RecipientsSettings()
     quota: QuotaSettings = QuotaSettings()
     delivery: DeliverySettings = DeliverySettings()
+    messages: MessageSettings = MessageSettings()
     ses: SesSettings = SesSettings()
 
 

@@ -14,11 +14,11 @@ from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, S
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
 from mailsluice.pacing import PacerStatistics
-from mailsluice.pipeline import Pipeline, PipelineStatistics
-from mailsluice.quota import QuotaKeeper
+from mailsluice.pipeline import Pipeline
 from mailsluice.reasons import Reason
 from mailsluice.remedies import SOURCE_SHORTER
 from mailsluice.report import Report
+from mailsluice.sending import Sending, SendingStatistics
 from mailsluice.sources import Source
 
 CHRONICLE_S = 2.0
@@ -40,7 +40,7 @@ class Statistics:
     """Part of the source read so far, 0.0-1.0; None where its size is unknown."""
     pacer: PacerStatistics
     dispatcher: DispatcherStatistics
-    pipeline: PipelineStatistics
+    pipeline: SendingStatistics
     goes_on_at: float | None
     """Seconds since the epoch, where the daily quota has no room and it is known when it has."""
 
@@ -94,14 +94,14 @@ class Current:
         writer: Writer,
         dispatcher: Dispatcher,
         pipeline: Pipeline,
-        keeper: QuotaKeeper,
+        sending: Sending,
         wall: Callable[[], float],
     ) -> None:
         self._source = source
         self._writer = writer
         self._dispatcher = dispatcher
         self._pipeline = pipeline
-        self._keeper = keeper
+        self._sending = sending
         self._wall = wall
         self._began_at = anyio.current_time()
         self._sent_before = writer.standing.counts.sent
@@ -110,7 +110,6 @@ class Current:
         """Run to the end, record how it ended, and report it."""
         self._dispatcher.stopping = stopping
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keeper.run)
             tasks.start_soon(self._chronicle)
             await self._pipeline.run()
             tasks.cancel_scope.cancel()
@@ -129,10 +128,10 @@ class Current:
     async def _chronicle(self) -> None:
         """Have the journal say what keeps the run from sending faster, for `mailsluice status`."""
         recorded, recorded_at = "", 0.0
-        before = self._pipeline.statistics().waited_s
+        before = self._sending.statistics().waited_s
         while True:
             await anyio.sleep(CHRONICLE_S)
-            now = self._pipeline.statistics().waited_s
+            now = self._sending.statistics().waited_s
             waited_s = {reason: total - before.get(reason, 0.0) for reason, total in now.items()}
             before = now
             reason = max(waited_s, key=lambda reason: waited_s[reason])
@@ -147,7 +146,7 @@ class Current:
     def stop(self) -> None:
         """Start nothing more."""
         self._dispatcher.stopping = True
-        self._pipeline.wake()
+        self._sending.wake()
 
     def statistics(self) -> Statistics:
         """The present moment."""
@@ -163,7 +162,7 @@ class Current:
             fraction_read=self._source.fraction_read,
             pacer=self._dispatcher.pacer.statistics(now),
             dispatcher=dispatcher,
-            pipeline=self._pipeline.statistics(),
+            pipeline=self._sending.statistics(),
             goes_on_at=None if goes_on_at is None else self._wall() + goes_on_at - now,
         )
 

@@ -80,6 +80,10 @@ class RollingDay:
             day_s, (Step(first + by_s, last + by_s, n) for first, last, n in self._steps)
         )
 
+    def joined(self, other: RollingDay) -> RollingDay:
+        """Both together."""
+        return RollingDay(self.day_s, sorted([*self._steps, *other.steps]))
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """What is in the window, the oldest first."""
@@ -150,6 +154,10 @@ class DailyQuota:
         self._told_others = max(0.0, daily_sent - self._counted(now))
         self._told_until = now + self._own.day_s
         self._signs.append((now + self._own.day_s * MEMORY_SHARE, self._told_others))
+
+    def adopt(self, day: RollingDay) -> None:
+        """One more journal's sends of the day are ours, and not others'."""
+        self._own = self._own.joined(day)
 
     def refused(self, now: float) -> None:
         """SES says that the quota is used up, whatever we have counted.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
@@ -17,10 +17,9 @@ from mailsluice import batching, retry, statuses
 from mailsluice.adaptation import Answered
 from mailsluice.attempts import Attempts
 from mailsluice.bisection import Bisection, Suspect
-from mailsluice.daily import DailyQuota, DailyStatistics
-from mailsluice.flights import Flights
+from mailsluice.daily import DailyStatistics
+from mailsluice.gate import Gate, Lane
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Outcome, State
-from mailsluice.pacing import Pacer
 from mailsluice.reasons import Reason
 from mailsluice.remedies import QUOTA_TOO_SMALL
 from mailsluice.statuses import Action, Verdict, hold_text
@@ -99,24 +98,37 @@ class Dispatcher:
 
     def __init__(  # noqa: PLR0913  # the run's settings, each by name
         self,
-        pacer: Pacer,
-        daily: DailyQuota,
+        gate: Gate,
         attempts: Attempts,
         *,
-        in_flight_max: int,
-        first_number: int = 1,
+        lane: Lane = "bulk",
+        in_flight_max: int | None = None,
+        linger_s: float = LINGER_S,
         held_before: str | None = None,
+        rules_when_idle: bool = False,
         random: Random | None = None,
     ) -> None:
-        self.pacer = pacer
-        self.daily = daily
+        """`in_flight_max` is a limit on its own calls, besides the gate's on all.
+
+        `linger_s` is how long less than a batch waits for the source to fill it.
+
+        `rules_when_idle`: the source has no end, so suspects are judged when nothing else is left.
+        """
+        self.pacer = gate.pacer
+        self.daily = gate.daily
         self.hold: str | None = None
         self.stopping = False
         self.recording = False
         """Whether intake waits for the journal."""
+        self.lane = lane
+        self._gate = gate
+        self._place = gate.join(lane)
+        self._rules_when_idle = rules_when_idle
         self._attempts = attempts
-        self._flights = Flights(in_flight_max)
-        self._number = first_number - 1
+        self._flights = gate.flights
+        self._under_way = 0
+        self._in_flight_max = in_flight_max or gate.flights.most
+        self._linger_s = linger_s
         self._random = random or Random()
         self._fresh: deque[Entry] = deque()
         self._fresh_since = 0.0
@@ -125,6 +137,7 @@ class Dispatcher:
         self._due: deque[Entry] = deque()
         self._bisection = Bisection(held_before)
         self._held_bytes = 0
+        self._withdrawn: set[int] = set()
         self._storm = Storm(self._random)
 
     # --- from intake -------------------------------------------------------------------------
@@ -135,7 +148,7 @@ class Dispatcher:
         return len(self._fresh) < FRESH_RECIPIENTS_MAX and self._held_bytes < HELD_BYTES_MAX
 
     def offer(self, entries: Sequence[Entry], now: float) -> None:
-        """Take recipients that have never been attempted in this run."""
+        """Take recipients that have never been attempted in this run, and are there since `now`."""
         if not self._fresh:
             self._fresh_since = now
         self._fresh.extend(entries)
@@ -145,33 +158,77 @@ class Dispatcher:
         """Intake has nothing more to offer."""
         self._source_ended = True
 
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Have that called when something outside has changed what `decide` would say."""
+        self._place.wake = wake
+
+    def withdraw(self, seq: int) -> None:
+        """Do not attempt it any more. It must be waiting here."""
+        self._withdrawn.add(seq)
+
+    def close(self) -> None:
+        """Nothing more is decided here."""
+        self._gate.leave(self._place)
+
     # --- decisions ---------------------------------------------------------------------------
 
-    def decide(self, now: float) -> Decision:  # noqa: PLR0911  # one line a reason, in order
+    def decide(self, now: float) -> Decision:  # one line a reason, in order
         """What to do now. A `Send` is under way from this moment on."""
-        if self.hold is not None or self.stopping:
-            return self._drained(Reason.STOPPING)
-        if self._flights.number >= (1 if self._storm.narrowed else self._flights.most):
-            return Wait(None, Reason.SILENCE if self._storm.narrowed else self._flights.why_full)
-        if self._storm.until is not None and now + CLOCK_GRAIN_S < self._storm.until:
-            return Wait(self._storm.until, Reason.SILENCE)
-        self._collect_due(now)
-        waiting = self._await_work(now)
+        waiting = self._why_not(now)
         if waiting is not None:
+            self._gate.rest(self._place)
             return waiting
-        least = self._least_weight
-        if self.daily.room(now) < least:
-            if not self.daily.may_ever(least):
-                self.hold = f"{QUOTA_TOO_SMALL}: {self.daily.smallness(least)}"
-                return self._drained(Reason.STOPPING)
-            return Wait(self.daily.goes_on_at(least, now), Reason.DAILY)
+        self._gate.want(self._place)
+        full = self._flights.number >= self._gate.calls_max(self._place)
+        if full or self._under_way >= self._in_flight_max:
+            return Wait(None, self._flights.why_full)
+        if not self._gate.is_next(self._place):
+            return Wait(None, Reason.LANE)
         ready_at, reason = self.pacer.ready_at(self._weight_wanted(now), now)
         if now + CLOCK_GRAIN_S < ready_at:
             return Wait(ready_at, reason)
         return Send(self._start(now))
 
+    def _why_not(self, now: float) -> Decision | None:  # noqa: PLR0911  # one line a reason
+        """Why nothing is to be started here, whosever turn it is; None where something is."""
+        self.hold = self.hold or self._gate.hold
+        if self.hold is not None or self.stopping:
+            return self._drained(Reason.STOPPING)
+        if self._gate.paused:
+            return Wait(None, Reason.PAUSED)
+        if self._storm.narrowed and self._under_way:
+            return Wait(None, Reason.SILENCE)
+        if self._storm.until is not None and now + CLOCK_GRAIN_S < self._storm.until:
+            return Wait(self._storm.until, Reason.SILENCE)
+        self._collect_due(now)
+        if self._withdrawn:
+            self._drop_withdrawn()
+        if (waiting := self._await_work(now)) is not None:
+            return waiting
+        least = self._least_weight
+        if self.daily.room(now) >= least:
+            return None
+        if self.daily.may_ever(least):
+            return Wait(self.daily.goes_on_at(least, now), Reason.DAILY)
+        self.hold = f"{QUOTA_TOO_SMALL}: {self.daily.smallness(least)}"
+        return self._drained(Reason.STOPPING)
+
     def _drained(self, reason: Reason) -> Decision:
-        return Wait(None, reason) if self._flights.number else Done()
+        return Wait(None, reason) if self._under_way else Done()
+
+    def _drop_withdrawn(self) -> None:
+        """All at once: a thousand may have been withdrawn together."""
+        gone, self._withdrawn = self._withdrawn, set()
+        for queue in (self._fresh, self._due):
+            left = [entry for entry in queue if entry.seq not in gone]
+            self._held_bytes -= _bytes_of(queue) - _bytes_of(left)
+            queue.clear()
+            queue.extend(left)
+        deferred = [each for each in self._retries if each.seq in gone]
+        self._held_bytes -= _bytes_of([each.entry for each in deferred])
+        self._retries = [each for each in self._retries if each.seq not in gone]
+        heapq.heapify(self._retries)
+        self._attempts.forget(gone)
 
     def _collect_due(self, now: float) -> None:
         while self._retries and self._retries[0].due <= now + CLOCK_GRAIN_S:
@@ -189,7 +246,7 @@ class Dispatcher:
                 source = Reason.JOURNAL if self.recording else Reason.SOURCE
                 return Wait(next_due, Reason.BACKOFF if self._source_ended else source)
             return self._drained(Reason.ANSWERS)
-        linger_until = self._fresh_since + LINGER_S
+        linger_until = self._fresh_since + self._linger_s
         if ready < size and not self._source_ended and now + CLOCK_GRAIN_S < linger_until:
             return Wait(linger_until, Reason.SOURCE)
         return None
@@ -219,18 +276,19 @@ class Dispatcher:
         return len(self._retries) + len(self._due) < RETRIES_RECIPIENTS_MAX
 
     def _start(self, now: float) -> Batch:
-        self._number += 1
         if self._bisection.waiting:
-            entries = self._bisection.next(self._number)
+            entries = self._bisection.next(self._gate.number + 1)
         else:
             size = max(self.pacer.size_now(now), self._weight_wanted(now))
             size = int(min(size, self.daily.room(now), BATCH_RECIPIENTS_MAX))
             entries = tuple(self._take(max(1, size)))
             self._fresh_since = now
-        batch = Batch(self._number, entries)
+        weight = sum([entry.weight for entry in entries])
+        batch = Batch(self._gate.served(self._place, weight), entries)
         self.pacer.spend(batch.weight, now)
         self.daily.in_flight += batch.daily_weight
         self._flights.number += 1
+        self._under_way += 1
         return batch
 
     def _take(self, size: int) -> list[Entry]:
@@ -269,7 +327,7 @@ class Dispatcher:
         Returns the suspects that this answer proved guilty; that is to be journalled.
         """
         self._note_pace(batch, verdicts, now)
-        self._storm.note(batch.number, verdicts[0], self._number, now)
+        self._storm.note(batch.number, verdicts[0], self._gate.number, now)
         if verdicts[0].rule.action is Action.BISECT:
             guilty = self._bisection.refused(batch.number, batch.entries, verdicts[0])
             self._hold_on(self._bisection.mailing_at_fault)
@@ -281,11 +339,20 @@ class Dispatcher:
         else:
             guilty = self._bisection.departed(batch.number)
         self._absorb_entries(batch, verdicts, outcomes, now)
-        return self._rulings(guilty)
+        rulings = self._rulings(guilty)
+        if self._rules_when_idle and self._bisection.open and self.idle:
+            rulings += self.rule_on_suspects()
+        return rulings
+
+    def given_up(self, seq: int) -> State:
+        """What a recipient has become of which nothing more is attempted."""
+        return self._attempts.given_up(seq, State.FAILED)
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """What the answer says of SES's pace, of the rate and of the day."""
         left_at = self._flights.landed(batch.number, now)
+        self._under_way -= 1
+        self._gate.wake_others(self._place)
         self.daily.in_flight -= batch.daily_weight
         taken = _part(batch, verdicts, (Action.SENT, Action.DOUBT))
         throttled = _part(batch, verdicts, (Action.THROTTLE,))
@@ -299,7 +366,7 @@ class Dispatcher:
                 left_at,
             ),
             of_calls=statuses.limits_calls(verdicts[0]),
-            latest=self._number,
+            latest=self._gate.number,
             now=now,
         )
 
@@ -359,8 +426,12 @@ class Dispatcher:
     @property
     def complete(self) -> bool:
         """Whether every recipient of the source has its last outcome."""
-        left = self._fresh or self._retries or self._due or self._flights.number
-        return self._source_ended and not left and not self._bisection.open
+        return self._source_ended and self.idle and not self._bisection.open
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be attempted, and nothing is under way."""
+        return not (self._fresh or self._retries or self._due or self._under_way)
 
     def statistics(self, now: float) -> DispatcherStatistics:
         """What is held at this moment."""

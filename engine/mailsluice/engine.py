@@ -5,55 +5,62 @@ The only module that names concrete adapters.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TypeVar, get_args
+from types import TracebackType
+from typing import Self, TypeVar, get_args
 
 import anyio
 from anyio import to_thread
 
-from mailsluice import quota as quotas
-from mailsluice import resume
+from mailsluice import history, resume
 from mailsluice.attempts import Attempts
-from mailsluice.config import DeliverySettings, QuotaSettings, RecipientsSettings, Settings
+from mailsluice.config import (
+    DeliverySettings,
+    MessageSettings,
+    QuotaSettings,
+    RecipientsSettings,
+    Settings,
+)
 from mailsluice.current import Current, Statistics, report_of
-from mailsluice.daily import DAY_S, DailyQuota
+from mailsluice.daily import DAY_S
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.errors import ConfigurationError, MailsluiceError, root_of
+from mailsluice.errors import ConfigurationError, JournalError, root_of
+from mailsluice.gate import Gate, Lane
 from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
-from mailsluice.journal.memory import MemoryJournal
+from mailsluice.journal.none import NoJournal
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
-from mailsluice.model import Account
-from mailsluice.pacing import Pacer
+from mailsluice.message import Held, Message, Receipt
+from mailsluice.outbox import Outbox, OutboxStatistics
 from mailsluice.pipeline import Pipeline
-from mailsluice.quota import QuotaKeeper
+from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.report import Report
 from mailsluice.resume import Only
-from mailsluice.ses import AccountUnavailableError, Transport
+from mailsluice.sending import OnEvent, Sending
+from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import IterableSource, Recipients
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, hold_text
 
 logger = logging.getLogger(__name__)
 
 BODIES_BYTES_MAX = 256 * 1024 * 1024
 """Bytes of all requests in flight: each has a copy of the mailing's attachments."""
 
+GIVEN_UP_S = 2.0
+"""When an engine is closed and its time is up, calls under way still have so long."""
+
 Result = TypeVar("Result")
-
-
-class _HeldError(MailsluiceError):
-    """The run cannot begin for a cause outside it."""
 
 
 class Engine:
@@ -63,7 +70,11 @@ class Engine:
     journal: without one, each run is remembered only as long as it lasts. `wall` gives the time of
     day (seconds since the epoch) of what is recorded, `random` the jitter of back-off and the
     run's id: a simulation gives its own. `day_s` is the length of the daily quota's window in
-    seconds, which an emulation shortens.
+    seconds, which an emulation shortens. `on_event` is called with a `BatchSettled` for every call
+    that has its answer, on the event loop: it must not block.
+
+    Several engines in one process know nothing of each other. Single messages need the engine as a
+    context: `async with Engine(...) as engine`.
     """
 
     def __init__(  # noqa: PLR0913  # each has a default but the transport
@@ -77,6 +88,8 @@ class Engine:
         wall: Callable[[], float] = time.time,
         random: Random | None = None,
         day_s: float = DAY_S,
+        messages: MessageSettings | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -85,7 +98,17 @@ class Engine:
         self._dedupe = (recipients or RecipientsSettings()).dedupe
         self._wall = wall
         self._random = random or SystemRandom()
-        self._day_s = day_s
+        self._messages = messages or MessageSettings()
+        self._on_event = on_event
+        self._account = AccountGate(
+            transport, self._quota, self._delivery.in_flight, wall=wall, day_s=day_s
+        )
+        self._outbox: Outbox | None = None
+        self._mail_task: asyncio.Task[None] | None = None
+        """Runs the outbox, from the first message on."""
+        self._opened: asyncio.Future[Outbox] | None = None
+        self._entered = False
+        self._run_journal: Journal | None = None
         self._current: Current | None = None
         self._first: Statistics | None = None
         """The first moment of the run under way, or of the last one."""
@@ -101,19 +124,44 @@ class Engine:
         *,
         journal: Path | str | None = None,
         day_s: float = DAY_S,
+        on_event: OnEvent | None = None,
     ) -> AbstractAsyncContextManager[Engine]:
         """An engine on the AWS SDK, with an SQLite journal where a path is given.
 
-        `day_s` is as for the constructor.
+        `day_s` and `on_event` are as for the constructor. Leaving the context sends what has been
+        taken, for `messages.drain_s` seconds at most.
 
         Raises ConfigurationError (region, profile) and JournalError on entry.
         """
-        return _opened(settings or Settings(), None if journal is None else Path(journal), day_s)
+        path = None if journal is None else Path(journal)
+        return _opened(settings or Settings(), path, day_s, on_event)
+
+    async def __aenter__(self) -> Self:
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._entered = False
+        with anyio.CancelScope(shield=True):
+            await self._drain()
 
     async def run(
-        self, mailing: Mailing, recipients: Source | Recipients, *, only: Only | None = None
+        self,
+        mailing: Mailing,
+        recipients: Source | Recipients,
+        *,
+        only: Only | None = None,
+        journal: Path | str | None = None,
     ) -> Report:
         """Send `mailing` to all of `recipients`; with a journal, carry on where it stopped.
+
+        `journal` is the path of this run's own, instead of the engine's: single messages and a run
+        cannot share one. They share the quota: a run is in the bulk lane.
 
         `only` sends those of a finished run once more that failed, were rejected or are in doubt:
         new attempts in the same journal, under the same guarantees. A doubt may thereby become a
@@ -129,12 +177,37 @@ class Engine:
             raise RuntimeError("this engine is running a mailing; open another engine for another")
         self._running = True
         try:
-            return await self._run(mailing, as_source(recipients), only)
+            if journal is None:
+                own = self._journal or NoJournal()
+                return await self._run(mailing, as_source(recipients), only, own)
+            opened = await to_thread.run_sync(SqliteJournal.open, Path(journal))
+            with closing(opened):
+                return await self._run(mailing, as_source(recipients), only, opened)
         finally:
             self._running = False
 
-    async def _run(self, mailing: Mailing, source: Source, only: Only | None) -> Report:
-        journal = self._journal or MemoryJournal()
+    async def _run(
+        self, mailing: Mailing, source: Source, only: Only | None, journal: Journal
+    ) -> Report:
+        if self._opened is not None and journal is self._journal:
+            raise JournalError(
+                f"{journal.name}: single messages are using it; give the run its own: journal=…"
+            )
+        self._run_journal = journal
+        try:
+            async with AsyncExitStack() as stack:
+                return await self._run_in(stack, mailing, source, only, journal)
+        finally:
+            self._run_journal = None
+
+    async def _run_in(  # as `run`
+        self,
+        stack: AsyncExitStack,
+        mailing: Mailing,
+        source: Source,
+        only: Only | None,
+        journal: Journal,
+    ) -> Report:
         standing = await _aside(journal.blocks, resume.standing_of, journal)
         prefix = await _aside(bool(mailing.attachments), mailing.prefix)
         with anyio.CancelScope() as self._preparing:
@@ -149,8 +222,8 @@ class Engine:
             if standing.finished and standing.counts.read and not rows:
                 return report_of(standing, FINISHED)
             try:
-                account = await self._account()
-            except _HeldError as error:
+                gate = await stack.enter_async_context(self._account.open(standing))
+            except AccountHeldError as error:
                 if not standing.finished:
                     async with Writer(journal, standing) as writer:
                         await writer.write([Event(self._wall(), HELD, str(error))])
@@ -165,7 +238,7 @@ class Engine:
         try:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)
-                self._current = self._wire(mailing, prefix, source, run, writer, account)
+                self._current = self._wire(mailing, prefix, source, run, writer, gate)
                 self._first = self._current.statistics()
                 self._begun.set()
                 return await self._current.run(stopping=self._stopping)
@@ -174,6 +247,110 @@ class Engine:
         finally:
             self._current = None
             self._begun = anyio.Event()
+
+    async def send(
+        self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
+    ) -> Receipt:
+        """Send one message, in a bulk call with others of its mailing; returns when SES has it.
+
+        Concurrent calls share bulk calls: one leaves when 50 wait, or as many as the rate allows at
+        once, or `messages.linger_ms` after the first. While `messages.queue_max` messages wait,
+        this waits too. `lane`: "transactional" messages go before those of the "bulk" lane, which
+        is left a tenth of the rate. `deadline_s` seconds from now a message that is not under way
+        is given up.
+
+        Raises what became of the message where it is not sent: Rejected, Failed, InDoubt, Held,
+        Expired; ConfigurationError, JournalError and RuntimeError (the engine is closing, or not
+        open) where nothing can be sent. A caller that is cancelled withdraws the message, unless it
+        is under way: then its outcome is in the journal all the same.
+
+        >>> async def welcome(engine: Engine, mailing: Mailing, address: str) -> str:
+        ...     receipt = await engine.send(Message(mailing, to=address), deadline_s=30)
+        ...     return receipt.message_id
+        """
+        outbox = self._outbox or await self._open_outbox()
+        return await outbox.send(message, lane, deadline_s)
+
+    async def send_nowait(
+        self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
+    ) -> asyncio.Future[Receipt]:
+        """As `send`, but returns at once with a future for the receipt, or raises QueueFull.
+
+        It waits for nothing but, at the first message, for the account.
+        """
+        outbox = self._outbox or await self._open_outbox()
+        return outbox.send_nowait(message, lane, deadline_s)
+
+    def message_statistics(self) -> OutboxStatistics | None:
+        """The present moment of single messages; None before the first."""
+        return None if self._outbox is None else self._outbox.statistics()
+
+    def pause(self) -> None:
+        """Start no call until `resume`; those under way end. `send` and `run` wait."""
+        self._account.pause(paused=True)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._account.pause(paused=False)
+
+    async def _open_outbox(self) -> Outbox:
+        """The outbox, which the first message opens."""
+        if not self._entered:
+            raise RuntimeError("the engine is not open: use `async with Engine.open(...)`")
+        if self._opened is None:
+            self._opened = opened = asyncio.get_running_loop().create_future()
+            self._mail_task = asyncio.create_task(self._deliver(opened), name="mailsluice outbox")
+        return await asyncio.shield(self._opened)
+
+    async def _deliver(self, opened: asyncio.Future[Outbox]) -> None:
+        """Run the outbox; whatever fails is the senders' to be told."""
+        journal = self._journal or NoJournal()
+        try:
+            if self._run_journal is journal:
+                raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
+            known = await _aside(journal.blocks, history.keys_of, journal)
+            standing = await _aside(journal.blocks, resume.standing_of, journal)
+            run_id = resume.claim_for_messages(journal, self._wall(), self._random)
+            async with self._account.open(standing) as gate, Writer(journal, standing) as writer:
+                await writer.write(resume.abandoned(standing, self._wall()))
+                outbox = Outbox(
+                    settings=self._messages,
+                    delivery=self._delivery,
+                    run_id=run_id,
+                    known=known,
+                    gate=gate,
+                    writer=writer,
+                    transport=self._transport,
+                    wall=self._wall,
+                    random=self._random,
+                    on_event=self._on_event,
+                )
+                self._outbox = outbox
+                opened.set_result(outbox)
+                await outbox.run()
+        except AccountHeldError as error:
+            status, _, text = str(error).partition(": ")
+            opened.set_exception(Held(status, text))
+        except Exception as error:  # noqa: BLE001  # the senders raise it
+            if not opened.done():
+                opened.set_exception(error)
+        finally:
+            if self._outbox is None:
+                self._opened = None  # the next message tries again
+
+    async def _drain(self) -> None:
+        """Send what has been taken, as far as there is time."""
+        if self._mail_task is None:
+            return
+        if self._outbox is not None:
+            self._outbox.close()
+        await asyncio.wait([self._mail_task], timeout=self._messages.drain_s)
+        if not self._mail_task.done() and self._outbox is not None:
+            self._outbox.give_up()
+            await asyncio.wait([self._mail_task], timeout=GIVEN_UP_S)
+        self._mail_task.cancel()  # calls without an answer are in doubt
+        await asyncio.wait([self._mail_task])
+        self._mail_task = self._outbox = self._opened = None
 
     def stop(self) -> None:
         """Start nothing more; `run` returns when the calls in flight have been settled."""
@@ -200,16 +377,10 @@ class Engine:
         source: Source,
         run: Run,
         writer: Writer,
-        account: Account | None,
+        gate: Gate,
     ) -> Current:
         """Put the parts of one run together."""
         standing = writer.standing
-        pacer = Pacer(
-            quotas.rate_per_s(self._quota, account),
-            anyio.current_time(),
-            calls_per_s=self._quota.calls_per_second,
-            resumed=standing.calls > 0,
-        )
         attempts = Attempts(
             attempts_max=self._delivery.max_attempts,
             in_doubt=self._delivery.in_doubt,
@@ -217,76 +388,37 @@ class Engine:
             doubted=standing.doubted,
         )
         dispatcher = Dispatcher(
-            pacer,
-            self._daily(standing),
+            gate,
             attempts,
             in_flight_max=_in_flight(self._delivery.in_flight, len(prefix)),
-            first_number=standing.last_batch + 1,
             held_before=standing.held_before,
             random=self._random,
         )
-        pipeline = Pipeline(
+        sending = Sending(
             prefix=prefix,
             endpoint_id=mailing.endpoint_id,
-            source=source,
-            intake=Intake(mailing, run.id, self._dedupe, standing.settled, standing.remarked),
             dispatcher=dispatcher,
             writer=writer,
             transport=self._transport,
             wall=self._wall,
+            on_event=self._on_event,
         )
-        keeper = QuotaKeeper(self._transport, self._quota, dispatcher, pipeline.wake)
-        if account is not None:
-            keeper.apply(account)
+        pipeline = Pipeline(
+            source=source,
+            intake=Intake(mailing, run.id, self._dedupe, standing.settled, standing.remarked),
+            dispatcher=dispatcher,
+            sending=sending,
+            writer=writer,
+            wall=self._wall,
+        )
         return Current(
             source=source,
             writer=writer,
             dispatcher=dispatcher,
             pipeline=pipeline,
-            keeper=keeper,
+            sending=sending,
             wall=self._wall,
         )
-
-    def _daily(self, standing: Standing) -> DailyQuota:
-        """The day's quota, of which earlier processes of this run have used a part."""
-        since_epoch = self._wall() - anyio.current_time()
-        return DailyQuota(
-            standing.day.moved(-since_epoch, self._day_s),
-            share=self._quota.share,
-            reserve=self._quota.reserve,
-        )
-
-    async def _account(self) -> Account | None:
-        """What GetAccount says; None where it may not be asked and need not be."""
-        try:
-            account = await quotas.ask(self._transport)
-        except AccountUnavailableError as error:
-            self._require_account(error)
-            logger.warning("%s; sending at the configured rate, blind to the daily quota", error)
-            return None
-        if (why := quotas.obstacle(account)) is not None:
-            raise _HeldError(why)
-        return account
-
-    def _require_account(self, error: AccountUnavailableError) -> None:
-        """Return where the run can do without an answer from GetAccount; raise where not."""
-        answer = error.answer
-        if answer.code == NO_CREDENTIALS:
-            raise ConfigurationError(
-                f"no AWS credentials: {answer.error}; set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
-            ) from error
-        rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
-        if rejected:
-            raise _HeldError(hold_text(answer.code or "", answer.error)) from error
-        if answer.code == NOT_SENT:
-            raise _HeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error
-        if self._quota.rate == "account" and answer.http_status != 403:  # noqa: PLR2004  # as above
-            raise _HeldError(hold_text(answer.code or "", answer.error)) from error
-        if self._quota.rate == "account":
-            raise ConfigurationError(
-                f"{error}; allow ses:GetAccount, or give the rate, as in --set quota.rate=14"
-            ) from error
 
 
 def as_source(recipients: Source | Recipients) -> Source:
@@ -309,7 +441,9 @@ async def _transport(client: Client, settings: Settings) -> Transport:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings, path: Path | None, day_s: float) -> AsyncIterator[Engine]:
+async def _opened(
+    settings: Settings, path: Path | None, day_s: float, on_event: OnEvent | None
+) -> AsyncIterator[Engine]:
     journal = None if path is None else await to_thread.run_sync(SqliteJournal.open, path)
     try:
         client = Client(
@@ -320,14 +454,18 @@ async def _opened(settings: Settings, path: Path | None, day_s: float) -> AsyncI
             timeout_s=settings.delivery.timeout_s,
         )
         async with client:
-            yield Engine(
+            engine = Engine(
                 transport=await _transport(client, settings),
                 journal=journal,
                 quota=settings.quota,
                 delivery=settings.delivery,
                 recipients=settings.recipients,
+                messages=settings.messages,
                 day_s=day_s,
+                on_event=on_event,
             )
+            async with engine:
+                yield engine
     finally:
         if journal is not None:
             journal.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, repeat
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import orjson
 
@@ -30,6 +30,10 @@ from mailsluice.model import State
 
 CHUNK_ROWS = 1_000
 """Rows that are written together."""
+
+
+NOWHERE = Addresses((), (), (), None)
+"""Of what was never attempted: the journal does not know them."""
 
 
 class Line(NamedTuple):
@@ -154,8 +158,13 @@ class _Collector:
         return state in {State.PENDING, State.IN_DOUBT} or seq in self._reopened
 
     def _resolve(self, record: Resolution) -> Iterator[Line]:
+        self._seen.add(record.seqs)
         for seq in record.seqs:
-            line = self._unsettled.pop(seq)._replace(
+            # A single message may be given up before it was attempted.
+            before = self._unsettled.pop(seq, None) or _line(
+                seq, NOWHERE, State.PENDING, attempts=0
+            )
+            line = before._replace(
                 state=record.state.value,
                 status=record.status,
                 error=record.reason,
@@ -176,10 +185,9 @@ class _Collector:
                     seq, addresses, self._in_flight, attempts=1 + (before.attempts if before else 0)
                 )._replace(at=utc(intent.at))
         yield from self._unsettled.values()
-        nowhere = Addresses((), (), (), None)
         at = utc(self._read_at)
         for seq in self._seen.missing(1, self._read):
-            yield _line(seq, nowhere, State.PENDING, attempts=0)._replace(at=at)
+            yield _line(seq, NOWHERE, State.PENDING, attempts=0)._replace(at=at)
 
 
 def _is_plain(addresses: AddressColumns) -> bool:
@@ -241,13 +249,23 @@ def write_csv(rows: Iterable[Line], out: IO[str]) -> None:
     """A header, then a row a recipient; CRLF line ends as RFC 4180 has them."""
     writer = csv.writer(out)
     writer.writerow(Line._fields)
-    rows = iter(rows)
-    while some := list(islice(rows, CHUNK_ROWS)):
-        text = _unquoted(some)
-        if text is None:
-            writer.writerows(some)
-        else:
-            out.write(text)
+    some: list[Line] = []
+    try:
+        for row in rows:
+            some.append(row)
+            if len(some) == CHUNK_ROWS:
+                _write_some(some, writer, out)
+                some.clear()
+    finally:
+        _write_some(some, writer, out)  # also what came before a record that cannot be trusted
+
+
+def _write_some(rows: list[Line], writer: Any, out: IO[str]) -> None:
+    text = _unquoted(rows)
+    if text is None:
+        writer.writerows(rows)
+    else:
+        out.write(text)
 
 
 def _unquoted(rows: list[Line]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -12,12 +13,15 @@ from mailsluice.journal import (
     Addresses,
     Event,
     Intent,
+    Journal,
     Record,
     Resolution,
     Settlement,
     Taken,
 )
+from mailsluice.message import InDoubt, Receipt
 from mailsluice.model import State
+from mailsluice.statuses import NO_ANSWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,47 @@ def stories(records: Iterable[Record], address: str) -> list[Story]:
     for record in records:
         collector.take(record)
     return [collector.stories[seq] for seq in sorted(collector.stories)]
+
+
+def keys_of(journal: Journal) -> dict[str, Receipt | InDoubt]:
+    """What became of each key in a journal of single messages: sent, or perhaps sent.
+
+    Blocks for a second or two per million messages.
+    """
+    open_: dict[int, Intent] = {}
+    attempts: Counter[int] = Counter()
+    found: dict[str, Receipt | InDoubt] = {}
+    for record in journal.replay(details=True):
+        if isinstance(record, Intent):
+            open_[record.batch] = record
+        elif isinstance(record, Settlement):
+            intent = open_.pop(record.batch)
+            attempts.update(intent.seqs)
+            _note_keys(intent, record, attempts, found)
+    for intent in open_.values():
+        unknown = InDoubt(NO_ANSWER, "the process ended before the answer was recorded")
+        found.update({key: unknown for key in intent.addresses.key if key})
+    return found
+
+
+def _note_keys(
+    intent: Intent, record: Settlement, attempts: Counter[int], found: dict[str, Receipt | InDoubt]
+) -> None:
+    for place, key in enumerate(intent.addresses.key):
+        if key is None:
+            continue
+        match STATES_BY_CODE[record.states[place]]:
+            case State.SENT:
+                found[key] = Receipt(
+                    message_id=record.message_ids[place] or "",
+                    attempts=attempts[intent.seqs[place]],
+                    queued_at=record.at,
+                    settled_at=record.at,
+                )
+            case State.IN_DOUBT:
+                found[key] = InDoubt(record.statuses[place], record.errors[place])
+            case _:
+                found.pop(key, None)
 
 
 def _key(text: str) -> str:

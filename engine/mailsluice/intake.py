@@ -79,12 +79,13 @@ class Intake:
         self._tags_id = mailing.tags_id
         self._tags_head = self._tags_opened(self._tags)
 
-    def take(self, rows: Sequence[Row]) -> Chunk:
-        """Judge the next rows. Raises nothing, whatever they hold.
+    def take(self, rows: Sequence[Row], first: int | None = None) -> Chunk:
+        """Judge the next rows, of which `first` is the first. Raises nothing, whatever they hold.
 
         A settled row gives neither entry nor remark, but is remembered like any other.
         """
-        first, last = self._last + 1, self._last + len(rows)
+        first = self._last + 1 if first is None else first
+        last = first + len(rows) - 1
         entries: list[Entry] = []
         remarks: list[Remark] = []
         settled = self._settled.within(first, last)

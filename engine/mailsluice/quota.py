@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 
 from mailsluice.config import ASK_INTERVAL_S, QuotaSettings
-from mailsluice.dispatcher import Dispatcher
+from mailsluice.daily import DailyQuota, RollingDay
+from mailsluice.errors import ConfigurationError, MailsluiceError
+from mailsluice.gate import Gate
+from mailsluice.journal.standing import Standing
 from mailsluice.model import Account
+from mailsluice.pacing import Pacer
 from mailsluice.ses import AccountUnavailableError, Transport
-from mailsluice.statuses import Action, classify
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify, hold_text
 
 logger = logging.getLogger(__name__)
+
+
+class AccountHeldError(MailsluiceError):
+    """Nothing can be sent for a cause outside: an account paused, SES out of reach."""
+
 
 ASK_ATTEMPTS_MAX = 5
 """Times that GetAccount is asked at the start while it is throttled."""
@@ -53,35 +65,33 @@ async def ask(transport: Transport) -> Account:
 
 
 class QuotaKeeper:
-    """Keeps a run's pacer and daily room in step with the account."""
+    """Keeps the pace and the day's room in step with the account."""
 
     def __init__(
         self,
         transport: Transport,
         settings: QuotaSettings,
-        dispatcher: Dispatcher,
-        changed: Callable[[], None],
+        gate: Gate,
     ) -> None:
         self._transport = transport
         self._settings = settings
-        self._dispatcher = dispatcher
-        self._changed = changed
+        self._gate = gate
         self._on_probation = False
 
     def apply(self, account: Account) -> None:
         """Act on what GetAccount said."""
-        self._dispatcher.hold = self._dispatcher.hold or obstacle(account)
+        self._gate.hold = obstacle(account)
         now = anyio.current_time()
         if account.rate_per_s > 0:
-            self._dispatcher.pacer.set_ceiling(rate_per_s(self._settings, account), now)
-        self._dispatcher.daily.learn(account.daily_max, account.daily_sent, now)
+            self._gate.pacer.set_ceiling(rate_per_s(self._settings, account), now)
+        self._gate.daily.learn(account.daily_max, account.daily_sent, now)
         if account.enforcement == "PROBATION" and not self._on_probation:
             logger.warning(
                 "SES has put the account under review (EnforcementStatus PROBATION) and may stop "
                 "all sending; look into bounces and complaints now"
             )
         self._on_probation = account.enforcement == "PROBATION"
-        self._changed()
+        self._gate.wake()
 
     async def run(self) -> None:
         """Ask at every interval, for ever."""
@@ -97,3 +107,114 @@ class QuotaKeeper:
             else:
                 answering = True
                 self.apply(account)
+
+
+class AccountGate:
+    """The gate of one engine: there as long as anybody sends through it."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: QuotaSettings,
+        in_flight_max: int,
+        *,
+        wall: Callable[[], float],
+        day_s: float,
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._in_flight_max = in_flight_max
+        self._wall = wall
+        self._day_s = day_s
+        self._gate: Gate | None = None
+        self._users = 0
+        self._paused = False
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def open(self, standing: Standing) -> AsyncIterator[Gate]:
+        """The gate, for somebody whose journal stands like that; the first one asks the account.
+
+        Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
+        it cannot be asked.
+        """
+        async with self._lock:
+            if self._gate is None:
+                account = await self._account()
+                self._gate = gate = self._new_gate(standing, account)
+                keeper = QuotaKeeper(self._transport, self._settings, gate)
+                if account is not None:
+                    keeper.apply(account)
+                self._keeping = asyncio.create_task(keeper.run(), name="mailsluice quota")
+            else:
+                gate = self._gate
+                gate.daily.adopt(self._day(standing))
+            gate.number = max(gate.number, standing.last_batch)
+            self._users += 1
+        try:
+            yield gate
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._gate = None
+                self._keeping.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._keeping
+
+    def pause(self, *, paused: bool) -> None:
+        """Whether nothing is to be started, until the opposite is said."""
+        self._paused = paused
+        if self._gate is not None:
+            self._gate.paused = paused
+            self._gate.wake()
+
+    def _new_gate(self, standing: Standing, account: Account | None) -> Gate:
+        pacer = Pacer(
+            rate_per_s(self._settings, account),
+            anyio.current_time(),
+            calls_per_s=self._settings.calls_per_second,
+            resumed=standing.calls > 0,
+        )
+        daily = DailyQuota(
+            self._day(standing), share=self._settings.share, reserve=self._settings.reserve
+        )
+        gate = Gate(pacer, daily, self._in_flight_max)
+        gate.paused = self._paused
+        return gate
+
+    def _day(self, standing: Standing) -> RollingDay:
+        """What earlier processes of that journal have used of the day."""
+        since_epoch = self._wall() - anyio.current_time()
+        return standing.day.moved(-since_epoch, self._day_s)
+
+    async def _account(self) -> Account | None:
+        """What GetAccount says; None where it may not be asked and need not be."""
+        try:
+            account = await ask(self._transport)
+        except AccountUnavailableError as error:
+            self._require_account(error)
+            logger.warning("%s; sending at the configured rate, blind to the daily quota", error)
+            return None
+        if (why := obstacle(account)) is not None:
+            raise AccountHeldError(why)
+        return account
+
+    def _require_account(self, error: AccountUnavailableError) -> None:
+        """Return where the run can do without an answer from GetAccount; raise where not."""
+        answer = error.answer
+        if answer.code == NO_CREDENTIALS:
+            raise ConfigurationError(
+                f"no AWS credentials: {answer.error}; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
+            ) from error
+        rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
+        if rejected:
+            raise AccountHeldError(hold_text(answer.code or "", answer.error)) from error
+        if answer.code == NOT_SENT:
+            raise AccountHeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error
+        if self._settings.rate == "account" and answer.http_status != 403:  # noqa: PLR2004  # as above
+            raise AccountHeldError(hold_text(answer.code or "", answer.error)) from error
+        if self._settings.rate == "account":
+            raise ConfigurationError(
+                f"{error}; allow ses:GetAccount, or give the rate, as in --set quota.rate=14"
+            ) from error

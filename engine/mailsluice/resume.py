@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal
 
 from mailsluice.attempts import InDoubt
-from mailsluice.errors import ConfigurationError, SourceChangedError
+from mailsluice.errors import ConfigurationError, JournalError, SourceChangedError
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATE_CODES,
@@ -35,6 +35,14 @@ RESUMED = "resumed"
 
 RESOLVED = "RESOLVED"
 """The status of a recipient upon which an operator has decided."""
+
+WITHDRAWN = "WITHDRAWN"
+"""The status of a single message that was given up before it was sent."""
+
+MESSAGES = "messages"
+"""Stands for the mailing's digest in a journal of single messages, which have many mailings."""
+
+_LEFT_BEHIND = "its process ended before it was sent"
 
 Only = Literal["failed", "rejected", "in_doubt"]
 """The part of a finished run that can be sent once more, by its state."""
@@ -65,6 +73,10 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     """
     digest = hashlib.sha256(prefix).hexdigest()
     run = journal.run
+    if run is not None and run.mailing_digest == MESSAGES:
+        raise JournalError(
+            f"{journal.name}: it is the journal of single messages; a mailing's run needs its own"
+        )
     if run is None or not standing.counts.read:
         run = Run(id=_new_id(random), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
@@ -103,6 +115,34 @@ def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Settlement
         )
         for number, seqs in standing.open.items()
     ]
+
+
+def claim_for_messages(journal: Journal, at: float, random: Random) -> str:
+    """The run id under which single messages go; raises JournalError where it is a mailing's."""
+    run = journal.run
+    if run is None:
+        run = Run(id=_new_id(random), begun_at=at, source=None, mailing_digest=MESSAGES)
+        journal.begin(run)
+    if run.mailing_digest != MESSAGES:
+        raise JournalError(
+            f"{journal.name}: it is the journal of a mailing's run; single messages need their own"
+        )
+    return run.id
+
+
+def abandoned(standing: Standing, at: float) -> list[Record]:
+    """What to record of single messages whose process has ended: nobody will give them again."""
+    records: list[Record] = [*orphans(standing, "hold", at)]
+    under_way = {seq for seqs in standing.open.values() for seq in seqs}
+    unsettled = standing.settled.missing(1, standing.counts.read)
+    left = [seq for seq in unsettled if seq not in under_way]
+    doubted = [seq for seq in left if seq in standing.doubted]
+    rest = [seq for seq in left if seq not in standing.doubted]
+    if doubted:
+        records.append(Resolution(at, doubted, State.IN_DOUBT, NO_ANSWER, _LEFT_BEHIND))
+    if rest:
+        records.append(Resolution(at, rest, State.FAILED, WITHDRAWN, _LEFT_BEHIND))
+    return records
 
 
 def resolved(

@@ -51,15 +51,15 @@ MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
     Mutant(
         "no intent before the call",
-        "pipeline.py",
-        "            await self._writer.write([journal.intent(batch, self._wall())])\n",
+        "sending.py",
+        "            await self._writer.write([journal.intent(batch, started_at)])\n",
         "            pass\n",
         SIM,
     ),
     Mutant(
         "the intent is not waited for",
-        "pipeline.py",
-        "            await self._writer.write([journal.intent(batch, self._wall())])\n",
+        "sending.py",
+        "            await self._writer.write([journal.intent(batch, started_at)])\n",
         "            import asyncio\n"
         "            asyncio.ensure_future(\n"
         "                self._writer.write([journal.intent(batch, self._wall())]))\n",
@@ -67,10 +67,10 @@ MUTANTS = [
     ),
     Mutant(
         "settled before the answer",
-        "pipeline.py",
+        "sending.py",
         "            answer = await self._call(batch)\n",
         "            results = tuple(statuses.EntryResult('SUCCESS', 'id') for _ in batch.entries)\n"
-        "            await self._settle(batch, Answer(results=results))\n"
+        "            await self._settle(batch, Answer(results=results), started_at)\n"
         "            await self._call(batch)\n"
         "            return\n",
         SIM,
@@ -92,15 +92,15 @@ MUTANTS = [
     Mutant(
         "a settled row may be sent again",
         "journal/standing.py",
-        "            if seq in self.settled or seq in self._underway:\n",
-        "            if seq in self._underway:\n",
+        "        if self.settled.has_any(record.seqs) or self._underway.has_any(record.seqs):\n",
+        "        if self._underway.has_any(record.seqs):\n",
         (STANDING,),
     ),
     Mutant(
         "a row under way may be sent again",
         "journal/standing.py",
-        "            if seq in self.settled or seq in self._underway:\n",
-        "            if seq in self.settled:\n",
+        "        if self.settled.has_any(record.seqs) or self._underway.has_any(record.seqs):\n",
+        "        if self.settled.has_any(record.seqs):\n",
         (STANDING,),
     ),
     Mutant(
@@ -113,7 +113,7 @@ MUTANTS = [
     Mutant(
         "checkpoint at fetch: what was read is taken for sent",
         "journal/standing.py",
-        "        self.settled.add(remark.seq for remark in record.remarks)\n",
+        "        self.settled.add(remarked)\n",
         "        self.settled.add(range(record.first, record.last + 1))\n",
         SIM,
     ),
@@ -129,7 +129,7 @@ MUTANTS = [
         "ses/client.py",
         '            retries={"total_max_attempts": 1, "mode": "standard"},\n',
         '            retries={"total_max_attempts": 5, "mode": "standard"},\n',
-        (ANSWERS, "-k", "in_doubt_and_nothing"),
+        ("tests/test_client.py", "-k", "made_once"),
         (
             (
                 '        if retries.get("total_max_attempts") != 1:\n',
@@ -147,8 +147,8 @@ MUTANTS = [
     Mutant(
         "results are matched by something else than position",
         "statuses.py",
-        "    return [_entry_verdict(result) for result in answer.results]\n",
-        "    return [_entry_verdict(result) for result in reversed(answer.results)]\n",
+        "        for status, message_id, error in answer.results\n",
+        "        for status, message_id, error in reversed(answer.results)\n",
         (ANSWERS, "-k", "rejected_alone"),
     ),
     Mutant(
@@ -190,7 +190,7 @@ MUTANTS = [
     Mutant(
         "finished when the source has been read",
         "dispatcher.py",
-        "        return self._source_ended and not left and not self._bisection.open\n",
+        "        return self._source_ended and self.idle and not self._bisection.open\n",
         "        return self._source_ended\n",
         (SIGNALS, "-k", "daily_quota"),
     ),
@@ -260,7 +260,7 @@ MUTANTS = [
     ),
     Mutant(
         "a cancelled call is taken for not sent",
-        "pipeline.py",
+        "sending.py",
         '            answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")\n',
         "",
         (*SIM,),
@@ -282,8 +282,8 @@ MUTANTS = [
     Mutant(
         "a storm is not narrowed",
         "dispatcher.py",
-        "        if self._flights.number >= (1 if self._storm.narrowed else self._flights.most):\n",
-        "        if self._flights.number >= self._flights.most:\n",
+        "        if self._storm.narrowed and self._under_way:\n",
+        "        if self.stopping:\n",
         (DISPATCHER,),
     ),
     Mutant(
@@ -295,10 +295,10 @@ MUTANTS = [
     ),
     Mutant(
         "a new process begins with a full bucket",
-        "engine.py",
+        "quota.py",
         "            resumed=standing.calls > 0,\n",
         "            resumed=False,\n",
-        SIM,
+        ("tests/sim/test_pace.py", "-k", "killed"),
     ),
     Mutant(
         "a restart forgets the attempts that were burned",
@@ -423,9 +423,9 @@ MUTANTS = [
     ),
     Mutant(
         "a restarted run forgets the day",
-        "engine.py",
-        "            standing.day.moved(-since_epoch, self._day_s),\n",
-        "            standing.day.moved(-since_epoch - self._day_s, self._day_s),\n",
+        "quota.py",
+        "        return standing.day.moved(-since_epoch, self._day_s)\n",
+        "        return standing.day.moved(-since_epoch - self._day_s, self._day_s)\n",
         ("tests/sim/test_pace.py", "-k", "restarted"),
     ),
     Mutant(
@@ -499,7 +499,7 @@ MUTANTS = [
     ),
     Mutant(
         "addresses in the log",
-        "pipeline.py",
+        "sending.py",
         '            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)\n',
         '            logger.warning("SES gave a status unknown to us: %s %s", batch.entries, status)\n',
         ("tests/test_privacy.py",),
@@ -507,7 +507,7 @@ MUTANTS = [
     Mutant(
         "a stop cancels the calls in flight",
         "current.py",
-        "        self._dispatcher.stopping = True\n        self._pipeline.wake()\n",
+        "        self._dispatcher.stopping = True\n        self._sending.wake()\n",
         "        self._dispatcher.stopping = True\n        raise KeyboardInterrupt\n",
         (SIGNALS, "-k", "stops_the_run_with_4"),
     ),

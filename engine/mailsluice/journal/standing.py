@@ -49,7 +49,7 @@ WAITING: Final = "waiting"
 
 _RESOLVED_FROM = {
     State.SENT: {State.IN_DOUBT},
-    State.FAILED: {State.IN_DOUBT},
+    State.FAILED: {State.IN_DOUBT, State.PENDING},
     State.PENDING: {State.IN_DOUBT, State.REJECTED, State.FAILED},
     State.REJECTED: {State.PENDING},
     State.IN_DOUBT: {State.PENDING},
@@ -58,7 +58,8 @@ _RESOLVED_FROM = {
 
 An operator answers a doubt by sent, failed (dropped: never to be sent again) or pending (to be sent
 again), and may reopen what was rejected or failed. A pending row becomes rejected where it was
-guilty of a refused batch, in doubt where an earlier attempt may have delivered it.
+guilty of a refused batch, in doubt where an earlier attempt may have delivered it, failed where it
+is a single message that has been given up.
 """
 
 _NOT_TAKEN = {STATE_CODES[state] for state in (State.REJECTED, State.FAILED, State.PENDING)} | {

@@ -79,6 +79,8 @@ class Writer:
         """
         if self._broken is not None:
             raise self._broken
+        if not records:
+            return
         for record in records:
             self.standing.check(record)
         trip = self._next

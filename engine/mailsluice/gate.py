@@ -1,0 +1,117 @@
+"""What everything goes through that one engine sends: its pace, its day, its calls, its turn. Pure.
+
+Several streams share it: a run, and the messages of each mailing. Of those that have something to
+send the one is next that has had the least of what its lane is due: start-time fair queueing
+(Goyal, Vin, Cheng, 1996), by weight. A stream that had nothing to send for a while has no credit
+for that, but is ahead of those that have been sending all the time: its first batch is the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from mailsluice.daily import DailyQuota
+from mailsluice.flights import Flights
+from mailsluice.pacing import Pacer
+
+Lane = Literal["transactional", "bulk"]
+"""A priority class inside the one quota."""
+
+LANE_SHARES: dict[Lane, float] = {"transactional": 0.9, "bulk": 0.1}
+"""Of the rate, where both lanes want more than there is. What one does not use is the other's."""
+
+CALLS_KEPT = 1 / 8
+"""Part of the calls at once, one at least, that the bulk lane leaves free for the other."""
+
+
+class Place:
+    """One stream at the gate; made by `Gate.join`."""
+
+    def __init__(self, lane: Lane, order: int, wake: Callable[[], None]) -> None:
+        self.lane = lane
+        self.wants = False
+        """Whether it has something to send now."""
+        self.wake = wake
+        """Called when it should look again."""
+        self.had = 0.0
+        """Weight that it has sent, in parts of what its lane is due."""
+        self._order = order
+
+    @property
+    def rank(self) -> tuple[float, bool, int]:
+        """The lowest of those that want is next."""
+        return self.had, self.lane != "transactional", self._order
+
+
+class Gate:
+    """One account's pace, day and calls under way, and the streams that share them."""
+
+    def __init__(self, pacer: Pacer, daily: DailyQuota, in_flight_max: int) -> None:
+        self.pacer = pacer
+        self.daily = daily
+        self.flights = Flights(in_flight_max)
+        self.hold: str | None = None
+        """Why the account sends nothing at present."""
+        self.paused = False
+        """Whether nothing is to be started until further notice."""
+        self.number = 0
+        """Of the newest batch. Batches of all streams are numbered together."""
+        self._places: list[Place] = []
+        self._joined = 0
+        self._had = 0.0
+        """By the place that was served last, before it was."""
+
+    def join(self, lane: Lane, wake: Callable[[], None] = lambda: None) -> Place:
+        """One more stream; it ends by `leave`."""
+        self._joined += 1
+        place = Place(lane, self._joined, wake)
+        self._places.append(place)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """The stream has ended."""
+        self.rest(place)
+        self._places.remove(place)
+
+    def want(self, place: Place) -> None:
+        """It has something to send."""
+        if not place.wants:
+            place.wants = True
+            place.had = max(place.had, self._had)
+
+    def rest(self, place: Place) -> None:
+        """It has nothing to send, or may not send it now."""
+        if place.wants:
+            place.wants = False
+            self.wake_others(place)
+
+    def is_next(self, place: Place) -> bool:
+        """Whether it is its turn; it must want it."""
+        return all(place.rank <= other.rank for other in self._places if other.wants)
+
+    def served(self, place: Place, weight: int) -> int:
+        """It sends a batch of that weight, the number of which is returned."""
+        self._had = place.had
+        place.had += weight / LANE_SHARES[place.lane]
+        self.wake_others(place)
+        self.number += 1
+        return self.number
+
+    def calls_max(self, place: Place) -> int:
+        """Calls under way of all streams, below which it may start another."""
+        most = self.flights.most
+        if place.lane == "transactional" or all(each.lane == "bulk" for each in self._places):
+            return most
+        return max(1, most - max(1, int(most * CALLS_KEPT)))
+
+    def wake(self) -> None:
+        """Have every stream look again."""
+        for place in self._places:
+            place.wake()
+
+    def wake_others(self, place: Place) -> None:
+        """Have those look again that were waiting for this one."""
+        for other in self._places:
+            if other is not place and other.wants:
+                other.wake()

@@ -1,0 +1,36 @@
+"""No journal: for what may be forgotten when its process ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mailsluice.journal import Record, Run
+
+
+class NoJournal:
+    """Keeps nothing, so that its memory does not grow. What is counted lives in `Standing`."""
+
+    name = "memory"
+    blocks = False
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+
+    @property
+    def run(self) -> Run | None:
+        """The run that it belongs to; None before `begin`."""
+        return self._run
+
+    def begin(self, run: Run) -> None:
+        """Make it that run's."""
+        self._run = run
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Forget them."""
+
+    def replay(self, *, details: bool) -> Iterator[Record]:  # noqa: ARG002  # the protocol's
+        """Nothing."""
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing to release."""

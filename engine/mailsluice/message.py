@@ -1,0 +1,92 @@
+"""Single messages, as `Engine.send` takes them, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailsluice.errors import MailsluiceError
+from mailsluice.mailing import Mailing
+from mailsluice.model import Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One mail: a mailing and one recipient of it, whose fields are those of `Recipient`.
+
+    Messages of equal mailings share bulk calls; keep the `Mailing` and use it again. `key` is the
+    caller's own identity for the message: one that was sent under a key, or may have been, is not
+    sent again under it, as long as the journal is the same.
+
+    >>> mailing = Mailing(from_address="news@example.com", template="welcome")
+    >>> Message(mailing, to="ann@example.com", data={"name": "Ann"}, key="order-7").key
+    'order-7'
+    """
+
+    mailing: Mailing
+    to: str | Sequence[str] = ()
+    cc: str | Sequence[str] = ()
+    bcc: str | Sequence[str] = ()
+    data: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
+    key: str | None = None
+
+    @property
+    def recipient(self) -> Recipient:
+        """The message without its mailing."""
+        return Recipient(self.to, self.cc, self.bcc, self.data, self.tags, self.headers, self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """SES has accepted a message. Times are seconds since the epoch."""
+
+    message_id: str
+    """SES's MessageId."""
+    attempts: int
+    """Calls that it was part of, the last one included."""
+    queued_at: float
+    """When `send` was called; of a message known by its key from an earlier process, `settled_at`.
+    """
+    settled_at: float
+    """When its outcome was durable."""
+
+
+class SendError(MailsluiceError):
+    """A message was not sent, or may not have been. `status` is SES's, or one of mailsluice's."""
+
+    def __init__(self, status: str, error: str | None = None) -> None:
+        super().__init__(f"{status}: {error}" if error else status)
+        self.status = status
+        """SES's status or error code; `REFUSED` where mailsluice did not accept the message."""
+        self.error = error
+        """SES's text, or why it was refused."""
+
+
+class Rejected(SendError):  # noqa: N818  # these are outcomes, and the words of the documentation
+    """SES refused it for good, or mailsluice did not accept it (`REFUSED`): do not repeat it."""
+
+
+class Failed(SendError):  # noqa: N818
+    """Its attempts are exhausted, or SES gave a status that promises nothing: it was not sent."""
+
+
+class InDoubt(SendError):  # noqa: N818
+    """It may have been sent: SES had the request, and its answer is unknown."""
+
+
+class Held(SendError):  # noqa: N818
+    """It was not sent, for a cause outside of it: an account paused, a template missing.
+
+    Repeat it when the cause is gone.
+    """
+
+
+class Expired(SendError, TimeoutError):  # noqa: N818
+    """Its deadline came before it could be sent: it was not sent."""
+
+
+class QueueFull(SendError):  # noqa: N818
+    """As many messages wait as may (`messages.queue_max`); `send` would have waited."""

@@ -1,0 +1,287 @@
+"""From the dispatcher's decision to the journal: dispatcher → sender → settle.
+
+For one batch, in this order, always: permit from the pacer, COMMIT intent, bytes on the wire,
+classify, COMMIT settlement, count. Everything is decided by `dispatcher`; everything durable goes
+through `journal.writer`; this module only moves values between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from mailsluice import journal, statuses
+from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
+from mailsluice.gate import Lane
+from mailsluice.journal import Record, Resolution
+from mailsluice.journal.writer import Writer
+from mailsluice.mailing import assemble
+from mailsluice.model import Answer, Batch, Outcome, State
+from mailsluice.reasons import Reason
+from mailsluice.ses import Transport
+from mailsluice.statuses import Action, Verdict
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SendingStatistics:
+    """What this process has done in the run so far."""
+
+    calls: int
+    throttled: int
+    """Recipients whose attempt was throttled, counted each time."""
+    waiting_for: Reason
+    """Why the dispatcher does not start another batch at this moment."""
+    waited_s: Mapping[Reason, float]
+    """Seconds spent waiting so far, by what for."""
+
+
+class Signal:
+    """Wakes the one task that waits for it; setting it early is not lost."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Wake it."""
+        self._event.set()
+
+    async def wait_until(self, moment: float | None) -> None:
+        """Return when it is set, or when the event loop's clock shows `moment`."""
+        with anyio.CancelScope(deadline=float("inf") if moment is None else moment):
+            await self._event.wait()
+        self._event = asyncio.Event()
+
+
+class _Waits:
+    """What the dispatcher has waited for, and how long."""
+
+    def __init__(self) -> None:
+        self.reason = Reason.SOURCE
+        self._since = float("inf")
+        self._seconds: defaultdict[Reason, float] = defaultdict(float)
+
+    def begin(self, reason: Reason, now: float) -> None:
+        self.reason, self._since = reason, now
+
+    def end(self, now: float) -> None:
+        self._seconds[self.reason] += now - self._since
+        self._since = float("inf")
+
+    def seconds(self, now: float) -> Mapping[Reason, float]:
+        """By reason, the present wait included."""
+        under_way = max(0.0, now - self._since)
+        return {**self._seconds, self.reason: self._seconds[self.reason] + under_way}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettled:
+    """One call has its answer, and what became of its recipients is durable.
+
+    Times are seconds since the epoch.
+    """
+
+    number: int
+    """Of the batch; in the journal too."""
+    lane: Lane
+    recipients: int
+    weight: int
+    """Addresses."""
+    states: Mapping[State, int]
+    """Recipients by what became of them; pending: deferred."""
+    started_at: float
+    settled_at: float
+
+
+class Listener(Protocol):
+    """Who wants to know of each recipient. Called on the event loop; must not block or raise."""
+
+    def started(self, batch: Batch) -> None:
+        """It is about to be sent: its intent is being recorded."""
+
+    def settled(
+        self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
+    ) -> None:
+        """What became of them is durable."""
+
+    def ruled(self, rulings: Sequence[Ruling]) -> None:
+        """These, which became of suspects outside a call, are durable."""
+
+
+class Nobody:
+    """Listens to nothing."""
+
+    def started(self, batch: Batch) -> None:
+        """Nothing."""
+
+    def settled(
+        self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Nothing."""
+
+    def ruled(self, rulings: Sequence[Ruling]) -> None:
+        """Nothing."""
+
+
+OnEvent = Callable[[BatchSettled], None]
+
+
+class Sending:
+    """Sends what one dispatcher decides.
+
+    `prefix` is the mailing's part of each request (`Mailing.prefix`); `wall` gives seconds since
+    the epoch, for the journal's records.
+    """
+
+    def __init__(  # noqa: PLR0913  # the composition root hands over each part once
+        self,
+        *,
+        prefix: bytes,
+        endpoint_id: str | None,
+        dispatcher: Dispatcher,
+        writer: Writer,
+        transport: Transport,
+        wall: Callable[[], float],
+        listener: Listener | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._prefix = prefix
+        self._endpoint_id = endpoint_id
+        self._dispatcher = dispatcher
+        self._writer = writer
+        self._transport = transport
+        self._wall = wall
+        self._listener = listener or Nobody()
+        self._on_event = on_event
+        self._decide_again = Signal()
+        self.room = Signal()
+        """Set whenever the dispatcher may want more."""
+        self._now = asyncio.get_running_loop().time
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._idle = 0
+        """Senders without work."""
+        self._calls = 0
+        self._throttled = 0
+        self._waits = _Waits()
+        dispatcher.wake_by(self.wake)
+
+    async def run(self) -> None:
+        """Send until nothing is left, the dispatcher holds, or it is told to stop.
+
+        Raises JournalError where nothing more can be recorded. What was in flight has been settled,
+        or is in doubt in the journal.
+        """
+        async with anyio.create_task_group() as tasks:
+            await self._dispatch(tasks)
+            tasks.cancel_scope.cancel()  # senders without work
+
+    def wake(self) -> None:
+        """Something outside has changed: the daily quota, a request to stop, the rate."""
+        self._decide_again.set()
+
+    def statistics(self) -> SendingStatistics:
+        """What has been done so far."""
+        waited_s = self._waits.seconds(self._now())
+        return SendingStatistics(self._calls, self._throttled, self._waits.reason, waited_s)
+
+    # --- dispatcher → sender -----------------------------------------------------------------
+
+    async def _dispatch(self, tasks: TaskGroup) -> None:
+        while True:
+            match self._dispatcher.decide(self._now()):
+                case Send(batch):
+                    self._batches.put_nowait(batch)
+                    if self._idle:
+                        self._idle -= 1
+                    else:
+                        tasks.start_soon(self._send_in_turn)
+                    self.room.set()
+                case Wait(until, reason):
+                    self._waits.begin(reason, self._now())
+                    await self._decide_again.wait_until(until)
+                    self._waits.end(self._now())
+                case Done():
+                    return
+
+    async def _send_in_turn(self) -> None:
+        """Send one batch after the other: a turn costs less than a task."""
+        while True:
+            await self._send(await self._batches.get())
+            self._idle += 1
+
+    async def _send(self, batch: Batch) -> None:
+        # Shielded: an intent that may be durable must not be left open without need.
+        started_at = self._wall()
+        self._listener.started(batch)
+        with anyio.CancelScope(shield=True):
+            await self._writer.write([journal.intent(batch, started_at)])
+        answer = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
+        try:
+            now = self._now()
+            if (moment := self._dispatcher.leave(batch, now)) > now:
+                await anyio.sleep_until(moment)
+            answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
+            answer = await self._call(batch)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self._settle(batch, answer, started_at)
+            raise
+        await self._settle(batch, answer, started_at)
+
+    async def _call(self, batch: Batch) -> Answer:
+        self._calls += 1
+        body = assemble(self._prefix, batch.entries)
+        return await self._transport.send_bulk_email(body, self._endpoint_id)
+
+    # --- sender → settle → journal -----------------------------------------------------------
+
+    async def _settle(self, batch: Batch, answer: Answer, started_at: float) -> None:
+        verdicts = statuses.classify(answer, len(batch.entries))
+        outcomes = self._dispatcher.judge(batch, verdicts, self._now())
+        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
+        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
+        throttle = Action.THROTTLE
+        self._throttled += sum([verdict.rule.action is throttle for verdict in verdicts])
+        for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
+            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)
+        self._listener.settled(batch, verdicts, outcomes)
+        if self._on_event is not None:
+            self._tell(batch, outcomes, started_at, self._on_event)
+        await self.record_rulings(rulings)
+        self._decide_again.set()
+        self.room.set()
+
+    async def record_rulings(self, rulings: list[Ruling]) -> None:
+        """SES refused these alone, and the mailing is in order."""
+        records: list[Record] = [
+            Resolution(self._wall(), [seq], outcome.state, outcome.status, outcome.error or "")
+            for seq, outcome in rulings
+        ]
+        if records:
+            await self._writer.write(records)
+            self._listener.ruled(rulings)
+
+    def _tell(
+        self, batch: Batch, outcomes: Sequence[Outcome], started_at: float, tell: OnEvent
+    ) -> None:
+        event = BatchSettled(
+            number=batch.number,
+            lane=self._dispatcher.lane,
+            recipients=len(batch.entries),
+            weight=batch.weight,
+            states=Counter(outcome.state for outcome in outcomes),
+            started_at=started_at,
+            settled_at=self._wall(),
+        )
+        try:
+            tell(event)
+        except Exception:
+            logger.exception("the hook that is told of batches has failed; sending goes on")
