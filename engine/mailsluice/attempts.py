@@ -97,7 +97,7 @@ class Attempts:
         if self._burned or self._doubted:
             for seq in seqs:
                 self._burned.pop(seq, None)
-            self._doubted.difference_update(seqs)
+                self._doubted.discard(seq)
 
     def _spent(self, seq: int, rule: Rule) -> bool:
         return retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._attempts_max)

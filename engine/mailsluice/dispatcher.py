@@ -10,6 +10,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
@@ -60,6 +61,9 @@ class Wait:
 class Done:
     """Nothing is left to start, and nothing is under way."""
 
+
+_body_of = attrgetter("body")
+_seq_of = attrgetter("seq")
 
 Decision = Send | Wait | Done
 
@@ -393,7 +397,7 @@ class Dispatcher:
         pairs = zip(batch.entries, outcomes, strict=True)
         settled = [entry for entry, outcome in pairs if outcome.state is not pending]
         self._held_bytes -= _bytes_of(settled)
-        self._attempts.forget([entry.seq for entry in settled])
+        self._attempts.forget(map(_seq_of, settled))
         if len(settled) == len(batch.entries):
             return
         for entry, verdict, outcome in zip(batch.entries, verdicts, outcomes, strict=True):
@@ -456,4 +460,4 @@ def _part(batch: Batch, verdicts: Sequence[Verdict], actions: tuple[Action, ...]
 
 
 def _bytes_of(entries: Iterable[Entry]) -> int:
-    return sum([len(entry.body) for entry in entries])
+    return sum(map(len, map(_body_of, entries)))

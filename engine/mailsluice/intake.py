@@ -25,9 +25,9 @@ _new = tuple.__new__
 _run_id = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
 
 _BODY = (
-    b'{"Destination":%b,%b"ReplacementEmailContent":'
+    b'{"Destination":%%b,%b"ReplacementEmailContent":'
     # Data is always there, if only "{}": the older bulk call refused an entry without it.
-    b'{"ReplacementTemplate":{"ReplacementTemplateData":%b}}%b}'
+    b'{"ReplacementTemplate":{"ReplacementTemplateData":%%b}}%%b}'
 )
 
 
@@ -77,7 +77,8 @@ class Intake:
         self._last = 0
         self._tags = mailing.tags
         self._tags_id = mailing.tags_id
-        self._tags_head = self._tags_opened(self._tags)
+        self._body = self._body_with(self._tags)
+        self._by_address = dedupe == "address"
 
     def take(self, rows: Sequence[Row], first: int | None = None) -> Chunk:
         """Judge the next rows, of which `first` is the first. Raises nothing, whatever they hold.
@@ -129,18 +130,21 @@ class Intake:
         else:
             weight, to, cc, bcc, address, destination = _destination(to, cc, bcc)
         data_text = "{}" if data is None else _data(data)
-        tags_head = self._tags_opened(self._tags | self._own(tags)) if tags else self._tags_head
+        template = self._body_with(self._tags | self._own(tags)) if tags else self._body
         headers_json = _headers(headers) if headers else b""
         if key:
             key = _key(key)
         # Only after all that can refuse it: a refused recipient makes no later one a duplicate.
-        if self._dedupe == "address":
+        if self._by_address:
             if not self._seen.add(address):
                 raise _NotAcceptedError("to: the same address came earlier", State.DUPLICATE)
         elif key and self._dedupe == "key" and not self._seen.add(key):
             raise _NotAcceptedError("key: the same key came earlier", State.DUPLICATE)
-        tags_json = b'%b%d"}],' % (tags_head, seq) if self._tags_id else tags_head
-        body = _BODY % (destination, tags_json, orjson.dumps(data_text), headers_json)
+        data_json = orjson.dumps(data_text)
+        if self._tags_id:
+            body = template % (destination, seq, data_json, headers_json)
+        else:
+            body = template % (destination, data_json, headers_json)
         # A call of a NamedTuple takes twice as long, here as below.
         return _new(Entry, (seq, weight, to, cc, bcc, key or None, body))
 
@@ -150,14 +154,15 @@ class Intake:
             raise _NotAcceptedError(f"tags: {wire.ID_TAG} is set by mailsluice")
         return own
 
-    def _tags_opened(self, tags: Mapping[str, str]) -> bytes:
-        """The member ReplacementTags: with the id tag up to its seq, without it the whole."""
-        pairs = orjson.dumps(wire.encode_pairs(tags))[1:-1]
-        if not self._tags_id:
-            return b'"ReplacementTags":[%b],' % pairs if pairs else b""
-        comma = b"," if pairs else b""
-        opened = b'{"Name":"%b","Value":"%b-' % (wire.ID_TAG.encode(), self._run_id.encode())
-        return b'"ReplacementTags":[%b%b%b' % (pairs, comma, opened)
+    def _body_with(self, tags: Mapping[str, str]) -> bytes:
+        """An entry with these tags, and gaps: destination, seq for an id tag, data, headers.
+
+        No tag has a character that would be taken for a gap.
+        """
+        pairs = wire.encode_pairs(tags)
+        if self._tags_id:
+            pairs = [*pairs, {"Name": wire.ID_TAG, "Value": f"{self._run_id}-%d"}]
+        return _BODY % (b'"ReplacementTags":%b,' % orjson.dumps(pairs) if pairs else b"")
 
 
 def _destination(to: object, cc: object, bcc: object) -> _Destination:
