@@ -33,6 +33,7 @@ check: $(READY) ## Check format, lint, types and import levels
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/lint-imports
 
 .PHONY: format
@@ -41,10 +42,16 @@ format: $(READY) ## Format the code, and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: $(READY) ## Print the benchmarks
+bench: $(READY) ## Print the CPU of everything that a user could pick, and what grows with the list; half an hour
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.emulator
-	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.compare
+
+.PHONY: bench-send
+bench-send: $(READY) ## Print what single messages cost, and the lanes
+	$(BIN)/python -m benchmarks.send
 
 .PHONY: bench-quota
 bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an hour

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -66,7 +67,6 @@ class _Table(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        populate_by_name=True,
         # Errors are shown and logged; addresses and data must not be.
         hide_input_in_errors=True,
     )
@@ -204,7 +204,8 @@ class Mailing(_Table):
     the same mistake. Raises pydantic's ValidationError (a ValueError) that names the field.
     """
 
-    from_address: EmailAddress = Field(alias="from")
+    # Not `alias`, which pyright would take for the only name of the argument.
+    from_address: EmailAddress = Field(validation_alias=AliasChoices("from", "from_address"))
     from_arn: NonEmpty | None = None
     """FromEmailAddressIdentityArn, for sending authorization."""
     reply_to: list[EmailAddress] = []

@@ -1,0 +1,120 @@
+"""The examples of docs/embedding.md, on a real server, under a thousand requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from mailsluice.emulator import Emulator
+from mailsluice.export import Line, lines
+from mailsluice.journal.sqlite import SqliteJournal
+
+DOCS = Path(__file__).parent.parent / "docs" / "embedding.md"
+BLOCKS = dict(
+    re.findall(r"```python\n# (.*?)\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+)
+APPS = ["fastapi_app", "litestar_app"]
+REQUESTS = 1_000
+
+LINGER_MS = "200"
+"""The requests take most of a second to arrive; a thousand are to be twenty calls all the same."""
+
+
+@asynccontextmanager
+async def service(app: str, folder: Path, emulator: Emulator) -> AsyncIterator[tuple[str, Process]]:
+    """The app under uvicorn, in a process of its own: its URL, and the process."""
+    (folder / f"{app}.py").write_text(BLOCKS[f"{app}.py"], encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0), backlog=2 * REQUESTS) as listener:
+        environment = {
+            **os.environ,
+            **emulator.environment,
+            "MAILSLUICE_MESSAGES__LINGER_MS": LINGER_MS,
+        }
+        command = [sys.executable, "-m", "uvicorn", f"{app}:app", "--fd", str(listener.fileno())]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "--no-access-log",
+            cwd=folder,
+            env=environment,
+            pass_fds=[listener.fileno()],
+            stderr=PIPE,
+        )
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    # The listener is the service's alone now: when that ends, nobody waits for an answer.
+    try:
+        yield url, process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+
+async def post(session: aiohttp.ClientSession, url: str, n: int) -> str | None:
+    """Ask for one mail; its MessageId, or None where the service said no or went away."""
+    try:
+        async with session.post(f"{url}/welcome?address=user{n}@example.com") as answer:
+            return (await answer.json())["message_id"] if answer.status in {200, 201} else None
+    except aiohttp.ClientError:
+        return None
+
+
+async def ask(url: str) -> list[str | None]:
+    """A thousand requests at once."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        return await asyncio.gather(*(post(session, url, n) for n in range(REQUESTS)))
+
+
+def journalled(folder: Path) -> list[Line]:
+    journal = SqliteJournal.read(folder / "messages.journal")
+    try:
+        return list(lines(journal))
+    finally:
+        journal.close()
+
+
+@pytest.mark.parametrize("app", APPS)
+async def test_a_thousand_requests_at_once_are_a_mail_each_in_some_twenty_calls(
+    app: str, tmp_path: Path, ses_emulator: Emulator
+) -> None:
+    ses_emulator.change_account(rate_per_s=1e6, daily_max=-1)
+    async with service(app, tmp_path, ses_emulator) as (url, _):
+        message_ids = await ask(url)
+    assert len(set(message_ids) - {None}) == REQUESTS
+    assert set(ses_emulator.ledger.by_address().values()) == {1}
+    assert len(ses_emulator.ledger) == REQUESTS
+    assert 20 <= ses_emulator.statistics().account.calls <= 25
+    assert Counter(line.state for line in journalled(tmp_path)) == {"sent": REQUESTS}
+
+
+@pytest.mark.parametrize("app", APPS)
+async def test_a_service_stopped_in_the_middle_leaves_nothing_unaccounted(
+    app: str, tmp_path: Path, ses_emulator: Emulator
+) -> None:
+    ses_emulator.change_account(rate_per_s=400, daily_max=-1)
+    async with service(app, tmp_path, ses_emulator) as (url, process):
+        asking = asyncio.create_task(ask(url))
+        assert await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=30)
+        process.send_signal(signal.SIGTERM)
+        message_ids = await asking
+        _, said = await process.communicate()
+    assert "Application shutdown complete" in said.decode()
+    told = {each for each in message_ids if each}
+    accepted = {each.message_id for each in ses_emulator.ledger.entries()}
+    kept = {line.message_id for line in journalled(tmp_path) if line.state == "sent"}
+    assert len(told) >= 100
+    assert told <= accepted == kept
+    assert {line.state for line in journalled(tmp_path)} <= {"sent", "failed"}
+    assert set(ses_emulator.ledger.by_address().values()) == {1}
