@@ -109,8 +109,8 @@ def aioboto3_semaphore(path: Path, url: str) -> None:
 
 def anymail(path: Path, url: str) -> None:
     """django-anymail's SES backend: a message with merge data a batch, over one connection."""
-    from django.conf import settings  # type: ignore[import-untyped]
-    from django.core.mail import EmailMessage, get_connection  # type: ignore[import-untyped]
+    from django.conf import settings
+    from django.core.mail import EmailMessage, get_connection
 
     settings.configure(
         EMAIL_BACKEND="anymail.backends.amazon_ses.EmailBackend",

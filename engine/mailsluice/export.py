@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, repeat
@@ -68,22 +69,13 @@ def lines(journal: Journal, *, running: bool = False) -> Iterator[Line]:
     Raises JournalError where a record cannot be trusted, after the lines that the records before it
     make final.
     """
-    size = 0
-    broken: JournalError | None = None
-    reopened = Bitmap()
-    try:
-        for record in journal.replay(details=False):
-            size += 1
-            if isinstance(record, Resolution) and record.state is State.PENDING:
-                reopened.add(record.seqs)
-    except JournalError as error:
-        broken = error
+    size, reopened = None, Bitmap()
+    with suppress(JournalError):  # `replay` comes to the same place, and has the lines before it
+        size, reopened = journal.reopened()
     collector = _Collector(State.PENDING if running else State.IN_DOUBT, reopened)
     # No more than was counted: a run that is under way may be adding to it.
     for record in islice(journal.replay(details=True), size):
         yield from collector.take(record)
-    if broken is not None:
-        raise broken
     yield from collector.rest()
 
 

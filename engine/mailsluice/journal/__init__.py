@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from mailsluice.bitmap import Bitmap
 from mailsluice.model import Batch, Outcome, Remark, SourceIdentity, State
 
 STATE_CODES = {
@@ -215,6 +216,12 @@ class Journal(Protocol):
 
         Without `details`, addresses, statuses, message ids and errors are empty: enough for
         `Standing`. Raises JournalError where a record cannot be trusted.
+        """
+
+    def reopened(self) -> tuple[int, Bitmap]:
+        """How many records there are, and the rows that an operator has had sent once more in them.
+
+        For who goes through the records once and must know. Raises JournalError as `replay` does.
         """
 
     def close(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from mailsluice.bitmap import Bitmap
 from mailsluice.errors import JournalError
-from mailsluice.journal import Record, Run, Taken
+from mailsluice.journal import Record, Resolution, Run, Taken
+from mailsluice.model import State
 
 
 class MemoryJournal:
@@ -36,6 +38,14 @@ class MemoryJournal:
     def replay(self, *, details: bool) -> Iterator[Record]:  # noqa: ARG002  # nothing to spare
         """All records in the order of commit."""
         yield from self._records
+
+    def reopened(self) -> tuple[int, Bitmap]:
+        """The number of records, and what was reopened in them."""
+        rows = Bitmap()
+        for record in self._records:
+            if isinstance(record, Resolution) and record.state is State.PENDING:
+                rows.add(record.seqs)
+        return len(self._records), rows
 
     def close(self) -> None:
         """Nothing to release."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mailsluice.bitmap import Bitmap
 from mailsluice.journal import Record, Run
 
 
@@ -31,6 +32,10 @@ class NoJournal:
     def replay(self, *, details: bool) -> Iterator[Record]:  # noqa: ARG002  # the protocol's
         """Nothing."""
         return iter(())
+
+    def reopened(self) -> tuple[int, Bitmap]:
+        """Nothing."""
+        return 0, Bitmap()
 
     def close(self) -> None:
         """Nothing to release."""

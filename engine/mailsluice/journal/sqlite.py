@@ -16,8 +16,10 @@ from typing import Self
 
 import orjson
 
+from mailsluice.bitmap import Bitmap
 from mailsluice.errors import JournalError
-from mailsluice.journal import Record, Run, columns, file, wal
+from mailsluice.journal import Record, Resolution, Run, columns, file, wal
+from mailsluice.model import State
 
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
@@ -70,6 +72,11 @@ _ANY_TAKEN = "SELECT 1 FROM record WHERE kind = 'taken' LIMIT 1"
 
 _REPLAY = """
 SELECT id, at, kind, number, rows, states, weight, body, body_seal, seal FROM record ORDER BY id
+"""
+
+_RESOLUTIONS = """
+SELECT at, kind, number, rows, states, weight, body FROM record
+WHERE kind = 'resolution' AND id <= ? ORDER BY id
 """
 
 _DETAILED = {"intent", "settlement"}
@@ -208,6 +215,17 @@ class SqliteJournal:
                 spared = not details and row[1] in _DETAILED
                 yield columns.decode((*row[:-1], None) if spared else row)
 
+    def reopened(self) -> tuple[int, Bitmap]:
+        """The number of records, and what was reopened in them."""
+        rows = Bitmap()
+        with _translated(self._path):
+            size, _ = self._connection.execute(_LAST).fetchone() or (0, 0)
+            for row in self._connection.execute(_RESOLUTIONS, (size,)):
+                record = columns.decode(row)
+                if isinstance(record, Resolution) and record.state is State.PENDING:
+                    rows.add(record.seqs)
+        return size, rows
+
     def close(self) -> None:
         """Close the file, then let the next writer in."""
         with contextlib.suppress(sqlite3.Error):  # everything that matters is committed
@@ -250,14 +268,19 @@ class SqliteJournal:
                 f"{path}: its schema is version {version}, this mailsluice reads version "
                 f"{SCHEMA_VERSION}; use the mailsluice that began it"
             )
-        problem = execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise JournalError(f"{path}: the file is corrupt ({problem}); {_RESTORE}")
+        if self._lock is not None:
+            self._check_pages()
         row = execute("SELECT body, seal FROM run").fetchone()
         if row and zlib.crc32(row[0]) != row[1]:
             raise JournalError(_CHANGED.format(path=path, what="the head"))
         self._run = columns.decode_run(row[0]) if row else None
         self._last_id, self._last_seal = execute(_LAST).fetchone() or (0, 0)
+
+    def _check_pages(self) -> None:
+        """For who writes: a reader sees by the seals what it reads, and this takes as long."""
+        problem = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise JournalError(f"{self._path}: the file is corrupt ({problem}); {_RESTORE}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
