@@ -353,7 +353,7 @@ MUTANTS = [
     Mutant(
         "lost rows are not looked for",
         "journal/sqlite.py",
-        '        problem = execute("PRAGMA quick_check(1)").fetchone()[0]\n',
+        '        problem = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]\n',
         '        problem = "ok"\n',
         (SQLITE,),
     ),
