@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -364,3 +367,29 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let others run until it holds."""
     while not condition():  # noqa: ASYNC110  # a condition of the engine's, which has no event
         await asyncio.sleep(0)
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=1_000, daily_max=-1))
+def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    """SIGKILL at a moment of the ledger's, five times; the next process gives the same keys."""
+    count, seed = 600, random.randrange(2**32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    path = tmp_path / "messages.journal"
+    command = [sys.executable, str(Path(__file__).parent / "messages_child.py"), str(path)]
+    for _ in range(5):
+        at = len(ses_emulator.ledger) + moments.randint(1, 90)
+        with subprocess.Popen([*command, str(count)], stdout=subprocess.DEVNULL) as process:
+            assert ses_emulator.wait_for(accepted=at, timeout_s=30)
+            process.kill()
+    ended = subprocess.run([*command, str(count)], capture_output=True, text=True, check=True)
+    assert ended.stdout.endswith("done\n")
+    in_doubt = {f"user{line.split()[2]}@example.com" for line in ended.stdout.splitlines()[:-1]}
+    delivered = ses_emulator.ledger.by_address()
+    assert set(delivered.values()) == {1}
+    everybody = {f"user{n}@example.com" for n in range(count)}
+    assert everybody - set(delivered) <= in_doubt
+    assert len(in_doubt) <= 5 * 32 * 50
+    assert {*states(path).values()} <= {"sent", "in_doubt", "failed"}

@@ -174,7 +174,11 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
     except ConfigurationError as error:
         raise ConfigurationError(_named(path, str(error).splitlines())) from error
     settings = Settings.model_construct(
-        recipients=file.recipients, quota=file.quota, delivery=file.delivery, ses=file.ses
+        recipients=file.recipients,
+        quota=file.quota,
+        delivery=file.delivery,
+        messages=file.messages,
+        ses=file.ses,
     )
     return mailing, settings
 

@@ -511,6 +511,36 @@ MUTANTS = [
         "        self._dispatcher.stopping = True\n        raise KeyboardInterrupt\n",
         (SIGNALS, "-k", "stops_the_run_with_4"),
     ),
+    # --- single messages -------------------------------------------------------------------------
+    Mutant(
+        "a withdrawn message is sent all the same",
+        "dispatcher.py",
+        "        self._withdrawn.add(seq)\n",
+        "        pass\n",
+        ("tests/test_send.py", "-k", "withdraws_what_is_not"),
+    ),
+    Mutant(
+        "keys are forgotten when the journal is opened",
+        "engine.py",
+        "                    known=known,\n",
+        "                    known={},\n",
+        ("tests/test_send.py", "-k", "one_key"),
+    ),
+    Mutant(
+        "an outcome is told before it is durable",
+        "sending.py",
+        "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
+        "        self._listener.settled(batch, verdicts, outcomes)\n"
+        "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
+        ("tests/test_send.py",),
+    ),
+    Mutant(
+        "a lane that waits is not asked for",
+        "dispatcher.py",
+        "        if not self._gate.is_next(self._place):\n",
+        "        if self.stopping:\n",
+        ("tests/test_gate.py",),
+    ),
 ]
 
 

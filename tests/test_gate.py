@@ -1,0 +1,143 @@
+"""Whose turn it is: shares, overtaking, no credit for idleness, calls that are kept free."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailsluice.attempts import Attempts
+from mailsluice.daily import DailyQuota, RollingDay
+from mailsluice.dispatcher import Dispatcher, Send
+from mailsluice.gate import Gate, Lane, Place
+from mailsluice.model import Answer, Entry, EntryResult
+from mailsluice.pacing import Pacer
+from mailsluice.statuses import classify
+
+
+def gate(in_flight: int = 32) -> Gate:
+    return Gate(Pacer(1e6, 0.0), DailyQuota(RollingDay()), in_flight)
+
+
+def saturated(gate: Gate, *places: Place, batches: int, weight: int = 50) -> Counter[Place]:
+    """Weight that each has sent when all of them want all the time."""
+    sent: Counter[Place] = Counter()
+    for place in places:
+        gate.want(place)
+    for _ in range(batches):
+        [turn] = [place for place in places if gate.is_next(place)]
+        gate.served(turn, weight)
+        sent[turn] += weight
+    return sent
+
+
+def test_lanes_that_both_want_more_than_there_is_share_nine_to_one() -> None:
+    made = gate()
+    bulk, urgent = made.join("bulk"), made.join("transactional")
+    sent = saturated(made, bulk, urgent, batches=1000)
+    assert sent[bulk] / sent.total() == pytest.approx(0.1, abs=0.01)
+
+
+def test_mailings_of_a_lane_share_alike_whatever_their_batches_weigh() -> None:
+    made = gate()
+    one, other = made.join("bulk"), made.join("bulk")
+    for place in (one, other):
+        made.want(place)
+    sent: Counter[Place] = Counter()
+    for _ in range(1000):
+        turn, weight = (one, 50) if made.is_next(one) else (other, 7)
+        made.served(turn, weight)
+        sent[turn] += weight
+    assert sent[one] == pytest.approx(sent[other], rel=0.05)
+
+
+def test_what_comes_after_a_pause_is_next_and_has_no_credit() -> None:
+    made = gate()
+    bulk, urgent = made.join("bulk"), made.join("transactional")
+    saturated(made, bulk, batches=100)
+    made.want(urgent)
+    assert made.is_next(urgent)
+    assert not made.is_next(bulk)
+    sent = saturated(made, bulk, urgent, batches=20)
+    assert sent[bulk] >= 50, "the hundred batches that it waited are not made up for"
+
+
+def test_others_are_woken_when_a_turn_is_over_or_given_up() -> None:
+    made, woken = gate(), []
+    bulk = made.join("bulk", lambda: woken.append("bulk"))
+    urgent = made.join("transactional", lambda: woken.append("urgent"))
+    made.want(bulk)
+    made.want(urgent)
+    made.served(urgent, 1)
+    assert woken == ["bulk"]
+    made.rest(urgent)
+    assert woken == ["bulk", "bulk"]
+    made.leave(bulk)
+    assert woken == ["bulk", "bulk"]
+    made.wake()
+    assert woken == ["bulk", "bulk", "urgent"]
+
+
+@pytest.mark.parametrize(
+    ("lanes", "most", "bulk_max"),
+    [(["bulk"], 32, 32), (["bulk", "transactional"], 32, 28), (["bulk", "transactional"], 1, 1)],
+)
+def test_bulk_leaves_an_eighth_of_the_calls_free(
+    lanes: list[Lane], most: int, bulk_max: int
+) -> None:
+    made = gate(most)
+    places = [made.join(lane) for lane in lanes]
+    assert made.calls_max(places[0]) == bulk_max
+    assert made.calls_max(places[-1]) == most if len(places) > 1 else True
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3), st.sampled_from(["want", "rest", "serve"]), st.integers(1, 50)
+        ),
+        max_size=60,
+    )
+)
+def test_there_is_always_exactly_one_next_of_those_that_want(
+    steps: list[tuple[int, str, int]],
+) -> None:
+    made = gate()
+    places = [made.join(lane) for lane in ("bulk", "bulk", "transactional", "transactional")]
+    for which, step, weight in steps:
+        place = places[which]
+        if step == "want":
+            made.want(place)
+        elif step == "rest":
+            made.rest(place)
+        elif place.wants and made.is_next(place):
+            before = made.number
+            assert made.served(place, weight) == before + 1
+        wanting = [each for each in places if each.wants]
+        assert sum(map(made.is_next, wanting)) == min(1, len(wanting))
+
+
+def test_two_dispatchers_at_one_gate_keep_to_their_shares() -> None:
+    made = Gate(Pacer(100.0, 0.0), DailyQuota(RollingDay()), 32)
+    entry = Entry(1, 1, ("a@example.com",), (), (), None, b"{}")
+    lanes: dict[Lane, Dispatcher] = {
+        lane: Dispatcher(made, Attempts(attempts_max=3, in_doubt="hold"), lane=lane)
+        for lane in ("bulk", "transactional")
+    }
+    sent: Counter[Lane] = Counter()
+    now = 0.0
+    while sent.total() < 3_000:
+        for lane, dispatcher in lanes.items():
+            while dispatcher.wants_more:
+                dispatcher.offer([entry] * 100, now)
+            if isinstance(decision := dispatcher.decide(now), Send):
+                batch = decision.batch
+                dispatcher.leave(batch, now)
+                answer = Answer(results=(EntryResult("SUCCESS", "id"),) * len(batch.entries))
+                verdicts = classify(answer, len(batch.entries))
+                outcomes = dispatcher.judge(batch, verdicts, now)
+                dispatcher.absorb(batch, verdicts, outcomes, now)
+                sent[lane] += len(batch.entries)
+        now += 0.01
+    assert sent["bulk"] / sent.total() == pytest.approx(0.1, abs=0.02)
+    assert sent.total() / now == pytest.approx(100, rel=0.05)
