@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from mailsluice import (
+    Attachment,
     BatchSettled,
+    ConfigurationError,
     Engine,
     Expired,
     Failed,
@@ -34,6 +36,7 @@ from mailsluice.config import QuotaSettings, SesSettings
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.export import lines
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.outbox import PREFIXES_MAX
 
 WELCOME = Mailing(from_address="news@example.com", template="welcome", data={"city": "Lisbon"})
 OTHER = Mailing(from_address="news@example.com", template="other")
@@ -393,3 +396,41 @@ def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
     assert everybody - set(delivered) <= in_doubt
     assert len(in_doubt) <= 5 * 32 * 50
     assert {*states(path).values()} <= {"sent", "in_doubt", "failed"}
+
+
+async def test_an_attachment_that_is_gone_is_its_senders_trouble_alone(
+    fast: Emulator, tmp_path: Path
+) -> None:
+    file = tmp_path / "figures.csv"
+    file.write_text("a,b")
+    bad = Mailing(
+        from_address="news@example.com", template="t", attachments=[Attachment(path=file)]
+    )
+    file.unlink()
+    async with Engine.open(settings(fast)) as engine:
+        good, lost = await asyncio.gather(
+            engine.send(message(1)),
+            engine.send(Message(bad, to="a@example.com")),
+            return_exceptions=True,
+        )
+    assert isinstance(good, Receipt)
+    assert isinstance(lost, ConfigurationError)
+
+
+async def test_a_mailing_made_for_each_message_costs_no_memory_for_ever(fast: Emulator) -> None:
+    async with Engine.open(settings(fast)) as engine:
+        for n in range(0, 3 * PREFIXES_MAX, 512):
+            mailings = [
+                Mailing(from_address="news@example.com", template="welcome") for _ in range(512)
+            ]
+            await asyncio.gather(
+                *(
+                    engine.send(Message(each, to=f"user{n + i}@example.com"))
+                    for i, each in enumerate(mailings)
+                )
+            )
+        assert engine._outbox is not None
+        assert len(engine._outbox._prefixes) <= PREFIXES_MAX
+        statistics = engine.message_statistics()
+    assert statistics is not None
+    assert statistics.streams == 1

@@ -299,6 +299,8 @@ class Engine:
             raise RuntimeError("the engine is not open: use `async with Engine.open(...)`")
         if self._opened is None:
             self._opened = opened = asyncio.get_running_loop().create_future()
+            # Whoever asked may have been cancelled meanwhile.
+            opened.add_done_callback(lambda future: future.cancelled() or future.exception())
             self._mail_task = asyncio.create_task(self._deliver(opened), name="mailsluice outbox")
         return await asyncio.shield(self._opened)
 

@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.dispatcher import Dispatcher, Ruling
-from mailsluice.errors import JournalError, root_of
+from mailsluice.errors import JournalError, MailsluiceError, root_of
 from mailsluice.gate import Gate, Lane
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Resolution, Taken
@@ -49,6 +49,9 @@ TAKEN_MAX = 1_024
 
 STREAMS_MAX = 64
 """Mailings of which a stream is kept when nothing of it is waiting."""
+
+PREFIXES_MAX = 1_024
+"""Mailings of which the encoded part is remembered: who makes one for each message makes many."""
 
 REFUSED = "REFUSED"
 """The status of a message that mailsluice did not accept."""
@@ -80,11 +83,12 @@ class _Waiting:
         "seq", "stream", "timer", "under_way",
     )  # fmt: skip
 
-    def __init__(self, message: Message, stream: _Stream | None, queued_at: float) -> None:
+    def __init__(self, message: Message, queued_at: float) -> None:
         running = asyncio.get_running_loop()
         self.message = message
         self.key = message.key
-        self.stream = stream
+        self.stream: _Stream | None = None
+        """Where it waits; None before it is durable."""
         self.queued_at = queued_at
         self.queued = running.time()
         self.future: asyncio.Future[Receipt] = running.create_future()
@@ -176,6 +180,7 @@ class Outbox:
         """What has been given up, and is to be made durable with the next arrivals."""
         self._arrived = asyncio.Event()
         self._prefixes: dict[int, tuple[Mailing, bytes]] = {}
+        """By identity: a mailing that is kept here is not another one's."""
         self._streams: dict[tuple[bytes, Lane], _Stream] = {}
         self._tasks: TaskGroup | None = None
         self._closing = False
@@ -232,7 +237,7 @@ class Outbox:
     def _enter(
         self, message: Message, lane: Lane, queued_at: float, deadline: float | None
     ) -> _Waiting:
-        waiting = _Waiting(message, None, queued_at)
+        waiting = _Waiting(message, queued_at)
         self._waiting += 1
         if message.key:
             self._known[message.key] = waiting
@@ -308,8 +313,14 @@ class Outbox:
         arrivals, self._arrivals = self._arrivals[:TAKEN_MAX], self._arrivals[TAKEN_MAX:]
         groups: dict[_Stream, list[_Waiting]] = {}
         for waiting, lane in arrivals:
-            if not waiting.gone:
+            if waiting.gone:
+                continue
+            try:
                 stream = await self._stream_of(waiting.message.mailing, lane)
+            except MailsluiceError as error:  # an attachment that cannot be read
+                self._forget(waiting)
+                self._resolve(waiting, error)
+            else:
                 groups.setdefault(stream, []).append(waiting)
         records, self._records = self._records, []
         first = last = self._writer.standing.counts.read + 1
@@ -357,6 +368,8 @@ class Outbox:
     async def _stream_of(self, mailing: Mailing, lane: Lane) -> _Stream:
         found = self._prefixes.get(id(mailing))
         if found is None:
+            if len(self._prefixes) >= PREFIXES_MAX:
+                self._prefixes.clear()
             prefix = (
                 await to_thread.run_sync(mailing.prefix)
                 if mailing.attachments
