@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -20,6 +21,8 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -138,10 +141,8 @@ class Settings(BaseSettings):
     ses: SesSettings = SesSettings()
 
 
-class _File(Settings):
-    """The settings with the mailing's own table, read from `tables`."""
-
-    mailing: dict[str, Any] = {}
+class _FromTables(Settings):
+    """Settings read from `tables`, under flags and the environment."""
 
     @classmethod
     def settings_customise_sources(  # the library's signature
@@ -156,21 +157,61 @@ class _File(Settings):
         return init_settings, env_settings, InitSettingsSource(settings_cls, tables)
 
 
+class FolderSettings(_Table):
+    """`[folder]`: where mailings are dropped."""
+
+    path: Path
+    """Holds inbox/, working/, done/ and failed/; relative to the worker's file."""
+    poll_s: float = Field(default=1.0, gt=0)
+    """Seconds between two looks at the inbox."""
+    at_once: int = Field(default=8, ge=1, le=64)
+    """Mailings that are sent side by side."""
+    hold_s: float = Field(default=60.0, gt=0)
+    """Seconds after which a mailing that is held is tried again."""
+
+
+class HttpSettings(_Table):
+    """`[http]`: the worker's interface."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8025, ge=0, le=65535)
+    """0: any that is free; the log says which."""
+    token: str | None = Field(default=None, min_length=16)
+    """Asked for as `Authorization: Bearer`; needed on any address but loopback."""
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if not self.token and not ip_address(self.host).is_loopback:
+            raise ValueError("a token is needed on any address but 127.0.0.1 and ::1")
+        return self
+
+    @field_validator("host")
+    @classmethod
+    def _is_an_address(cls, host: str) -> str:
+        return "127.0.0.1" if host == "localhost" else str(ip_address(host))
+
+
+class WorkerSettings(_FromTables):
+    """The settings of `mailsluice worker`: an engine's, and where its work comes from."""
+
+    folder: FolderSettings
+    http: HttpSettings = HttpSettings()
+
+
+class _File(_FromTables):
+    """The settings with the mailing's own table."""
+
+    mailing: dict[str, Any] = {}
+
+
 def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
     """Read a mailing file. `overrides` are `key=value` with dotted keys, as `--set` takes them.
 
     Raises ConfigurationError that names the file, the key and the remedy.
     """
-    _refuse_unknown_tables(os.environ)
-    tables = _read(path)
-    given: dict[str, Any] = {"tables": tables, **_flags(overrides)}
+    file = _loaded(_File, path, overrides)
     try:
-        file = _File(**given)
         mailing = Mailing.from_table(file.mailing, path.parent)
-    except ValidationError as error:
-        raise ConfigurationError(_named(path, map(_complaint, error.errors()))) from error
-    except SettingsError as error:
-        raise ConfigurationError(f"environment: {error}") from error
     except ConfigurationError as error:
         raise ConfigurationError(_named(path, str(error).splitlines())) from error
     settings = Settings.model_construct(
@@ -183,13 +224,33 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
     return mailing, settings
 
 
+def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:
+    """Read a worker's file. Raises ConfigurationError that names the file, key and remedy."""
+    return _loaded(WorkerSettings, path, overrides)
+
+
+Tables = TypeVar("Tables", bound=_FromTables)
+
+
+def _loaded(kind: type[Tables], path: Path, overrides: Iterable[str]) -> Tables:
+    _refuse_unknown_tables(os.environ)
+    given: dict[str, Any] = {"tables": _read(path), **_flags(overrides)}
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise ConfigurationError(_named(path, map(_complaint, error.errors()))) from error
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}") from error
+
+
 def _refuse_unknown_tables(environment: Iterable[str]) -> None:
     """A misspelt variable would otherwise be ignored in silence."""
     prefix = str(_File.model_config.get("env_prefix"))
+    tables = [*_File.model_fields, *WorkerSettings.model_fields.keys() - _File.model_fields.keys()]
     for name in environment:
         table = name.removeprefix(prefix).partition("__")[0].lower()
-        if name.startswith(prefix) and table not in _File.model_fields:
-            known = ", ".join(each.upper() for each in _File.model_fields)
+        if name.startswith(prefix) and table not in tables:
+            known = ", ".join(each.upper() for each in tables)
             raise ConfigurationError(f"environment: {name}: no such table; there are {known}")
 
 

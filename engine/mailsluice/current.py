@@ -143,6 +143,11 @@ class Current:
                 recorded, recorded_at = text, anyio.current_time()
                 await self._writer.write([Event(self._wall(), WAITING, text)])
 
+    def pause(self, *, paused: bool) -> None:
+        """Whether nothing is to be started, until the opposite is said."""
+        self._dispatcher.paused = paused
+        self._sending.wake()
+
     def stop(self) -> None:
         """Start nothing more."""
         self._dispatcher.stopping = True

@@ -122,6 +122,8 @@ class Dispatcher:
         self.daily = gate.daily
         self.hold: str | None = None
         self.stopping = False
+        self.paused = False
+        """Whether nothing is to be started until further notice."""
         self.recording = False
         """Whether intake waits for the journal."""
         self.lane = lane
@@ -198,7 +200,7 @@ class Dispatcher:
         self.hold = self.hold or self._gate.hold
         if self.hold is not None or self.stopping:
             return self._drained(Reason.STOPPING)
-        if self._gate.paused:
+        if self.paused:
             return Wait(None, Reason.PAUSED)
         if self._storm.narrowed and self._under_way:
             return Wait(None, Reason.SILENCE)

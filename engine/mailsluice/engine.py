@@ -73,8 +73,9 @@ class Engine:
     seconds, which an emulation shortens. `on_event` is called with a `BatchSettled` for every call
     that has its answer, on the event loop: it must not block.
 
-    Several engines in one process know nothing of each other. Single messages need the engine as a
-    context: `async with Engine(...) as engine`.
+    Several engines in one process know nothing of each other, but for those that `beside` makes:
+    they share the account. Single messages need the engine as a context:
+    `async with Engine(...) as engine`.
     """
 
     def __init__(  # noqa: PLR0913  # each has a default but the transport
@@ -90,6 +91,7 @@ class Engine:
         day_s: float = DAY_S,
         messages: MessageSettings | None = None,
         on_event: OnEvent | None = None,
+        account: AccountGate | None = None,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -100,7 +102,7 @@ class Engine:
         self._random = random or SystemRandom()
         self._messages = messages or MessageSettings()
         self._on_event = on_event
-        self._account = AccountGate(
+        self._account = account or AccountGate(
             transport, self._quota, self._delivery.in_flight, wall=wall, day_s=day_s
         )
         self._outbox: Outbox | None = None
@@ -108,6 +110,7 @@ class Engine:
         """Runs the outbox, from the first message on."""
         self._opened: asyncio.Future[Outbox] | None = None
         self._entered = False
+        self._paused = False
         self._run_journal: Journal | None = None
         self._current: Current | None = None
         self._first: Statistics | None = None
@@ -135,6 +138,30 @@ class Engine:
         """
         path = None if journal is None else Path(journal)
         return _opened(settings or Settings(), path, day_s, on_event)
+
+    def beside(
+        self,
+        *,
+        journal: Journal | None = None,
+        delivery: DeliverySettings | None = None,
+        recipients: RecipientsSettings | None = None,
+    ) -> Engine:
+        """Another engine on the same account: for one more run beside this one's, in one quota.
+
+        It lives as long as this one; `journal`, `delivery` and `recipients` are its own.
+        """
+        return Engine(
+            transport=self._transport,
+            journal=journal,
+            quota=self._quota,
+            delivery=delivery or self._delivery,
+            recipients=recipients,
+            wall=self._wall,
+            random=self._random,
+            messages=self._messages,
+            on_event=self._on_event,
+            account=self._account,
+        )
 
     async def __aenter__(self) -> Self:
         self._entered = True
@@ -239,6 +266,7 @@ class Engine:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)
                 self._current = self._wire(mailing, prefix, source, run, writer, gate)
+                self._current.pause(paused=self._paused)
                 self._first = self._current.statistics()
                 self._begun.set()
                 return await self._current.run(stopping=self._stopping)
@@ -287,11 +315,18 @@ class Engine:
 
     def pause(self) -> None:
         """Start no call until `resume`; those under way end. `send` and `run` wait."""
-        self._account.pause(paused=True)
+        self._pause(paused=True)
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        self._account.pause(paused=False)
+        self._pause(paused=False)
+
+    def _pause(self, *, paused: bool) -> None:
+        self._paused = paused
+        if self._current is not None:
+            self._current.pause(paused=paused)
+        if self._outbox is not None:
+            self._outbox.pause(paused=paused)
 
     async def _open_outbox(self) -> Outbox:
         """The outbox, which the first message opens."""
@@ -327,6 +362,7 @@ class Engine:
                     random=self._random,
                     on_event=self._on_event,
                 )
+                outbox.pause(paused=self._paused)
                 self._outbox = outbox
                 opened.set_result(outbox)
                 await outbox.run()

@@ -53,8 +53,6 @@ class Gate:
         self.flights = Flights(in_flight_max)
         self.hold: str | None = None
         """Why the account sends nothing at present."""
-        self.paused = False
-        """Whether nothing is to be started until further notice."""
         self.number = 0
         """Of the newest batch. Batches of all streams are numbered together."""
         self._places: list[Place] = []

@@ -184,6 +184,7 @@ class Outbox:
         self._streams: dict[tuple[bytes, Lane], _Stream] = {}
         self._tasks: TaskGroup | None = None
         self._closing = False
+        self._paused = False
         self._broken: BaseException | None = None
 
     # --- callers -----------------------------------------------------------------------------
@@ -397,6 +398,7 @@ class Outbox:
             rules_when_idle=True,
             random=self._random,
         )
+        dispatcher.paused = self._paused
         sending = Sending(
             prefix=prefix,
             endpoint_id=mailing.endpoint_id,
@@ -486,6 +488,13 @@ class Outbox:
             self._resolve(waiting, error)
 
     # --- the end -----------------------------------------------------------------------------
+
+    def pause(self, *, paused: bool) -> None:
+        """Whether nothing is to be started, until the opposite is said."""
+        self._paused = paused
+        for stream in self._streams.values():
+            stream.dispatcher.paused = paused
+            stream.sending.wake()
 
     def close(self) -> None:
         """Take no more; `run` returns when all that was taken has its outcome."""

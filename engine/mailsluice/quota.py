@@ -128,7 +128,6 @@ class AccountGate:
         self._day_s = day_s
         self._gate: Gate | None = None
         self._users = 0
-        self._paused = False
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
@@ -161,13 +160,6 @@ class AccountGate:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._keeping
 
-    def pause(self, *, paused: bool) -> None:
-        """Whether nothing is to be started, until the opposite is said."""
-        self._paused = paused
-        if self._gate is not None:
-            self._gate.paused = paused
-            self._gate.wake()
-
     def _new_gate(self, standing: Standing, account: Account | None) -> Gate:
         pacer = Pacer(
             rate_per_s(self._settings, account),
@@ -178,9 +170,7 @@ class AccountGate:
         daily = DailyQuota(
             self._day(standing), share=self._settings.share, reserve=self._settings.reserve
         )
-        gate = Gate(pacer, daily, self._in_flight_max)
-        gate.paused = self._paused
-        return gate
+        return Gate(pacer, daily, self._in_flight_max)
 
     def _day(self, standing: Standing) -> RollingDay:
         """What earlier processes of that journal have used of the day."""
