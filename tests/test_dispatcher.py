@@ -49,7 +49,8 @@ def loaded(count: int, **options: object) -> Dispatcher:
 def answer_to(made: Dispatcher, batch: Batch, answer: Answer, now: float) -> list[Outcome]:
     verdicts = statuses.classify(answer, len(batch.entries))
     outcomes = made.judge(batch, verdicts, now)
-    made.absorb(batch, verdicts, outcomes, now)
+    if made.absorb(batch, verdicts, outcomes, now):
+        made.ruled()
     return outcomes
 
 
@@ -277,7 +278,9 @@ def test_one_bad_entry_is_rejected_alone_and_the_rest_is_sent() -> None:
         batch = decision.batch
         verdicts = statuses.classify(respond(batch), len(batch.entries))
         outcomes = made.judge(batch, verdicts, now)
-        rejected += [seq for seq, _ in made.absorb(batch, verdicts, outcomes, now)]
+        if rulings := made.absorb(batch, verdicts, outcomes, now):
+            made.ruled()
+        rejected += [seq for seq, _ in rulings]
     assert rejected == [17]
     assert made.complete
     assert made.hold is None
@@ -333,7 +336,9 @@ def test_a_suspect_that_ses_may_have_taken_before_ends_in_doubt() -> None:
         [each] = decision.batch.entries
         verdicts = statuses.classify(next(answers[each.seq]), 1)
         outcomes = made.judge(decision.batch, verdicts, now)
-        rulings += made.absorb(decision.batch, verdicts, outcomes, now)
+        if ruled := made.absorb(decision.batch, verdicts, outcomes, now):
+            made.ruled()
+        rulings += ruled
     rulings += made.rule_on_suspects()
     assert [(seq, outcome.state) for seq, outcome in rulings] == [(1, State.IN_DOUBT)]
 

@@ -45,8 +45,12 @@ class _Group:
 class Bisection:
     """The halves still to be tried, and the entries under suspicion."""
 
-    def __init__(self, held_before: str | None = None) -> None:
-        """`held_before` is `hold_text` of the last hold, of a run that has sent something."""
+    def __init__(self, held_before: str | None = None, *, certain: bool = False) -> None:
+        """`held_before` is `hold_text` of the last hold, of a run that has sent something.
+
+        `certain`: an entry that is refused alone is guilty at once, whatever becomes of others.
+        """
+        self._certain = certain
         self.mailing_at_fault: Verdict | None = None
         """What SES said, once it cannot be the recipients' own fault."""
         self._halves: list[tuple[tuple[Entry, ...], _Group]] = []
@@ -118,7 +122,11 @@ class Bisection:
     def _answered(self, group: _Group) -> list[Suspect]:
         group.parts -= 1
         suspects = group.suspects
-        if group.accepted or (not group.parts and len(suspects) > 1 and not _alike(suspects)):
+        if (
+            group.accepted
+            or self._certain
+            or (not group.parts and len(suspects) > 1 and not _alike(suspects))
+        ):
             group.suspects = []
             return suspects
         if not group.parts:

@@ -143,6 +143,10 @@ class Current:
                 recorded, recorded_at = text, anyio.current_time()
                 await self._writer.write([Event(self._wall(), WAITING, text)])
 
+    def close(self) -> None:
+        """It has ended, in whatever way."""
+        self._dispatcher.close()
+
     def pause(self, *, paused: bool) -> None:
         """Whether nothing is to be started, until the opposite is said."""
         self._dispatcher.paused = paused

@@ -155,9 +155,12 @@ class DailyQuota:
         self._told_until = now + self._own.day_s
         self._signs.append((now + self._own.day_s * MEMORY_SHARE, self._told_others))
 
-    def adopt(self, day: RollingDay) -> None:
+    def adopt(self, day: RollingDay, now: float) -> None:
         """One more journal's sends of the day are ours, and not others'."""
+        weight = day.used(now)
         self._own = self._own.joined(day)
+        self._told_others = max(0.0, self._told_others - weight)
+        self._signs = deque((until, max(0.0, n - weight)) for until, n in self._signs)
 
     def refused(self, now: float) -> None:
         """SES says that the quota is used up, whatever we have counted.

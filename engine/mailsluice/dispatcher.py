@@ -109,14 +109,15 @@ class Dispatcher:
         in_flight_max: int | None = None,
         linger_s: float = LINGER_S,
         held_before: str | None = None,
-        rules_when_idle: bool = False,
+        single: bool = False,
         random: Random | None = None,
     ) -> None:
         """`in_flight_max` is a limit on its own calls, besides the gate's on all.
 
         `linger_s` is how long less than a batch waits for the source to fill it.
 
-        `rules_when_idle`: the source has no end, so suspects are judged when nothing else is left.
+        `single`: its recipients are single messages, each with somebody who waits for it. What is
+        refused alone is guilty at once, and nothing lingers longer than from when it came.
         """
         self.pacer = gate.pacer
         self.daily = gate.daily
@@ -129,10 +130,13 @@ class Dispatcher:
         self.lane = lane
         self._gate = gate
         self._place = gate.join(lane)
-        self._rules_when_idle = rules_when_idle
+        self._single = single
+        self._flying: dict[int, Batch] = {}
+        """Started and not landed."""
+        self._ruling = 0
+        """Answers of which the rulings are not durable yet."""
         self._attempts = attempts
         self._flights = gate.flights
-        self._under_way = 0
         self._in_flight_max = in_flight_max or gate.flights.most
         self._linger_s = linger_s
         self._random = random or Random()
@@ -141,7 +145,7 @@ class Dispatcher:
         self._source_ended = False
         self._retries: list[Retry] = []
         self._due: deque[Entry] = deque()
-        self._bisection = Bisection(held_before)
+        self._bisection = Bisection(held_before, certain=single)
         self._held_bytes = 0
         self._withdrawn: set[int] = set()
         self._storm = Storm(self._random)
@@ -173,7 +177,11 @@ class Dispatcher:
         self._withdrawn.add(seq)
 
     def close(self) -> None:
-        """Nothing more is decided here."""
+        """Nothing more is decided here; what was started and has not landed never will."""
+        for batch in self._flying.values():
+            self._flights.lost(batch.number)
+            self.daily.in_flight -= batch.daily_weight
+        self._flying.clear()
         self._gate.leave(self._place)
 
     # --- decisions ---------------------------------------------------------------------------
@@ -186,7 +194,8 @@ class Dispatcher:
             return waiting
         self._gate.want(self._place)
         full = self._flights.number >= self._gate.calls_max(self._place)
-        if full or self._under_way >= self._in_flight_max:
+        if full or len(self._flying) >= self._in_flight_max:
+            self._gate.rest(self._place)  # others may start what this one may not
             return Wait(None, self._flights.why_full)
         if not self._gate.is_next(self._place):
             return Wait(None, Reason.LANE)
@@ -197,18 +206,18 @@ class Dispatcher:
 
     def _why_not(self, now: float) -> Decision | None:  # noqa: PLR0911  # one line a reason
         """Why nothing is to be started here, whosever turn it is; None where something is."""
+        if self._withdrawn:
+            self._drop_withdrawn()
         self.hold = self.hold or self._gate.hold
         if self.hold is not None or self.stopping:
             return self._drained(Reason.STOPPING)
         if self.paused:
             return Wait(None, Reason.PAUSED)
-        if self._storm.narrowed and self._under_way:
+        if self._storm.narrowed and self._flying:
             return Wait(None, Reason.SILENCE)
         if self._storm.until is not None and now + CLOCK_GRAIN_S < self._storm.until:
             return Wait(self._storm.until, Reason.SILENCE)
         self._collect_due(now)
-        if self._withdrawn:
-            self._drop_withdrawn()
         if (waiting := self._await_work(now)) is not None:
             return waiting
         least = self._least_weight
@@ -220,7 +229,7 @@ class Dispatcher:
         return self._drained(Reason.STOPPING)
 
     def _drained(self, reason: Reason) -> Decision:
-        return Wait(None, reason) if self._under_way else Done()
+        return Wait(None, reason) if self._flying or self._ruling else Done()
 
     def _drop_withdrawn(self) -> None:
         """All at once: a thousand may have been withdrawn together."""
@@ -288,13 +297,14 @@ class Dispatcher:
             size = max(self.pacer.size_now(now), self._weight_wanted(now))
             size = int(min(size, self.daily.room(now), BATCH_RECIPIENTS_MAX))
             entries = tuple(self._take(max(1, size)))
-            self._fresh_since = now
+            if not self._single:
+                self._fresh_since = now
         weight = sum([entry.weight for entry in entries])
         batch = Batch(self._gate.served(self._place, weight), entries)
         self.pacer.spend(batch.weight, now)
         self.daily.in_flight += batch.daily_weight
         self._flights.number += 1
-        self._under_way += 1
+        self._flying[batch.number] = batch
         return batch
 
     def _take(self, size: int) -> list[Entry]:
@@ -330,7 +340,8 @@ class Dispatcher:
     ) -> list[Ruling]:
         """Take note of outcomes that are durable now: requeue, slow down, narrow, hold.
 
-        Returns the suspects that this answer proved guilty; that is to be journalled.
+        Returns the suspects that this answer proved guilty, if any: that is to be journalled, and
+        then `ruled` to be called.
         """
         self._note_pace(batch, verdicts, now)
         self._storm.note(batch.number, verdicts[0], self._gate.number, now)
@@ -345,10 +356,12 @@ class Dispatcher:
         else:
             guilty = self._bisection.departed(batch.number)
         self._absorb_entries(batch, verdicts, outcomes, now)
-        rulings = self._rulings(guilty)
-        if self._rules_when_idle and self._bisection.open and self.idle:
-            rulings += self.rule_on_suspects()
-        return rulings
+        self._ruling += bool(guilty)
+        return self._rulings(guilty)
+
+    def ruled(self) -> None:
+        """The rulings of one answer are durable."""
+        self._ruling -= 1
 
     def given_up(self, seq: int) -> State:
         """What a recipient has become of which nothing more is attempted."""
@@ -357,7 +370,7 @@ class Dispatcher:
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """What the answer says of SES's pace, of the rate and of the day."""
         left_at = self._flights.landed(batch.number, now)
-        self._under_way -= 1
+        del self._flying[batch.number]
         self._gate.wake_others(self._place)
         self.daily.in_flight -= batch.daily_weight
         taken = _part(batch, verdicts, (Action.SENT, Action.DOUBT))
@@ -437,7 +450,8 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be attempted, and nothing is under way."""
-        return not (self._fresh or self._retries or self._due or self._under_way)
+        left = self._fresh or self._retries or self._due or self._bisection.waiting
+        return not (left or self._flying or self._ruling)
 
     def statistics(self, now: float) -> DispatcherStatistics:
         """What is held at this moment."""

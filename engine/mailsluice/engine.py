@@ -40,7 +40,7 @@ from mailsluice.journal.standing import FINISHED, HELD, STOPPED
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
 from mailsluice.message import Held, Message, Receipt
-from mailsluice.outbox import Outbox, OutboxStatistics
+from mailsluice.outbox import CLOSED, Outbox, OutboxStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.report import Report
@@ -111,6 +111,9 @@ class Engine:
         self._opened: asyncio.Future[Outbox] | None = None
         self._entered = False
         self._paused = False
+        self._at_rest = asyncio.Event()
+        """Set while no run is under way."""
+        self._at_rest.set()
         self._run_journal: Journal | None = None
         self._current: Current | None = None
         self._first: Statistics | None = None
@@ -175,7 +178,11 @@ class Engine:
     ) -> None:
         self._entered = False
         with anyio.CancelScope(shield=True):
-            await self._drain()
+            try:
+                await self._drain()
+            finally:
+                # Also where the task that leaves is cancelled once more.
+                await self._end_delivery()
 
     async def run(
         self,
@@ -203,6 +210,7 @@ class Engine:
         if self._running:
             raise RuntimeError("this engine is running a mailing; open another engine for another")
         self._running = True
+        self._at_rest.clear()
         try:
             if journal is None:
                 own = self._journal or NoJournal()
@@ -212,6 +220,7 @@ class Engine:
                 return await self._run(mailing, as_source(recipients), only, opened)
         finally:
             self._running = False
+            self._at_rest.set()
 
     async def _run(
         self, mailing: Mailing, source: Source, only: Only | None, journal: Journal
@@ -249,7 +258,8 @@ class Engine:
             if standing.finished and standing.counts.read and not rows:
                 return report_of(standing, FINISHED)
             try:
-                gate = await stack.enter_async_context(self._account.open(standing))
+                opening = self._account.open(journal.name, standing)
+                gate = await stack.enter_async_context(opening)
             except AccountHeldError as error:
                 if not standing.finished:
                     async with Writer(journal, standing) as writer:
@@ -273,6 +283,8 @@ class Engine:
         except BaseExceptionGroup as group:
             raise root_of(group) from None
         finally:
+            if self._current is not None:
+                self._current.close()
             self._current = None
             self._begun = anyio.Event()
 
@@ -348,7 +360,8 @@ class Engine:
             known = await _aside(journal.blocks, history.keys_of, journal)
             standing = await _aside(journal.blocks, resume.standing_of, journal)
             run_id = resume.claim_for_messages(journal, self._wall(), self._random)
-            async with self._account.open(standing) as gate, Writer(journal, standing) as writer:
+            opening = self._account.open(journal.name, standing)
+            async with opening as gate, Writer(journal, standing) as writer:
                 await writer.write(resume.abandoned(standing, self._wall()))
                 outbox = Outbox(
                     settings=self._messages,
@@ -364,6 +377,8 @@ class Engine:
                 )
                 outbox.pause(paused=self._paused)
                 self._outbox = outbox
+                if not self._entered:
+                    outbox.close()  # it was left while this was being opened
                 opened.set_result(outbox)
                 await outbox.run()
         except AccountHeldError as error:
@@ -373,22 +388,32 @@ class Engine:
             if not opened.done():
                 opened.set_exception(error)
         finally:
+            if not opened.done():
+                opened.set_exception(Held(CLOSED, "the engine was closed"))
             if self._outbox is None:
                 self._opened = None  # the next message tries again
 
     async def _drain(self) -> None:
-        """Send what has been taken, as far as there is time."""
-        if self._mail_task is None:
-            return
+        """Send what was taken, and settle what a run has under way, as far as there is time."""
+        if self._running:
+            self.stop()
         if self._outbox is not None:
             self._outbox.close()
-        await asyncio.wait([self._mail_task], timeout=self._messages.drain_s)
-        if not self._mail_task.done() and self._outbox is not None:
-            self._outbox.give_up()
-            await asyncio.wait([self._mail_task], timeout=GIVEN_UP_S)
-        self._mail_task.cancel()  # calls without an answer are in doubt
-        await asyncio.wait([self._mail_task])
-        self._mail_task = self._outbox = self._opened = None
+        with anyio.move_on_after(self._messages.drain_s):
+            if self._mail_task is not None:
+                await asyncio.wait([self._mail_task])
+            await self._at_rest.wait()
+
+    async def _end_delivery(self) -> None:
+        task, self._mail_task = self._mail_task, None
+        if task is None:
+            return
+        if not task.done() and self._outbox is not None:
+            await self._outbox.give_up()
+            await asyncio.wait([task], timeout=GIVEN_UP_S)
+        task.cancel()  # calls without an answer are in doubt
+        await asyncio.wait([task])
+        self._outbox = self._opened = None
 
     def stop(self) -> None:
         """Start nothing more; `run` returns when the calls in flight have been settled."""

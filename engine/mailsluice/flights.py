@@ -51,6 +51,12 @@ class Flights:
         self.number -= 1
         return self._answered.pop(batch, now)
 
+    def lost(self, batch: int) -> None:
+        """It never will land: what had it in hand has ended."""
+        self.number -= 1
+        self._left_at.pop(batch, None)
+        self._answered.pop(batch, None)
+
     @property
     def why_full(self) -> Reason:
         """Why as many calls are under way as may be."""

@@ -1,9 +1,10 @@
 """What everything goes through that one engine sends: its pace, its day, its calls, its turn. Pure.
 
-Several streams share it: a run, and the messages of each mailing. Of those that have something to
-send the one is next that has had the least of what its lane is due: start-time fair queueing
-(Goyal, Vin, Cheng, 1996), by weight. A stream that had nothing to send for a while has no credit
-for that, but is ahead of those that have been sending all the time: its first batch is the next.
+Several streams share it: a run, and the messages of each mailing. Of the lanes that have something
+to send the one is next that has had the least of what it is due, and in it the stream that has had
+least: start-time fair queueing (Goyal, Vin, Cheng, 1996), by weight, on two levels. Who had nothing
+to send for a while has no credit for that, but is ahead of those that have been sending all the
+time: his first batch is the next.
 """
 
 from __future__ import annotations
@@ -35,13 +36,18 @@ class Place:
         self.wake = wake
         """Called when it should look again."""
         self.had = 0.0
-        """Weight that it has sent, in parts of what its lane is due."""
-        self._order = order
+        """Weight that it has sent."""
+        self.order = order
 
-    @property
-    def rank(self) -> tuple[float, bool, int]:
-        """The lowest of those that want is next."""
-        return self.had, self.lane != "transactional", self._order
+
+class _LaneTurn:
+    """What a lane has had, and its places."""
+
+    def __init__(self) -> None:
+        self.had = 0.0
+        """Weight, in parts of what the lane is due."""
+        self.served = 0.0
+        """By the place that was served last, before it was."""
 
 
 class Gate:
@@ -57,8 +63,9 @@ class Gate:
         """Of the newest batch. Batches of all streams are numbered together."""
         self._places: list[Place] = []
         self._joined = 0
-        self._had = 0.0
-        """By the place that was served last, before it was."""
+        self._lanes: dict[Lane, _LaneTurn] = {lane: _LaneTurn() for lane in LANE_SHARES}
+        self._served = 0.0
+        """By the lane that was served last, before it was."""
 
     def join(self, lane: Lane, wake: Callable[[], None] = lambda: None) -> Place:
         """One more stream; it ends by `leave`."""
@@ -73,10 +80,14 @@ class Gate:
         self._places.remove(place)
 
     def want(self, place: Place) -> None:
-        """It has something to send."""
-        if not place.wants:
-            place.wants = True
-            place.had = max(place.had, self._had)
+        """It has something to send, and may."""
+        if place.wants:
+            return
+        lane = self._lanes[place.lane]
+        if not any(each.wants for each in self._places if each.lane == place.lane):
+            lane.had = max(lane.had, self._served)
+        place.had = max(place.had, lane.served)
+        place.wants = True
 
     def rest(self, place: Place) -> None:
         """It has nothing to send, or may not send it now."""
@@ -86,12 +97,20 @@ class Gate:
 
     def is_next(self, place: Place) -> bool:
         """Whether it is its turn; it must want it."""
-        return all(place.rank <= other.rank for other in self._places if other.wants)
+        rank = self._rank(place)
+        return all(rank <= self._rank(other) for other in self._places if other.wants)
+
+    def _rank(self, place: Place) -> tuple[float, bool, float, int]:
+        """The lowest of those that want is next."""
+        lane_had = self._lanes[place.lane].had
+        return lane_had, place.lane != "transactional", place.had, place.order
 
     def served(self, place: Place, weight: int) -> int:
         """It sends a batch of that weight, the number of which is returned."""
-        self._had = place.had
-        place.had += weight / LANE_SHARES[place.lane]
+        lane = self._lanes[place.lane]
+        self._served, lane.served = lane.had, place.had
+        lane.had += weight / LANE_SHARES[place.lane]
+        place.had += weight
         self.wake_others(place)
         self.number += 1
         return self.number

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from mailsluice import addresses
 from mailsluice.journal import (
+    DOUBTED_CODE,
     STATES_BY_CODE,
     Addresses,
     Event,
@@ -92,40 +93,60 @@ def keys_of(journal: Journal) -> dict[str, Receipt | InDoubt]:
 
     Blocks for a second or two per million messages.
     """
-    open_: dict[int, Intent] = {}
-    attempts: Counter[int] = Counter()
-    found: dict[str, Receipt | InDoubt] = {}
+    collector = _Keys()
     for record in journal.replay(details=True):
-        if isinstance(record, Intent):
-            open_[record.batch] = record
-        elif isinstance(record, Settlement):
-            intent = open_.pop(record.batch)
-            attempts.update(intent.seqs)
-            _note_keys(intent, record, attempts, found)
-    for intent in open_.values():
-        unknown = InDoubt(NO_ANSWER, "the process ended before the answer was recorded")
-        found.update({key: unknown for key in intent.addresses.key if key})
-    return found
+        collector.take(record)
+    return collector.end()
 
 
-def _note_keys(
-    intent: Intent, record: Settlement, attempts: Counter[int], found: dict[str, Receipt | InDoubt]
-) -> None:
-    for place, key in enumerate(intent.addresses.key):
-        if key is None:
-            continue
-        match STATES_BY_CODE[record.states[place]]:
-            case State.SENT:
-                found[key] = Receipt(
+class _Keys:
+    """What is known of each key after some of the records."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Receipt | InDoubt] = {}
+        self._open: dict[int, Intent] = {}
+        self._attempts: Counter[int] = Counter()
+        self._doubted: dict[int, str] = {}
+        """Keys of rows that may have been sent."""
+
+    def take(self, record: Record) -> None:
+        """One more record."""
+        match record:
+            case Intent():
+                self._open[record.batch] = record
+            case Settlement():
+                self._settle(self._open.pop(record.batch), record)
+            case Resolution():
+                for seq in record.seqs:
+                    if seq in self._doubted and record.state in {State.SENT, State.FAILED}:
+                        # An operator has decided: it was sent, or is never to be.
+                        self._found[self._doubted[seq]] = InDoubt(record.status, record.reason)
+            case _:
+                pass
+
+    def _settle(self, intent: Intent, record: Settlement) -> None:
+        self._attempts.update(intent.seqs)
+        for place, key in enumerate(intent.addresses.key):
+            if key is None:
+                continue
+            seq, code = intent.seqs[place], record.states[place]
+            if STATES_BY_CODE[code] is State.SENT:
+                self._found[key] = Receipt(
                     message_id=record.message_ids[place] or "",
-                    attempts=attempts[intent.seqs[place]],
+                    attempts=self._attempts[seq],
                     queued_at=record.at,
                     settled_at=record.at,
                 )
-            case State.IN_DOUBT:
-                found[key] = InDoubt(record.statuses[place], record.errors[place])
-            case _:
-                found.pop(key, None)
+            elif code == DOUBTED_CODE or STATES_BY_CODE[code] is State.IN_DOUBT:
+                self._doubted[seq] = key
+                self._found[key] = InDoubt(record.statuses[place], record.errors[place])
+
+    def end(self) -> dict[str, Receipt | InDoubt]:
+        """What is known in the end; calls without an answer are in doubt."""
+        for intent in self._open.values():
+            unknown = InDoubt(NO_ANSWER, "the process ended before the answer was recorded")
+            self._found.update({key: unknown for key in intent.addresses.key if key})
+        return self._found
 
 
 def _key(text: str) -> str:

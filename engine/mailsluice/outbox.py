@@ -9,19 +9,22 @@ again, so whatever is given up, or left behind by a process that died, is settle
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.dispatcher import Dispatcher, Ruling
 from mailsluice.errors import JournalError, MailsluiceError, root_of
-from mailsluice.gate import Gate, Lane
+from mailsluice.gate import LANE_SHARES, Gate, Lane
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Resolution, Taken
 from mailsluice.journal.writer import Writer
@@ -53,8 +56,25 @@ STREAMS_MAX = 64
 PREFIXES_MAX = 1_024
 """Mailings of which the encoded part is remembered: who makes one for each message makes many."""
 
+YIELD_EVERY = 500
+"""Messages after which others may run."""
+
+CLOSED = "CLOSED"
+"""The status of a message that was not sent because the engine was closed."""
+
+_CLOSED_TEXT = "the engine was closed"
+
 REFUSED = "REFUSED"
 """The status of a message that mailsluice did not accept."""
+
+
+class _StreamKey(NamedTuple):
+    """What messages have in common that may share a call."""
+
+    prefix: bytes
+    tags_id: bool
+    lane: Lane
+
 
 _ERRORS: dict[State, type[SendError]] = {
     State.REJECTED: Rejected,
@@ -79,39 +99,61 @@ class _Waiting:
     """A message whose outcome somebody waits for."""
 
     __slots__ = (
-        "attempts", "future", "gone", "holds_slot", "key", "message", "queued", "queued_at",
-        "seq", "stream", "timer", "under_way",
+        "attempts", "callers", "ended", "future", "gone", "holds_slot", "key", "lane", "message",
+        "overdue", "queued", "queued_at", "seq", "stream", "timer", "under_way",
     )  # fmt: skip
 
-    def __init__(self, message: Message, queued_at: float) -> None:
+    def __init__(self, message: Message, lane: Lane, queued_at: float) -> None:
         running = asyncio.get_running_loop()
         self.message = message
         self.key = message.key
+        self.lane: Lane = lane
         self.stream: _Stream | None = None
         """Where it waits; None before it is durable."""
         self.queued_at = queued_at
         self.queued = running.time()
         self.future: asyncio.Future[Receipt] = running.create_future()
-        # Whoever waited may have been cancelled: then nobody asks for the exception.
-        self.future.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self.callers = 0
+        """Tasks that wait for it: several where they share a key."""
         self.seq = 0
         self.attempts = 0
         self.under_way = False
         """Whether its outcome is SES's to say: it cannot be withdrawn now."""
         self.gone = False
         """Whether it has been withdrawn."""
+        self.ended = False
+        """Whether its outcome is known."""
         self.holds_slot = True
+        self.overdue = False
+        """Whether its deadline has come."""
         self.timer: asyncio.TimerHandle | None = None
+
+
+class _GivenUp(NamedTuple):
+    """A message of which nothing more is attempted, before that is durable."""
+
+    waiting: _Waiting
+    state: State
+    status: str
+    why: str
+    error: SendError
 
 
 class _Stream:
     """The messages of one mailing in one lane; listens to what becomes of them."""
 
-    def __init__(self, outbox: Outbox, prefix: bytes, mailing: Mailing, lane: Lane) -> None:
-        self.prefix = prefix
-        self.lane = lane
+    def __init__(self, outbox: Outbox, key: _StreamKey, mailing: Mailing) -> None:
+        self.key = key
+        self.arriving = 0
+        """Messages that are being made durable for it."""
+        self.ended = False
         self._outbox = outbox
-        self.intake, self.dispatcher, self.sending = outbox.parts(prefix, mailing, lane, self)
+        self.intake, self.dispatcher, self.sending = outbox.parts(key, mailing, self)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is left, nor on its way."""
+        return self.dispatcher.idle and not self.arriving
 
     def started(self, batch: Batch) -> None:
         """They are SES's from now on."""
@@ -126,10 +168,11 @@ class _Stream:
         """Tell each caller what became of his message."""
         triples = zip(self._outbox.waiting_of(batch), verdicts, outcomes, strict=True)
         for waiting, verdict, outcome in triples:
-            if outcome.state is State.PENDING:
-                waiting.under_way = verdict.rule.action is Action.BISECT
-            else:
+            if outcome.state is not State.PENDING:
                 self._outbox.settle(waiting, outcome)
+            elif verdict.rule.action is not Action.BISECT:
+                waiting.under_way = False
+                self._outbox.deferred(waiting)
 
     def ruled(self, rulings: Sequence[Ruling]) -> None:
         """Who was guilty of a refused batch knows it now."""
@@ -141,8 +184,11 @@ class _Stream:
         try:
             await self.sending.run()
         finally:
+            self.ended = True
             self.dispatcher.close()
-            self._outbox.ended(self)
+            self._outbox.left(self)
+        if self.dispatcher.hold is not None:
+            await self._outbox.hold(self, self.dispatcher.hold)
 
 
 class Outbox:
@@ -175,50 +221,58 @@ class Outbox:
         self._on_event = on_event
         self._slots = anyio.Semaphore(settings.queue_max)
         self._waiting = 0
-        self._arrivals: list[tuple[_Waiting, Lane]] = []
-        self._records: list[Record] = []
-        """What has been given up, and is to be made durable with the next arrivals."""
+        self._arrivals: deque[_Waiting] = deque()
+        self._taking: list[_Waiting] = []
+        """Arrivals that are being made durable."""
+        self._given_up: list[_GivenUp] = []
         self._arrived = asyncio.Event()
         self._prefixes: dict[int, tuple[Mailing, bytes]] = {}
         """By identity: a mailing that is kept here is not another one's."""
-        self._streams: dict[tuple[bytes, Lane], _Stream] = {}
+        self._streams: dict[_StreamKey, _Stream] = {}
         self._tasks: TaskGroup | None = None
         self._closing = False
         self._paused = False
-        self._broken: BaseException | None = None
+        self._broken: Exception | None = None
 
     # --- callers -----------------------------------------------------------------------------
 
     async def send(self, message: Message, lane: Lane, deadline_s: float | None) -> Receipt:
         """See `Engine.send`."""
-        deadline = None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
-        if (known := self._known_of(message)) is None:
-            queued_at = self._wall()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._slots.acquire()
-            except TimeoutError:
-                raise Expired("EXPIRED", "its deadline came before there was room for it") from None
+        _check(message, lane)
+        deadline = _deadline(deadline_s)
+        if (known := self._known_of(message)) is not None:
+            return await self._outcome_again(known, deadline)
+        queued_at = self._wall()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Expired("EXPIRED", "its deadline came before there was room for it") from None
+        try:
             known = self._known_of(message)
-            if known is None:
-                return await self._outcome_of(self._enter(message, lane, queued_at, deadline))
+        except BaseException:
             self._slots.release()
-        return await self._outcome_again(known)
+            raise
+        if known is not None:
+            self._slots.release()
+            return await self._outcome_again(known, deadline)
+        return await self._outcome_of(self._enter(message, lane, queued_at, deadline))
 
     def send_nowait(
         self, message: Message, lane: Lane, deadline_s: float | None
     ) -> asyncio.Future[Receipt]:
         """See `Engine.send_nowait`."""
-        running = asyncio.get_running_loop()
+        _check(message, lane)
         if (known := self._known_of(message)) is not None:
-            return running.create_task(self._outcome_again(known))
+            return _copied(known)
         try:
             self._slots.acquire_nowait()
         except anyio.WouldBlock:
             waiting = f"{self._settings.queue_max:,} messages are waiting"
             raise QueueFull("QUEUE_FULL", waiting) from None
-        deadline = None if deadline_s is None else running.time() + deadline_s
-        return self._enter(message, lane, self._wall(), deadline).future
+        entered = self._enter(message, lane, self._wall(), _deadline(deadline_s))
+        entered.callers += 1
+        return entered.future
 
     def statistics(self) -> OutboxStatistics:
         """The present moment."""
@@ -230,33 +284,52 @@ class Outbox:
 
     def _known_of(self, message: Message) -> Receipt | InDoubt | _Waiting | None:
         if self._broken is not None:
-            raise self._broken
+            raise self._broken.with_traceback(None)
         if self._closing:
-            raise RuntimeError("the engine is closing: it takes no more messages")
+            raise Held(CLOSED, _CLOSED_TEXT)
         return self._known.get(message.key) if message.key else None
 
     def _enter(
         self, message: Message, lane: Lane, queued_at: float, deadline: float | None
     ) -> _Waiting:
-        waiting = _Waiting(message, queued_at)
+        waiting = _Waiting(message, lane, queued_at)
+        # Whoever has the future may cancel it; and may be gone when there is an exception.
+        waiting.future.add_done_callback(lambda future: self._asked(waiting, future))
         self._waiting += 1
         if message.key:
             self._known[message.key] = waiting
-        if deadline is not None:
-            running = asyncio.get_running_loop()
-            waiting.timer = running.call_at(deadline, self._expire, waiting)
-        self._arrivals.append((waiting, lane))
+        self._set_deadline(waiting, deadline)
+        self._arrivals.append(waiting)
         self._arrived.set()
         return waiting
 
+    def _asked(self, waiting: _Waiting, future: asyncio.Future[Receipt]) -> None:
+        if future.cancelled():
+            self._withdraw(waiting, "its future was cancelled")
+        else:
+            future.exception()
+
+    def _set_deadline(self, waiting: _Waiting, deadline: float | None) -> None:
+        if waiting.timer is not None:
+            waiting.timer.cancel()
+            waiting.timer = None
+        if deadline is not None:
+            running = asyncio.get_running_loop()
+            waiting.timer = running.call_at(deadline, self._expire, waiting)
+
     async def _outcome_of(self, waiting: _Waiting) -> Receipt:
+        waiting.callers += 1
         try:
             return await asyncio.shield(waiting.future)
         except asyncio.CancelledError:
-            self._withdraw(waiting, "its caller was cancelled")
+            waiting.callers -= 1
+            if not waiting.callers:
+                self._withdraw(waiting, "its caller was cancelled")
             raise
 
-    async def _outcome_again(self, known: Receipt | InDoubt | _Waiting) -> Receipt:
+    async def _outcome_again(
+        self, known: Receipt | InDoubt | _Waiting, deadline: float | None
+    ) -> Receipt:
         """What became of the message that was the first of its key."""
         match known:
             case Receipt():
@@ -264,32 +337,52 @@ class Outbox:
             case InDoubt():
                 raise InDoubt(known.status, known.error)
             case _:
-                return await asyncio.shield(known.future)
+                # It is given up when nobody wants it any more.
+                timer = known.timer
+                if timer is not None and (deadline is None or deadline > timer.when()):
+                    self._set_deadline(known, deadline)
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        return await self._outcome_of(known)
+                except TimeoutError:
+                    if known.gone or known.ended:
+                        return await asyncio.shield(known.future)  # nobody else wanted it
+                    why = "another message of its key waits or is under way, and may be sent yet"
+                    raise InDoubt("EXPIRED", why) from None
 
     def _expire(self, waiting: _Waiting) -> None:
+        waiting.overdue = True
         error = Expired("EXPIRED", "its deadline came before it could be sent")
         self._withdraw(waiting, "its deadline came", error)
 
     def _withdraw(self, waiting: _Waiting, why: str, error: SendError | None = None) -> None:
         """Give it up, unless that is no longer ours to do."""
-        if waiting.gone or waiting.under_way or waiting.future.done():
+        if waiting.gone or waiting.under_way or waiting.ended:
             return
         waiting.gone = True
-        error = error or Failed(WITHDRAWN, why)
         if waiting.stream is not None:
             waiting.stream.dispatcher.withdraw(waiting.seq)
             waiting.stream.sending.wake()
-            error = self._given_up(waiting, WITHDRAWN, why, error)
-        self._forget(waiting)
-        self._resolve(waiting, error)
+        self._give_up(waiting, WITHDRAWN, why, error or Failed(WITHDRAWN, why))
 
-    def _given_up(self, waiting: _Waiting, status: str, why: str, error: SendError) -> SendError:
-        """Have it recorded that nothing more is attempted; what its caller is to be told."""
+    def _give_up(self, waiting: _Waiting, status: str, why: str, error: SendError) -> None:
+        """Nothing more of it is attempted: its caller is told when that is durable."""
+        if not waiting.seq:  # nothing of it is in the journal
+            self._end(waiting, error)
+            return
+        if waiting.stream is None:
+            self.free_slot(waiting)  # `_offer` finds it gone
+            return
+        self._note_given_up(waiting, status, why, error)
+
+    def _note_given_up(self, waiting: _Waiting, status: str, why: str, error: SendError) -> None:
         stream = waiting.stream
         state = State.FAILED if stream is None else stream.dispatcher.given_up(waiting.seq)
-        self._records.append(Resolution(self._wall(), [waiting.seq], state, status, why))
+        if state is State.IN_DOUBT:
+            error = InDoubt(status, why)
+        self.free_slot(waiting)
+        self._given_up.append(_GivenUp(waiting, state, status, why, error))
         self._arrived.set()
-        return InDoubt(status, why) if state is State.IN_DOUBT else error
 
     # --- intake ------------------------------------------------------------------------------
 
@@ -297,73 +390,95 @@ class Outbox:
         """Take in and send until `close`. Raises JournalError; callers who wait then do, too."""
         try:
             async with anyio.create_task_group() as self._tasks:
-                while not self._closing or self._arrivals or self._records or self.by_seq:
+                while not self._closing or self._arrivals or self._given_up or self.by_seq:
                     await self._arrived.wait()
                     self._arrived.clear()
-                    while self._arrivals or self._records:
+                    while self._arrivals or self._given_up:
                         await self._take_in()
-                self._stop(list(self._streams.values()))
+                for stream in self._streams.values():
+                    self._stop(stream)
         except BaseExceptionGroup as group:
-            self._broken = root_of(group)
-            raise self._broken from None
+            root = root_of(group)
+            self._broken = root if isinstance(root, Exception) else None
+            raise root from None
         finally:
-            self._abandon()
+            with anyio.CancelScope(shield=True):
+                await self._abandon()
 
     async def _take_in(self) -> None:
         """Make the next arrivals durable, and hand them to their streams."""
-        arrivals, self._arrivals = self._arrivals[:TAKEN_MAX], self._arrivals[TAKEN_MAX:]
-        groups: dict[_Stream, list[_Waiting]] = {}
-        for waiting, lane in arrivals:
-            if waiting.gone:
-                continue
-            try:
-                stream = await self._stream_of(waiting.message.mailing, lane)
-            except MailsluiceError as error:  # an attachment that cannot be read
-                self._forget(waiting)
-                self._resolve(waiting, error)
-            else:
-                groups.setdefault(stream, []).append(waiting)
-        records, self._records = self._records, []
+        given_up, self._given_up = self._given_up[:TAKEN_MAX], self._given_up[TAKEN_MAX:]
+        self._taking = [
+            self._arrivals.popleft() for _ in range(min(TAKEN_MAX, len(self._arrivals)))
+        ]
+        groups = await self._grouped(self._taking)
         first = last = self._writer.standing.counts.read + 1
         remarks: list[Remark] = []
-        offers: list[tuple[_Stream, list[_Waiting], list[Entry]]] = []
+        offers: list[tuple[_Stream, list[Entry]]] = []
         for stream, members in groups.items():
-            rows = [Row(0, waiting.message.recipient) for waiting in members]
-            chunk = stream.intake.take(rows, last)
-            for seq, waiting in enumerate(members, last):
+            still = [waiting for waiting in members if not waiting.ended]
+            chunk = stream.intake.take([Row(0, each.message.recipient) for each in still], last)
+            for seq, waiting in enumerate(still, last):
                 waiting.seq = seq
                 self.by_seq[seq] = waiting
             last = chunk.last + 1
             remarks += chunk.remarks
-            offers.append((stream, members, chunk.entries))
-        if offers:
+            offers.append((stream, chunk.entries))
+        records: list[Record] = _resolutions(given_up, self._wall())
+        if last > first:
             records.append(Taken(self._wall(), first, last - 1, remarks))
         await self._writer.write(records)
+        for each in given_up:
+            self._end(each.waiting, each.error)
         for remark in remarks:
-            self.settle(
-                self.by_seq[remark.seq], Outcome(State.REJECTED, REFUSED, None, remark.reason)
-            )
-        for stream, members, entries in offers:
-            self._offer(stream, members, entries)
+            refused = Rejected(REFUSED, remark.reason)
+            self._end(self.by_seq[remark.seq], refused)
+        for stream, entries in offers:
+            stream.arriving -= 1
+            self._offer(stream, entries)
+        self._taking = []
+        await checkpoint()
 
-    def _offer(self, stream: _Stream, members: list[_Waiting], entries: list[Entry]) -> None:
-        left = []
+    async def _grouped(self, arrivals: list[_Waiting]) -> dict[_Stream, list[_Waiting]]:
+        groups: dict[_Stream, list[_Waiting]] = {}
+        for waiting in arrivals:
+            if waiting.ended:
+                continue
+            try:
+                stream = await self._stream_of(waiting.message.mailing, waiting.lane)
+            except MailsluiceError as error:  # an attachment that cannot be read
+                self._end(waiting, error)
+            except Exception as error:  # noqa: BLE001  # a mailing that was changed after it was made
+                self._end(waiting, Rejected(REFUSED, f"its mailing cannot be encoded: {error}"))
+            else:
+                if stream not in groups:
+                    groups[stream] = []
+                    stream.arriving += 1
+                groups[stream].append(waiting)
+        return groups
+
+    def _offer(self, stream: _Stream, entries: list[Entry]) -> None:
+        left: list[_Waiting] = []
         for entry in entries:
             waiting = self.by_seq[entry.seq]
             if waiting.gone:
                 why = "it was withdrawn on its way"
-                self._given_up(waiting, WITHDRAWN, why, Failed(WITHDRAWN, why))
-                del self.by_seq[entry.seq]
+                error = Expired("EXPIRED", why) if waiting.overdue else Failed(WITHDRAWN, why)
+                self._note_given_up(waiting, WITHDRAWN, why, error)
             else:
-                waiting.stream = stream
-                left.append(entry)
+                left.append(waiting)
         if not left:
             return
-        if (stream.prefix, stream.lane) not in self._streams:  # it has ended meanwhile
-            self._hold([entry.seq for entry in left], stream.dispatcher.hold or "CLOSED: it ended")
-            return
+        if stream.ended:  # meanwhile; it was not on account of these
+            stream = self._opened(stream.key, left[0].message.mailing)
+        for waiting in left:
+            waiting.stream = stream
+        kept = {waiting.seq for waiting in left}
         # They linger from when they came, not from when they were durable.
-        stream.dispatcher.offer(left, min(waiting.queued for waiting in members))
+        stream.dispatcher.offer(
+            [entry for entry in entries if entry.seq in kept],
+            min(waiting.queued for waiting in left),
+        )
         stream.sending.wake()
 
     async def _stream_of(self, mailing: Mailing, lane: Lane) -> _Stream:
@@ -377,30 +492,35 @@ class Outbox:
                 else mailing.prefix()
             )
             found = self._prefixes[id(mailing)] = mailing, prefix
-        prefix = found[1]
-        stream = self._streams.get((prefix, lane))
+        return self._opened(_StreamKey(found[1], mailing.tags_id, lane), mailing)
+
+    def _opened(self, key: _StreamKey, mailing: Mailing) -> _Stream:
+        stream = self._streams.get(key)
         if stream is None:
-            self._retire_idle()
-            stream = self._streams[prefix, lane] = _Stream(self, prefix, mailing, lane)
+            if len(self._streams) >= STREAMS_MAX:
+                for each in [each for each in self._streams.values() if each.idle]:
+                    self._stop(each)
+                    self.left(each)
+            stream = self._streams[key] = _Stream(self, key, mailing)
             assert self._tasks is not None, "only `run` takes in"
             self._tasks.start_soon(stream.run)
         return stream
 
     def parts(
-        self, prefix: bytes, mailing: Mailing, lane: Lane, listener: _Stream
+        self, key: _StreamKey, mailing: Mailing, listener: _Stream
     ) -> tuple[Intake, Dispatcher, Sending]:
         """What a stream is made of."""
         dispatcher = Dispatcher(
             self._gate,
             Attempts(attempts_max=self._delivery.max_attempts, in_doubt=self._delivery.in_doubt),
-            lane=lane,
+            lane=key.lane,
             linger_s=self._settings.linger_ms / 1000,
-            rules_when_idle=True,
+            single=True,
             random=self._random,
         )
         dispatcher.paused = self._paused
         sending = Sending(
-            prefix=prefix,
+            prefix=key.prefix,
             endpoint_id=mailing.endpoint_id,
             dispatcher=dispatcher,
             writer=self._writer,
@@ -411,16 +531,9 @@ class Outbox:
         )
         return Intake(mailing, self._run_id, "none"), dispatcher, sending
 
-    def _retire_idle(self) -> None:
-        if len(self._streams) >= STREAMS_MAX:
-            self._stop([each for each in self._streams.values() if each.dispatcher.idle])
-            self._prefixes.clear()
-
-    def _stop(self, streams: list[_Stream]) -> None:
-        for stream in streams:
-            self._streams.pop((stream.prefix, stream.lane), None)
-            stream.dispatcher.stopping = True
-            stream.sending.wake()
+    def _stop(self, stream: _Stream) -> None:
+        stream.dispatcher.stopping = True
+        stream.sending.wake()
 
     # --- outcomes ----------------------------------------------------------------------------
 
@@ -437,13 +550,9 @@ class Outbox:
 
     def settle(self, waiting: _Waiting, outcome: Outcome) -> None:
         """Tell the caller; what became of it is durable."""
-        self._forget(waiting)
         error = _ERRORS.get(outcome.state)
         if error is not None:
-            found = error(outcome.status, outcome.error)
-            if isinstance(found, InDoubt) and waiting.key:
-                self._known[waiting.key] = found
-            self._resolve(waiting, found)
+            self._end(waiting, error(outcome.status, outcome.error))
             return
         receipt = Receipt(
             message_id=outcome.message_id or "",
@@ -451,41 +560,50 @@ class Outbox:
             queued_at=waiting.queued_at,
             settled_at=self._wall(),
         )
-        if waiting.key:
-            self._known[waiting.key] = receipt
-        if not waiting.future.done():
-            waiting.future.set_result(receipt)
+        self._end(waiting, receipt)
 
-    def _resolve(self, waiting: _Waiting, error: BaseException) -> None:
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
+    def deferred(self, waiting: _Waiting) -> None:
+        """It waits again; too long, where its deadline came while it was under way."""
+        if waiting.overdue:
+            self._expire(waiting)
+        elif waiting.future.cancelled():
+            self._withdraw(waiting, "its future was cancelled")
 
-    def _forget(self, waiting: _Waiting) -> None:
+    def _end(self, waiting: _Waiting, outcome: Receipt | MailsluiceError) -> None:
+        """Tell the caller, and forget it; what became of it is durable, or it never was."""
+        waiting.ended = True
         self.free_slot(waiting)
         if waiting.timer is not None:
             waiting.timer.cancel()
-        if waiting.stream is not None or not waiting.gone:
-            self.by_seq.pop(waiting.seq, None)
-        if waiting.key:
-            self._known.pop(waiting.key, None)
+        self.by_seq.pop(waiting.seq, None)
+        if waiting.key and self._known.get(waiting.key) is waiting:
+            if isinstance(outcome, Receipt | InDoubt):
+                self._known[waiting.key] = outcome
+            else:
+                del self._known[waiting.key]
+        if not waiting.future.done():
+            if isinstance(outcome, Receipt):
+                waiting.future.set_result(outcome)
+            else:
+                waiting.future.set_exception(outcome)
         if self._closing:
             self._arrived.set()
 
-    def ended(self, stream: _Stream) -> None:
-        """SES refuses the mailing or the account, or the stream was told to stop."""
-        self._streams.pop((stream.prefix, stream.lane), None)
-        hold = stream.dispatcher.hold
-        left = [seq for seq, waiting in self.by_seq.items() if waiting.stream is stream]
-        if hold is not None and left:
-            self._hold(left, hold)
+    def left(self, stream: _Stream) -> None:
+        """It takes no more; another may have its place already."""
+        if self._streams.get(stream.key) is stream:
+            del self._streams[stream.key]
 
-    def _hold(self, seqs: list[int], hold: str) -> None:
+    async def hold(self, stream: _Stream, hold: str) -> None:
+        """SES refuses the mailing, or the account: nothing more of it is attempted."""
         status, _, text = hold.partition(": ")
-        for seq in seqs:
-            waiting = self.by_seq[seq]
-            error = self._given_up(waiting, status, text, Held(status, text))
-            self._forget(waiting)
-            self._resolve(waiting, error)
+        left = [each for each in self.by_seq.values() if each.stream is stream]
+        for number, waiting in enumerate(left):
+            if not (waiting.gone or waiting.ended):
+                waiting.gone = True
+                self._note_given_up(waiting, status, text, Held(status, text))
+            if number % YIELD_EVERY == 0:
+                await checkpoint()
 
     # --- the end -----------------------------------------------------------------------------
 
@@ -501,21 +619,94 @@ class Outbox:
         self._closing = True
         self._arrived.set()
 
-    def give_up(self) -> None:
+    async def give_up(self) -> None:
         """Settle as not sent what is not under way."""
-        for waiting, _ in self._arrivals:
-            self._withdraw(
-                waiting, "the engine was closed", Held("CLOSED", "the engine was closed")
-            )
-        for waiting in list(self.by_seq.values()):
-            self._withdraw(
-                waiting, "the engine was closed", Held("CLOSED", "the engine was closed")
-            )
+        for number, waiting in enumerate([*self._arrivals, *self._taking, *self.by_seq.values()]):
+            self._withdraw(waiting, _CLOSED_TEXT, Held(CLOSED, _CLOSED_TEXT))
+            if number % YIELD_EVERY == 0:
+                await checkpoint()
 
-    def _abandon(self) -> None:
-        """Nobody is left to say what became of these."""
-        error = self._broken or RuntimeError("the engine was closed")
-        for waiting in [*self.by_seq.values(), *(each for each, _ in self._arrivals)]:
-            unknown = InDoubt("NO_ANSWER", "the engine was closed during the call")
-            known = isinstance(error, JournalError) or not waiting.under_way
-            self._resolve(waiting, error if known else unknown)
+    async def _abandon(self) -> None:
+        """The streams have ended: settle what is left, and tell everybody."""
+        left = [*self.by_seq.values()]
+        error: Exception | None = self._broken
+        if error is None:
+            try:
+                await self._settle_left(left)
+            except JournalError as broken:
+                error = self._broken = broken
+        self._closing = True
+        for waiting in [*self._taking, *self._arrivals, *left]:
+            self.free_slot(waiting)
+            if not waiting.future.done():
+                waiting.future.set_exception(error or Held(CLOSED, _CLOSED_TEXT))
+
+    async def _settle_left(self, left: list[_Waiting]) -> None:
+        """Halves of a refused batch, deferred ones: whatever the journal still calls pending."""
+        standing = self._writer.standing
+        given_up = list(self._given_up)
+        known = {each.waiting for each in given_up}
+        for waiting in left:
+            if waiting in known or waiting.seq in standing.settled:
+                continue
+            doubted = waiting.seq in standing.doubted
+            state = State.IN_DOUBT if doubted else State.FAILED
+            error = (InDoubt if doubted else Held)(CLOSED, _CLOSED_TEXT)
+            given_up.append(_GivenUp(waiting, state, CLOSED, _CLOSED_TEXT, error))
+        read = standing.counts.read
+        given_up = [
+            each
+            for each in given_up
+            if each.waiting.seq <= read and each.waiting.seq not in standing.settled
+        ]
+        await self._writer.write(_resolutions(given_up, self._wall()))
+        for each in given_up:
+            self._end(each.waiting, each.error)
+
+
+def _check(message: Message, lane: Lane) -> None:
+    """Before it can be in anybody else's way."""
+    if not isinstance(getattr(message, "mailing", None), Mailing):
+        raise TypeError("send takes a Message of a Mailing")
+    if lane not in LANE_SHARES:
+        raise ValueError(f"lane={lane!r}: there are {', '.join(LANE_SHARES)}")
+    if message.key is not None and not isinstance(message.key, str):
+        raise Rejected(REFUSED, "key: it is not text")
+
+
+def _deadline(deadline_s: float | None) -> float | None:
+    return None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
+
+
+def _resolutions(given_up: list[_GivenUp], at: float) -> list[Record]:
+    """One record for all that were given up alike."""
+    alike: dict[tuple[State, str, str], list[int]] = {}
+    for each in given_up:
+        alike.setdefault((each.state, each.status, each.why), []).append(each.waiting.seq)
+    return [Resolution(at, seqs, *why) for why, seqs in alike.items()]
+
+
+def _copied(known: Receipt | InDoubt | _Waiting) -> asyncio.Future[Receipt]:
+    """A future of one's own for what became of another's message."""
+    copy: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    copy.add_done_callback(lambda future: future.cancelled() or future.exception())
+    match known:
+        case Receipt():
+            copy.set_result(known)
+        case InDoubt():
+            copy.set_exception(InDoubt(known.status, known.error))
+        case _:
+            known.callers += 1
+            known.future.add_done_callback(lambda future: _hand_on(future, copy))
+    return copy
+
+
+def _hand_on(future: asyncio.Future[Receipt], copy: asyncio.Future[Receipt]) -> None:
+    if copy.done():
+        return
+    if future.cancelled():
+        copy.cancel()
+    elif (error := future.exception()) is not None:
+        copy.set_exception(error)
+    else:
+        copy.set_result(future.result())

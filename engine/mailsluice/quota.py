@@ -104,6 +104,9 @@ class QuotaKeeper:
                 if answering:
                     logger.warning("%s; the last known quota stays in force", error)
                 answering = False
+            except Exception:
+                # A transport of the caller's own may raise anything; sending does not depend on it.
+                logger.exception("GetAccount has failed; the last known quota stays in force")
             else:
                 answering = True
                 self.apply(account)
@@ -128,11 +131,13 @@ class AccountGate:
         self._day_s = day_s
         self._gate: Gate | None = None
         self._users = 0
+        self._known: set[str] = set()
+        """Journals of which this gate counts the sends."""
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def open(self, standing: Standing) -> AsyncIterator[Gate]:
-        """The gate, for somebody whose journal stands like that; the first one asks the account.
+    async def open(self, journal: str, standing: Standing) -> AsyncIterator[Gate]:
+        """The gate, for who has that journal, by its name; the first one asks the account.
 
         Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
         it cannot be asked.
@@ -147,7 +152,9 @@ class AccountGate:
                 self._keeping = asyncio.create_task(keeper.run(), name="mailsluice quota")
             else:
                 gate = self._gate
-                gate.daily.adopt(self._day(standing))
+                if journal not in self._known:
+                    gate.daily.adopt(self._day(standing), anyio.current_time())
+            self._known.add(journal)
             gate.number = max(gate.number, standing.last_batch)
             self._users += 1
         try:
@@ -156,6 +163,7 @@ class AccountGate:
             self._users -= 1
             if not self._users:
                 self._gate = None
+                self._known.clear()
                 self._keeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._keeping

@@ -198,6 +198,7 @@ class Sending:
         while True:
             match self._dispatcher.decide(self._now()):
                 case Send(batch):
+                    self._listener.started(batch)
                     self._batches.put_nowait(batch)
                     if self._idle:
                         self._idle -= 1
@@ -220,7 +221,6 @@ class Sending:
     async def _send(self, batch: Batch) -> None:
         # Shielded: an intent that may be durable must not be left open without need.
         started_at = self._wall()
-        self._listener.started(batch)
         with anyio.CancelScope(shield=True):
             await self._writer.write([journal.intent(batch, started_at)])
         answer = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
@@ -255,7 +255,11 @@ class Sending:
         self._listener.settled(batch, verdicts, outcomes)
         if self._on_event is not None:
             self._tell(batch, outcomes, started_at, self._on_event)
-        await self.record_rulings(rulings)
+        if rulings:
+            # A stream that ends meanwhile must not leave it half told.
+            with anyio.CancelScope(shield=True):
+                await self.record_rulings(rulings)
+            self._dispatcher.ruled()
         self._decide_again.set()
         self.room.set()
 

@@ -42,6 +42,8 @@ REGION_OF_OWN_ENDPOINTS = "us-east-1"
 
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL")
 
+CLOSED_ANSWER = Answer(code=NOT_SENT, error="the client is closed")
+
 _NO_REGION = (
     "no AWS region is configured: set AWS_REGION, or `region` in the [ses] table, "
     "or a default region in the AWS profile"
@@ -102,6 +104,8 @@ class Client:
             connector_args={"keepalive_timeout": KEEPALIVE_S},
             http_session_cls=HttpSession,
         )
+        self.closed = False
+        """Whether nothing can be sent any more."""
         self._stack = AsyncExitStack()
         self._client: Any = None
 
@@ -131,6 +135,7 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.closed = True
         await self._stack.aclose()
 
     async def _connect(self, region: str | None) -> Any:
@@ -143,6 +148,8 @@ class Client:
 
     async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
         """POST one request; see `ses.Transport`."""
+        if self.closed:
+            return CLOSED_ANSWER
         _body.set(body)
         # The SDK still resolves the endpoint from its arguments.
         routing = {"EndpointId": endpoint_id} if endpoint_id else {}

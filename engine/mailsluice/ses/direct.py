@@ -24,7 +24,7 @@ from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
 from mailsluice.model import Account, Answer
-from mailsluice.ses.client import Client, answer_of, entry_results, refusal_of
+from mailsluice.ses.client import CLOSED_ANSWER, Client, answer_of, entry_results, refusal_of
 from mailsluice.ses.signature import Signer
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ class Direct:
 
     async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
         """POST one request; see `ses.Transport`."""
+        if self._client.closed:
+            return CLOSED_ANSWER
         try:
             headers = None if endpoint_id else await self._signed(body)
             if headers is None:
