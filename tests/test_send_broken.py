@@ -250,7 +250,8 @@ async def test_a_key_is_sent_as_long_as_somebody_wants_it(fast: Emulator) -> Non
 
 @pytest.mark.parametrize("paused", [True, False])
 async def test_who_waits_for_room_is_told_when_the_engine_closes(
-    fast: Emulator, paused: bool,  # noqa: FBT001  # a parameter of the test
+    fast: Emulator,
+    paused: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     async with Engine.open(settings(fast, queue_max=5, drain_s=0.1)) as engine:
         await engine.send(message(0))

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
 
 import anyio
 from anyio import to_thread
@@ -24,9 +23,9 @@ from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.dispatcher import Dispatcher, Ruling
 from mailsluice.errors import JournalError, MailsluiceError, root_of
-from mailsluice.gate import LANE_SHARES, Gate, Lane
+from mailsluice.gate import Gate, Lane
 from mailsluice.intake import Intake
-from mailsluice.journal import Record, Resolution, Taken
+from mailsluice.journal import Record, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
 from mailsluice.message import (
@@ -46,6 +45,16 @@ from mailsluice.sending import OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.sources import Row
 from mailsluice.statuses import Action, Verdict
+from mailsluice.waiting import (
+    REFUSED,
+    GivenUp,
+    StreamKey,
+    Waiting,
+    check,
+    copied,
+    deadline_at,
+    resolutions,
+)
 
 TAKEN_MAX = 1_024
 """Messages taken in together: some 3 ms of the event loop."""
@@ -63,18 +72,6 @@ CLOSED = "CLOSED"
 """The status of a message that was not sent because the engine was closed."""
 
 _CLOSED_TEXT = "the engine was closed"
-
-REFUSED = "REFUSED"
-"""The status of a message that mailsluice did not accept."""
-
-
-class _StreamKey(NamedTuple):
-    """What messages have in common that may share a call."""
-
-    prefix: bytes
-    tags_id: bool
-    lane: Lane
-
 
 _ERRORS: dict[State, type[SendError]] = {
     State.REJECTED: Rejected,
@@ -95,60 +92,25 @@ class OutboxStatistics:
     """Mailings, each lane counted, of which something is waiting or was lately."""
 
 
-class _Waiting:
-    """A message whose outcome somebody waits for."""
-
-    __slots__ = (
-        "attempts", "callers", "ended", "future", "gone", "holds_slot", "key", "lane", "message",
-        "overdue", "queued", "queued_at", "seq", "stream", "timer", "under_way",
-    )  # fmt: skip
-
-    def __init__(self, message: Message, lane: Lane, queued_at: float) -> None:
-        running = asyncio.get_running_loop()
-        self.message = message
-        self.key = message.key
-        self.lane: Lane = lane
-        self.stream: _Stream | None = None
-        """Where it waits; None before it is durable."""
-        self.queued_at = queued_at
-        self.queued = running.time()
-        self.future: asyncio.Future[Receipt] = running.create_future()
-        self.callers = 0
-        """Tasks that wait for it: several where they share a key."""
-        self.seq = 0
-        self.attempts = 0
-        self.under_way = False
-        """Whether its outcome is SES's to say: it cannot be withdrawn now."""
-        self.gone = False
-        """Whether it has been withdrawn."""
-        self.ended = False
-        """Whether its outcome is known."""
-        self.holds_slot = True
-        self.overdue = False
-        """Whether its deadline has come."""
-        self.timer: asyncio.TimerHandle | None = None
-
-
-class _GivenUp(NamedTuple):
-    """A message of which nothing more is attempted, before that is durable."""
-
-    waiting: _Waiting
-    state: State
-    status: str
-    why: str
-    error: SendError
-
-
 class _Stream:
     """The messages of one mailing in one lane; listens to what becomes of them."""
 
-    def __init__(self, outbox: Outbox, key: _StreamKey, mailing: Mailing) -> None:
+    def __init__(self, outbox: Outbox, key: StreamKey, mailing: Mailing) -> None:
         self.key = key
         self.arriving = 0
         """Messages that are being made durable for it."""
         self.ended = False
         self._outbox = outbox
         self.intake, self.dispatcher, self.sending = outbox.parts(key, mailing, self)
+
+    def withdraw(self, seq: int) -> None:
+        """Do not attempt it any more."""
+        self.dispatcher.withdraw(seq)
+        self.sending.wake()
+
+    def given_up(self, seq: int) -> State:
+        """What it has become, if nothing more is attempted."""
+        return self.dispatcher.given_up(seq)
 
     @property
     def idle(self) -> bool:
@@ -208,11 +170,11 @@ class Outbox:
         random: Random,
         on_event: OnEvent | None,
     ) -> None:
-        self.by_seq: dict[int, _Waiting] = {}
+        self.by_seq: dict[int, Waiting] = {}
         self._settings = settings
         self._delivery = delivery
         self._run_id = run_id
-        self._known: dict[str, Receipt | InDoubt | _Waiting] = {**known}
+        self._known: dict[str, Receipt | InDoubt | Waiting] = {**known}
         self._gate = gate
         self._writer = writer
         self._transport = transport
@@ -221,14 +183,14 @@ class Outbox:
         self._on_event = on_event
         self._slots = anyio.Semaphore(settings.queue_max)
         self._waiting = 0
-        self._arrivals: deque[_Waiting] = deque()
-        self._taking: list[_Waiting] = []
+        self._arrivals: deque[Waiting] = deque()
+        self._taking: list[Waiting] = []
         """Arrivals that are being made durable."""
-        self._given_up: list[_GivenUp] = []
+        self._given_up: list[GivenUp] = []
         self._arrived = asyncio.Event()
         self._prefixes: dict[int, tuple[Mailing, bytes]] = {}
         """By identity: a mailing that is kept here is not another one's."""
-        self._streams: dict[_StreamKey, _Stream] = {}
+        self._streams: dict[StreamKey, _Stream] = {}
         self._tasks: TaskGroup | None = None
         self._closing = False
         self._paused = False
@@ -238,8 +200,8 @@ class Outbox:
 
     async def send(self, message: Message, lane: Lane, deadline_s: float | None) -> Receipt:
         """See `Engine.send`."""
-        _check(message, lane)
-        deadline = _deadline(deadline_s)
+        check(message, lane)
+        deadline = deadline_at(deadline_s)
         if (known := self._known_of(message)) is not None:
             return await self._outcome_again(known, deadline)
         queued_at = self._wall()
@@ -262,15 +224,15 @@ class Outbox:
         self, message: Message, lane: Lane, deadline_s: float | None
     ) -> asyncio.Future[Receipt]:
         """See `Engine.send_nowait`."""
-        _check(message, lane)
+        check(message, lane)
         if (known := self._known_of(message)) is not None:
-            return _copied(known)
+            return copied(known)
         try:
             self._slots.acquire_nowait()
         except anyio.WouldBlock:
             waiting = f"{self._settings.queue_max:,} messages are waiting"
             raise QueueFull("QUEUE_FULL", waiting) from None
-        entered = self._enter(message, lane, self._wall(), _deadline(deadline_s))
+        entered = self._enter(message, lane, self._wall(), deadline_at(deadline_s))
         entered.callers += 1
         return entered.future
 
@@ -282,7 +244,7 @@ class Outbox:
             streams=len(self._streams),
         )
 
-    def _known_of(self, message: Message) -> Receipt | InDoubt | _Waiting | None:
+    def _known_of(self, message: Message) -> Receipt | InDoubt | Waiting | None:
         if self._broken is not None:
             raise self._broken.with_traceback(None)
         if self._closing:
@@ -291,8 +253,8 @@ class Outbox:
 
     def _enter(
         self, message: Message, lane: Lane, queued_at: float, deadline: float | None
-    ) -> _Waiting:
-        waiting = _Waiting(message, lane, queued_at)
+    ) -> Waiting:
+        waiting = Waiting(message, lane, queued_at)
         # Whoever has the future may cancel it; and may be gone when there is an exception.
         waiting.future.add_done_callback(lambda future: self._asked(waiting, future))
         self._waiting += 1
@@ -303,13 +265,13 @@ class Outbox:
         self._arrived.set()
         return waiting
 
-    def _asked(self, waiting: _Waiting, future: asyncio.Future[Receipt]) -> None:
+    def _asked(self, waiting: Waiting, future: asyncio.Future[Receipt]) -> None:
         if future.cancelled():
             self._withdraw(waiting, "its future was cancelled")
         else:
             future.exception()
 
-    def _set_deadline(self, waiting: _Waiting, deadline: float | None) -> None:
+    def _set_deadline(self, waiting: Waiting, deadline: float | None) -> None:
         if waiting.timer is not None:
             waiting.timer.cancel()
             waiting.timer = None
@@ -317,7 +279,7 @@ class Outbox:
             running = asyncio.get_running_loop()
             waiting.timer = running.call_at(deadline, self._expire, waiting)
 
-    async def _outcome_of(self, waiting: _Waiting) -> Receipt:
+    async def _outcome_of(self, waiting: Waiting) -> Receipt:
         waiting.callers += 1
         try:
             return await asyncio.shield(waiting.future)
@@ -328,7 +290,7 @@ class Outbox:
             raise
 
     async def _outcome_again(
-        self, known: Receipt | InDoubt | _Waiting, deadline: float | None
+        self, known: Receipt | InDoubt | Waiting, deadline: float | None
     ) -> Receipt:
         """What became of the message that was the first of its key."""
         match known:
@@ -350,22 +312,21 @@ class Outbox:
                     why = "another message of its key waits or is under way, and may be sent yet"
                     raise InDoubt("EXPIRED", why) from None
 
-    def _expire(self, waiting: _Waiting) -> None:
+    def _expire(self, waiting: Waiting) -> None:
         waiting.overdue = True
         error = Expired("EXPIRED", "its deadline came before it could be sent")
         self._withdraw(waiting, "its deadline came", error)
 
-    def _withdraw(self, waiting: _Waiting, why: str, error: SendError | None = None) -> None:
+    def _withdraw(self, waiting: Waiting, why: str, error: SendError | None = None) -> None:
         """Give it up, unless that is no longer ours to do."""
         if waiting.gone or waiting.under_way or waiting.ended:
             return
         waiting.gone = True
         if waiting.stream is not None:
-            waiting.stream.dispatcher.withdraw(waiting.seq)
-            waiting.stream.sending.wake()
+            waiting.stream.withdraw(waiting.seq)
         self._give_up(waiting, WITHDRAWN, why, error or Failed(WITHDRAWN, why))
 
-    def _give_up(self, waiting: _Waiting, status: str, why: str, error: SendError) -> None:
+    def _give_up(self, waiting: Waiting, status: str, why: str, error: SendError) -> None:
         """Nothing more of it is attempted: its caller is told when that is durable."""
         if not waiting.seq:  # nothing of it is in the journal
             self._end(waiting, error)
@@ -375,13 +336,13 @@ class Outbox:
             return
         self._note_given_up(waiting, status, why, error)
 
-    def _note_given_up(self, waiting: _Waiting, status: str, why: str, error: SendError) -> None:
+    def _note_given_up(self, waiting: Waiting, status: str, why: str, error: SendError) -> None:
         stream = waiting.stream
-        state = State.FAILED if stream is None else stream.dispatcher.given_up(waiting.seq)
+        state = State.FAILED if stream is None else stream.given_up(waiting.seq)
         if state is State.IN_DOUBT:
             error = InDoubt(status, why)
         self.free_slot(waiting)
-        self._given_up.append(_GivenUp(waiting, state, status, why, error))
+        self._given_up.append(GivenUp(waiting, state, status, why, error))
         self._arrived.set()
 
     # --- intake ------------------------------------------------------------------------------
@@ -424,7 +385,7 @@ class Outbox:
             last = chunk.last + 1
             remarks += chunk.remarks
             offers.append((stream, chunk.entries))
-        records: list[Record] = _resolutions(given_up, self._wall())
+        records: list[Record] = resolutions(given_up, self._wall())
         if last > first:
             records.append(Taken(self._wall(), first, last - 1, remarks))
         await self._writer.write(records)
@@ -439,8 +400,8 @@ class Outbox:
         self._taking = []
         await checkpoint()
 
-    async def _grouped(self, arrivals: list[_Waiting]) -> dict[_Stream, list[_Waiting]]:
-        groups: dict[_Stream, list[_Waiting]] = {}
+    async def _grouped(self, arrivals: list[Waiting]) -> dict[_Stream, list[Waiting]]:
+        groups: dict[_Stream, list[Waiting]] = {}
         for waiting in arrivals:
             if waiting.ended:
                 continue
@@ -458,7 +419,7 @@ class Outbox:
         return groups
 
     def _offer(self, stream: _Stream, entries: list[Entry]) -> None:
-        left: list[_Waiting] = []
+        left: list[Waiting] = []
         for entry in entries:
             waiting = self.by_seq[entry.seq]
             if waiting.gone:
@@ -492,9 +453,9 @@ class Outbox:
                 else mailing.prefix()
             )
             found = self._prefixes[id(mailing)] = mailing, prefix
-        return self._opened(_StreamKey(found[1], mailing.tags_id, lane), mailing)
+        return self._opened(StreamKey(found[1], mailing.tags_id, lane), mailing)
 
-    def _opened(self, key: _StreamKey, mailing: Mailing) -> _Stream:
+    def _opened(self, key: StreamKey, mailing: Mailing) -> _Stream:
         stream = self._streams.get(key)
         if stream is None:
             if len(self._streams) >= STREAMS_MAX:
@@ -507,7 +468,7 @@ class Outbox:
         return stream
 
     def parts(
-        self, key: _StreamKey, mailing: Mailing, listener: _Stream
+        self, key: StreamKey, mailing: Mailing, listener: _Stream
     ) -> tuple[Intake, Dispatcher, Sending]:
         """What a stream is made of."""
         dispatcher = Dispatcher(
@@ -537,18 +498,18 @@ class Outbox:
 
     # --- outcomes ----------------------------------------------------------------------------
 
-    def waiting_of(self, batch: Batch) -> list[_Waiting]:
+    def waiting_of(self, batch: Batch) -> list[Waiting]:
         """Whose messages are in it."""
         return [self.by_seq[entry.seq] for entry in batch.entries]
 
-    def free_slot(self, waiting: _Waiting) -> None:
+    def free_slot(self, waiting: Waiting) -> None:
         """It does not wait to be attempted any more."""
         if waiting.holds_slot:
             waiting.holds_slot = False
             self._waiting -= 1
             self._slots.release()
 
-    def settle(self, waiting: _Waiting, outcome: Outcome) -> None:
+    def settle(self, waiting: Waiting, outcome: Outcome) -> None:
         """Tell the caller; what became of it is durable."""
         error = _ERRORS.get(outcome.state)
         if error is not None:
@@ -562,14 +523,14 @@ class Outbox:
         )
         self._end(waiting, receipt)
 
-    def deferred(self, waiting: _Waiting) -> None:
+    def deferred(self, waiting: Waiting) -> None:
         """It waits again; too long, where its deadline came while it was under way."""
         if waiting.overdue:
             self._expire(waiting)
         elif waiting.future.cancelled():
             self._withdraw(waiting, "its future was cancelled")
 
-    def _end(self, waiting: _Waiting, outcome: Receipt | MailsluiceError) -> None:
+    def _end(self, waiting: Waiting, outcome: Receipt | MailsluiceError) -> None:
         """Tell the caller, and forget it; what became of it is durable, or it never was."""
         waiting.ended = True
         self.free_slot(waiting)
@@ -641,7 +602,7 @@ class Outbox:
             if not waiting.future.done():
                 waiting.future.set_exception(error or Held(CLOSED, _CLOSED_TEXT))
 
-    async def _settle_left(self, left: list[_Waiting]) -> None:
+    async def _settle_left(self, left: list[Waiting]) -> None:
         """Halves of a refused batch, deferred ones: whatever the journal still calls pending."""
         standing = self._writer.standing
         given_up = list(self._given_up)
@@ -652,61 +613,13 @@ class Outbox:
             doubted = waiting.seq in standing.doubted
             state = State.IN_DOUBT if doubted else State.FAILED
             error = (InDoubt if doubted else Held)(CLOSED, _CLOSED_TEXT)
-            given_up.append(_GivenUp(waiting, state, CLOSED, _CLOSED_TEXT, error))
+            given_up.append(GivenUp(waiting, state, CLOSED, _CLOSED_TEXT, error))
         read = standing.counts.read
         given_up = [
             each
             for each in given_up
             if each.waiting.seq <= read and each.waiting.seq not in standing.settled
         ]
-        await self._writer.write(_resolutions(given_up, self._wall()))
+        await self._writer.write(resolutions(given_up, self._wall()))
         for each in given_up:
             self._end(each.waiting, each.error)
-
-
-def _check(message: Message, lane: Lane) -> None:
-    """Before it can be in anybody else's way."""
-    if not isinstance(getattr(message, "mailing", None), Mailing):
-        raise TypeError("send takes a Message of a Mailing")
-    if lane not in LANE_SHARES:
-        raise ValueError(f"lane={lane!r}: there are {', '.join(LANE_SHARES)}")
-    if message.key is not None and not isinstance(message.key, str):
-        raise Rejected(REFUSED, "key: it is not text")
-
-
-def _deadline(deadline_s: float | None) -> float | None:
-    return None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
-
-
-def _resolutions(given_up: list[_GivenUp], at: float) -> list[Record]:
-    """One record for all that were given up alike."""
-    alike: dict[tuple[State, str, str], list[int]] = {}
-    for each in given_up:
-        alike.setdefault((each.state, each.status, each.why), []).append(each.waiting.seq)
-    return [Resolution(at, seqs, *why) for why, seqs in alike.items()]
-
-
-def _copied(known: Receipt | InDoubt | _Waiting) -> asyncio.Future[Receipt]:
-    """A future of one's own for what became of another's message."""
-    copy: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-    copy.add_done_callback(lambda future: future.cancelled() or future.exception())
-    match known:
-        case Receipt():
-            copy.set_result(known)
-        case InDoubt():
-            copy.set_exception(InDoubt(known.status, known.error))
-        case _:
-            known.callers += 1
-            known.future.add_done_callback(lambda future: _hand_on(future, copy))
-    return copy
-
-
-def _hand_on(future: asyncio.Future[Receipt], copy: asyncio.Future[Receipt]) -> None:
-    if copy.done():
-        return
-    if future.cancelled():
-        copy.cancel()
-    elif (error := future.exception()) is not None:
-        copy.set_exception(error)
-    else:
-        copy.set_result(future.result())

@@ -1,0 +1,126 @@
+"""A message that somebody waits for, from the call of `send` until its outcome is known."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple, Protocol
+
+from mailsluice.gate import LANE_SHARES, Lane
+from mailsluice.journal import Record, Resolution
+from mailsluice.mailing import Mailing
+from mailsluice.message import InDoubt, Message, Receipt, Rejected, SendError
+from mailsluice.model import State
+
+REFUSED = "REFUSED"
+"""The status of a message that mailsluice did not accept."""
+
+
+class Stream(Protocol):
+    """Where a message waits to be attempted."""
+
+    def withdraw(self, seq: int) -> None:
+        """Do not attempt it any more."""
+
+    def given_up(self, seq: int) -> State:
+        """What it has become, if nothing more is attempted."""
+
+
+class Waiting:
+    """A message whose outcome somebody waits for."""
+
+    __slots__ = (
+        "attempts", "callers", "ended", "future", "gone", "holds_slot", "key", "lane", "message",
+        "overdue", "queued", "queued_at", "seq", "stream", "timer", "under_way",
+    )  # fmt: skip
+
+    def __init__(self, message: Message, lane: Lane, queued_at: float) -> None:
+        running = asyncio.get_running_loop()
+        self.message = message
+        self.key = message.key
+        self.lane: Lane = lane
+        self.stream: Stream | None = None
+        """Where it waits; None before it is durable."""
+        self.queued_at = queued_at
+        self.queued = running.time()
+        self.future: asyncio.Future[Receipt] = running.create_future()
+        self.callers = 0
+        """Tasks that wait for it: several where they share a key."""
+        self.seq = 0
+        self.attempts = 0
+        self.under_way = False
+        """Whether its outcome is SES's to say: it cannot be withdrawn now."""
+        self.gone = False
+        """Whether it has been withdrawn."""
+        self.ended = False
+        """Whether its outcome is known."""
+        self.holds_slot = True
+        self.overdue = False
+        """Whether its deadline has come."""
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class GivenUp(NamedTuple):
+    """A message of which nothing more is attempted, before that is durable."""
+
+    waiting: Waiting
+    state: State
+    status: str
+    why: str
+    error: SendError
+
+
+class StreamKey(NamedTuple):
+    """What messages have in common that may share a call."""
+
+    prefix: bytes
+    tags_id: bool
+    lane: Lane
+
+
+def check(message: Message, lane: Lane) -> None:
+    """Before it can be in anybody else's way."""
+    if not isinstance(getattr(message, "mailing", None), Mailing):
+        raise TypeError("send takes a Message of a Mailing")
+    if lane not in LANE_SHARES:
+        raise ValueError(f"lane={lane!r}: there are {', '.join(LANE_SHARES)}")
+    if message.key is not None and not isinstance(message.key, str):
+        raise Rejected(REFUSED, "key: it is not text")
+
+
+def deadline_at(deadline_s: float | None) -> float | None:
+    """On the event loop's clock, from now."""
+    return None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
+
+
+def resolutions(given_up: list[GivenUp], at: float) -> list[Record]:
+    """One record for all that were given up alike."""
+    alike: dict[tuple[State, str, str], list[int]] = {}
+    for each in given_up:
+        alike.setdefault((each.state, each.status, each.why), []).append(each.waiting.seq)
+    return [Resolution(at, seqs, *why) for why, seqs in alike.items()]
+
+
+def copied(known: Receipt | InDoubt | Waiting) -> asyncio.Future[Receipt]:
+    """A future of one's own for what became of another's message."""
+    copy: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    copy.add_done_callback(lambda future: future.cancelled() or future.exception())
+    match known:
+        case Receipt():
+            copy.set_result(known)
+        case InDoubt():
+            copy.set_exception(InDoubt(known.status, known.error))
+        case _:
+            known.callers += 1
+            known.future.add_done_callback(lambda future: _hand_on(future, copy))
+    return copy
+
+
+def _hand_on(future: asyncio.Future[Receipt], copy: asyncio.Future[Receipt]) -> None:
+    if copy.done():
+        return
+    if future.cancelled():
+        copy.cancel()
+    elif (error := future.exception()) is not None:
+        copy.set_exception(error)
+    else:
+        copy.set_result(future.result())
