@@ -282,7 +282,7 @@ MUTANTS = [
     Mutant(
         "a storm is not narrowed",
         "dispatcher.py",
-        "        if self._storm.narrowed and self._under_way:\n",
+        "        if self._storm.narrowed and self._flying:\n",
         "        if self.stopping:\n",
         (DISPATCHER,),
     ),
