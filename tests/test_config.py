@@ -7,7 +7,8 @@ import pytest
 from mailsluice import config
 from mailsluice.errors import ConfigurationError
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+EXAMPLES = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+CONFIGS = [path for path in EXAMPLES if path.stem != "worker"]
 
 MINIMAL = '[mailing]\nfrom = "a@example.com"\ntemplate = "t"\n'
 
@@ -24,6 +25,11 @@ def test_every_example_loads(path: Path) -> None:
     mailing, settings = config.load(path)
     assert mailing.from_address
     assert settings.recipients.path
+
+
+def test_the_workers_example_loads() -> None:
+    [path] = [path for path in EXAMPLES if path.stem == "worker"]
+    assert config.load_worker(path).folder.at_once == 8
 
 
 def test_there_are_examples() -> None:
@@ -135,3 +141,24 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
         config.load(binary)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         config.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("http", "complaint"),
+    [
+        ('host = "0.0.0.0"', "a token is needed"),
+        ('host = "0.0.0.0"\ntoken = "short"', "at least 16"),
+        ('host = "nowhere"', "host"),
+    ],
+)
+def test_a_worker_that_others_can_reach_needs_a_token(
+    tmp_path: Path, http: str, complaint: str
+) -> None:
+    file = tmp_path / "worker.toml"
+    file.write_text(f'[folder]\npath = "mail"\n[http]\n{http}\n')
+    with pytest.raises(ConfigurationError, match=complaint):
+        config.load_worker(file)
+    file.write_text(
+        '[folder]\npath = "mail"\n[http]\nhost = "0.0.0.0"\ntoken = "0123456789abcdef"\n'
+    )
+    assert config.load_worker(file).http.host == "0.0.0.0"

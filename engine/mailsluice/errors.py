@@ -25,6 +25,10 @@ class JournalError(MailsluiceError):
     """The journal cannot be written or trusted; nothing was sent after it was noticed."""
 
 
+class JournalLockedError(JournalError):
+    """Another process writes this journal."""
+
+
 def root_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error in a task group's end that a caller can act on: the others followed from it."""
     errors = _leaves(group)

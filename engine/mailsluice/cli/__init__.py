@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mailsluice.cli import demo, emulator, export, resolve, send, status, why
+from mailsluice.cli import demo, emulator, export, resolve, send, status, why, worker
 from mailsluice.errors import JournalError, MailsluiceError
 from mailsluice.report import ExitCode
 
@@ -25,6 +25,7 @@ app.command("status")(status.status)
 app.command("why")(why.why)
 app.command("export")(export.export)
 app.command("resolve")(resolve.resolve)
+app.command("worker")(worker.worker)
 app.command("emulator")(emulator.emulator)
 app.command("demo")(demo.demo)
 

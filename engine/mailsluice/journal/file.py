@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from mailsluice.errors import JournalError
+from mailsluice.errors import JournalError, JournalLockedError
 
 LOCK_TRIES = 5
 LOCK_AGAIN_S = 0.02
@@ -74,7 +74,7 @@ def lock(path: Path, flags: int = 0) -> int:
             return descriptor
         time.sleep(LOCK_AGAIN_S)
     os.close(descriptor)
-    raise JournalError(
+    raise JournalLockedError(
         f"{path}: another process is using this journal; wait for it, or give this run "
         "another one with --journal"
     )

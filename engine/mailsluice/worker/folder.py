@@ -1,0 +1,93 @@
+"""A folder as a queue of mailings, by atomic renames: inbox/ → working/ → done/ or failed/.
+
+One mailing is one sub-folder: a mailing file, its lists, and later its journal and report. Put it
+together under a name that begins with a dot, and rename it when it is whole: what is in the inbox
+is taken. Every step is one rename, so that a crash leaves a mailing in one place, and of two
+workers on one folder one gets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailsluice.errors import ConfigurationError
+
+JOURNAL = "mailing.journal"
+REPORT = "report.json"
+
+
+class Folder:
+    """The four folders below one path. Its methods block for as long as the disk takes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._inbox = path / "inbox"
+        self._working = path / "working"
+        self._done = path / "done"
+        self._failed = path / "failed"
+
+    def prepare(self) -> None:
+        """Make what is missing. Raises ConfigurationError."""
+        try:
+            for each in (self._inbox, self._working, self._done, self._failed):
+                each.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"[folder] path: {error.filename}: {error.strerror}; name a folder that this "
+                "process may write"
+            ) from error
+
+    def claim(self) -> None:
+        """Move all that is in the inbox to working/, as far as nobody else is quicker."""
+        for found in _folders(self._inbox):
+            # Gone: another worker has it. Not empty: somebody has made one of that name just now.
+            with contextlib.suppress(FileNotFoundError, OSError):
+                found.rename(_free(self._working / found.name))
+
+    def claimed(self) -> list[Path]:
+        """What is in working/, whoever has put it there, the oldest first."""
+        return sorted(_folders(self._working), key=lambda each: (each.stat().st_mtime, each.name))
+
+    def put_away(self, mailing: Path, report: bytes, *, done: bool) -> Path:
+        """Write the report into it and move it to done/ or failed/; where it is then."""
+        _write(mailing / REPORT, report)
+        place = _free((self._done if done else self._failed) / mailing.name)
+        return mailing.rename(place)
+
+
+def mailing_file(mailing: Path) -> Path:
+    """The one mailing file in a mailing's folder. Raises ConfigurationError."""
+    found = sorted(mailing.glob("*.toml"))
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"{mailing.name}: a mailing's folder holds one mailing file (*.toml), and not "
+            f"{len(found)}"
+        )
+    return found[0]
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    return (each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _free(place: Path) -> Path:
+    """That path, or the first free one like it, as in name-2."""
+    number = 1
+    free = place
+    while free.exists():
+        number += 1
+        free = place.with_name(f"{place.name}-{number}")
+    return free
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing."""
+    begun = path.with_name(f".{path.name}")
+    with begun.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    begun.replace(path)

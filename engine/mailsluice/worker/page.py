@@ -1,0 +1,130 @@
+"""The worker's HTTP interface: probes, status, metrics, a page to leave open, and its buttons."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+
+import anyio
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from mailsluice.config import HttpSettings
+from mailsluice.worker.watch import Metrics, Watch
+from mailsluice.worker.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""Between two updates of the page."""
+
+PROBES = {"/livez", "/readyz"}
+"""Open to all: they say nothing."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Page:
+    """Serves one worker."""
+
+    def __init__(self, worker: Worker, settings: HttpSettings) -> None:
+        self._worker = worker
+        self._settings = settings
+        self._watch = Watch(worker)
+        self._looked = anyio.Event()
+        self._registry = CollectorRegistry()
+        self._registry.register(Metrics(worker))
+        self._page = (resources.files(__package__) / "page.html").read_bytes()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        """Serve as long as the context lasts; its URL. Raises OSError where the port is taken."""
+        app = web.Application(middlewares=[self._guard])
+        app.add_routes(
+            [
+                web.get("/", self._index),
+                web.get("/livez", self._live),
+                web.get("/readyz", self._ready),
+                web.get("/status", self._status),
+                web.get("/events", self._events),
+                web.get("/metrics", self._metrics),
+                web.post("/mailings/{name}/{action:pause|resume|cancel}", self._act),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._settings.host, self._settings.port)
+            await site.start()
+            port = runner.addresses[0][1]
+            host = self._settings.host
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            logger.warning("serving %s", url)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._look)
+                yield url
+                tasks.cancel_scope.cancel()
+        finally:
+            await runner.cleanup()
+
+    async def _look(self) -> None:
+        while True:
+            self._watch.look()
+            looked, self._looked = self._looked, anyio.Event()
+            looked.set()
+            await anyio.sleep(LOOK_S)
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        token = self._settings.token
+        if token is not None and request.path not in PROBES:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            given = given or request.query.get("token", "")  # a page cannot set headers
+            if not hmac.compare_digest(given.encode(), token.encode()):
+                raise web.HTTPUnauthorized(text="a token is needed\n")
+        return await handler(request)
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._page,
+            content_type="text/html",
+            charset="utf-8",
+            headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"},
+        )
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if self._worker.ready:
+            return web.Response(text="ok\n")
+        raise web.HTTPServiceUnavailable(text="it takes in nothing more\n")
+
+    async def _status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._watch.status())
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        while True:
+            looked = self._looked
+            await response.write(b"data: " + orjson.dumps(self._watch.status()) + b"\n\n")
+            await looked.wait()
+
+    async def _act(self, request: web.Request) -> web.Response:
+        name, action = request.match_info["name"], request.match_info["action"]
+        try:
+            getattr(self._worker, action)(name)
+        except LookupError:
+            raise web.HTTPConflict(text=f"{name}: there is nothing to {action}\n") from None
+        return web.json_response(self._watch.status())
