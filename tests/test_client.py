@@ -1,6 +1,6 @@
 """The SDK is set up as the guarantees need it, or not at all."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiobotocore.config import AioConfig
@@ -45,8 +45,11 @@ async def test_the_sdk_takes_its_connections_from_our_pool(ses_emulator: Emulato
     assert ses_emulator.statistics().get_account_calls == 1
 
 
-async def test_a_call_without_an_answer_is_made_once(ses_emulator: Emulator) -> None:
-    ses_emulator.faults.add(CallFault(fault="lost"))
+@pytest.mark.parametrize("fault", ["lost", "reset_after"])
+async def test_a_call_without_an_answer_is_made_once(
+    ses_emulator: Emulator, fault: Literal["lost", "reset_after"]
+) -> None:
+    ses_emulator.faults.add(CallFault(fault=fault))
     async with client() as opened:
         body = (
             b'{"FromEmailAddress":"a@example.com","DefaultContent":{"Template":{"TemplateName":"t",'

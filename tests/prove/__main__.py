@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -111,6 +112,23 @@ def write(lines: list[Line], seconds: float) -> str:
     return head + "\n".join(rows) + "\n"
 
 
+def renewed(kept: str, text: str) -> str:
+    """The table that is kept, with the rows of some proofs from a later run; it says so."""
+    _, _, fresh = text.partition("|---|---|---:|---:|---|---|\n")
+    head, line, old = kept.partition("|---|---|---:|---:|---|---|\n")
+    blocks = {block.split(" | ")[0]: block for block in _blocks(old)}
+    blocks |= {block.split(" | ")[0]: block for block in _blocks(fresh)}
+    names = ", ".join(block.split(" | ")[0].removeprefix("| ") for block in _blocks(fresh))
+    note = text.partition("\n")[0].replace("`make prove`", f"Run again since ({names})")
+    before, table_head = head.rsplit("\n\n", 1)
+    return f"{before}\n\n{note}\n\n{table_head}{line}{''.join(blocks.values())}"
+
+
+def _blocks(rows: str) -> list[str]:
+    """The rows of each proof."""
+    return [f"| {block}" for block in re.split(r"^\| (?=\d)", rows, flags=re.MULTILINE) if block]
+
+
 def main() -> int:
     """Run what is asked for, or everything."""
     begun = time.monotonic()
@@ -130,6 +148,8 @@ def main() -> int:
     print("\n".join(("", *details, "", text)))
     if proofs is PROOFS:
         KEPT.write_text(HEAD + text, encoding="utf-8")
+    else:
+        KEPT.write_text(renewed(KEPT.read_text(encoding="utf-8"), text), encoding="utf-8")
     return 0 if good else 1
 
 

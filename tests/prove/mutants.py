@@ -221,7 +221,7 @@ MUTANTS = [
         "ses/client.py",
         "    if isinstance(cause, aiohttp.ClientConnectorError) and _is_of_endpoint(cause, error):\n",
         "    if isinstance(cause, aiohttp.ClientError):\n",
-        (ANSWERS, "-k", "in_doubt_and_nothing"),
+        ("tests/test_client.py", "-k", "made_once"),
     ),
     Mutant(
         "a 5xx is taken for not sent",
@@ -298,7 +298,7 @@ MUTANTS = [
         "quota.py",
         "            resumed=standing.calls > 0,\n",
         "            resumed=False,\n",
-        ("tests/sim/test_pace.py", "-k", "killed"),
+        ("tests/test_quota.py", "-k", "full_bucket"),
     ),
     Mutant(
         "a restart forgets the attempts that were burned",
@@ -353,7 +353,7 @@ MUTANTS = [
     Mutant(
         "lost rows are not looked for",
         "journal/sqlite.py",
-        '        problem = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]\n',
+        '        problem = execute("PRAGMA quick_check(1)").fetchone()[0]\n',
         '        problem = "ok"\n',
         (SQLITE,),
     ),

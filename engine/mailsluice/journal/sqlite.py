@@ -268,19 +268,15 @@ class SqliteJournal:
                 f"{path}: its schema is version {version}, this mailsluice reads version "
                 f"{SCHEMA_VERSION}; use the mailsluice that began it"
             )
-        if self._lock is not None:
-            self._check_pages()
+        # For readers too: the seals tell what was changed, and not that the last rows are gone.
+        problem = execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise JournalError(f"{path}: the file is corrupt ({problem}); {_RESTORE}")
         row = execute("SELECT body, seal FROM run").fetchone()
         if row and zlib.crc32(row[0]) != row[1]:
             raise JournalError(_CHANGED.format(path=path, what="the head"))
         self._run = columns.decode_run(row[0]) if row else None
         self._last_id, self._last_seal = execute(_LAST).fetchone() or (0, 0)
-
-    def _check_pages(self) -> None:
-        """For who writes: a reader sees by the seals what it reads, and this takes as long."""
-        problem = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise JournalError(f"{self._path}: the file is corrupt ({problem}); {_RESTORE}")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
