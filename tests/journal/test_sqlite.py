@@ -114,8 +114,25 @@ class TestRefusals:
         with path.open("r+b") as file:
             file.seek(5 * 8192)
             file.write(b"\xaa" * 8192)
-        with pytest.raises(JournalError, match="corrupt"):
-            open_(path)
+        if open_ == SqliteJournal.open:
+            with pytest.raises(JournalError, match="corrupt"):
+                open_(path)
+        else:  # a reader hears of it when he has come to the end, at the latest
+            with pytest.raises(JournalError, match=r"corrupt|malformed"):
+                list(open_(path).replay(details=True))
+
+    def test_rows_that_are_gone_from_the_end_are_noticed(self, path: Path, open_: Opener) -> None:
+        with sqlite3.connect(path) as connection:
+            root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'record'")
+            page = (root.fetchone()[0] - 1) * PAGE_BYTES
+        connection.close()
+        with path.open("r+b") as file:  # the root knows of one child less
+            file.seek(page + 3)
+            cells = int.from_bytes(file.read(2), "big")
+            file.seek(page + 3)
+            file.write((cells - 1).to_bytes(2, "big"))
+        with pytest.raises(JournalError, match=r"corrupt|malformed|not what was written"):
+            list(open_(path).replay(details=True))
 
     def test_an_emptied_file_is_not_begun_anew(self, path: Path, open_: Opener) -> None:
         path.write_bytes(b"")

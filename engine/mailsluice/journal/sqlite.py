@@ -19,6 +19,7 @@ import orjson
 from mailsluice.bitmap import Bitmap
 from mailsluice.errors import JournalError
 from mailsluice.journal import Record, Resolution, Run, columns, file, wal
+from mailsluice.journal.check import CHECK, PagesCheck
 from mailsluice.model import State
 
 APPLICATION_ID = 0x4D534C43
@@ -126,6 +127,8 @@ class SqliteJournal:
         self._lock = lock
         self._note_closed = file.opened(path, written=written)
         self._run: Run | None = None
+        self._check: PagesCheck | None = None
+        """A reader's; a writer knows before he begins."""
         self._last_id = 0
         self._last_seal = 0
 
@@ -214,6 +217,8 @@ class SqliteJournal:
                     raise JournalError(_CHANGED.format(path=self._path, what=f"record {last_id}"))
                 spared = not details and row[1] in _DETAILED
                 yield columns.decode((*row[:-1], None) if spared else row)
+            if self._check is not None:
+                self._require_sound(self._check.result())
 
     def reopened(self) -> tuple[int, Bitmap]:
         """The number of records, and what was reopened in them."""
@@ -226,8 +231,14 @@ class SqliteJournal:
                     rows.add(record.seqs)
         return size, rows
 
+    def _require_sound(self, problem: str) -> None:
+        if problem != "ok":
+            raise JournalError(f"{self._path}: the file is corrupt ({problem}); {_RESTORE}")
+
     def close(self) -> None:
         """Close the file, then let the next writer in."""
+        if self._check is not None:
+            self._check.close()
         with contextlib.suppress(sqlite3.Error):  # everything that matters is committed
             self._connection.close()
         self._note_closed()
@@ -268,10 +279,10 @@ class SqliteJournal:
                 f"{path}: its schema is version {version}, this mailsluice reads version "
                 f"{SCHEMA_VERSION}; use the mailsluice that began it"
             )
-        # For readers too: the seals tell what was changed, and not that the last rows are gone.
-        problem = execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise JournalError(f"{path}: the file is corrupt ({problem}); {_RESTORE}")
+        if self._lock is None:
+            self._check = PagesCheck(lambda: _connect_to_read(path))
+        else:
+            self._require_sound(execute(CHECK).fetchone()[0])
         row = execute("SELECT body, seal FROM run").fetchone()
         if row and zlib.crc32(row[0]) != row[1]:
             raise JournalError(_CHANGED.format(path=path, what="the head"))
