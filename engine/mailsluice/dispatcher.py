@@ -198,7 +198,7 @@ class Dispatcher:
             self._gate.rest(self._place)  # others may start what this one may not
             return Wait(None, self._flights.why_full)
         if not self._gate.is_next(self._place):
-            return Wait(None, Reason.LANE)
+            return Wait(None, Reason.TURN)
         ready_at, reason = self.pacer.ready_at(self._weight_wanted(now), now)
         if now + CLOCK_GRAIN_S < ready_at:
             return Wait(ready_at, reason)

@@ -18,7 +18,7 @@ class Reason(enum.StrEnum):
     """SES has throttled: something else uses the account's rate, or the rate has been cut."""
     DAILY = "the daily quota"
     """The rolling 24 hours have no room."""
-    LANE = "another lane's turn"
+    TURN = "another's turn"
     """Others share the quota, and are due."""
     PAUSED = "it is paused"
     LATENCY = "latency"

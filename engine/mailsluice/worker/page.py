@@ -94,7 +94,9 @@ class Page:
             body=self._page,
             content_type="text/html",
             charset="utf-8",
-            headers={"Content-Security-Policy": "default-src 'self' 'unsafe-inline'"},
+            headers={
+                "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:"
+            },
         )
 
     async def _live(self, _: web.Request) -> web.Response:
