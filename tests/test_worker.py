@@ -162,4 +162,5 @@ def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
         with pytest.raises(urllib.error.HTTPError) as refused:
             running.get("/mailings/one/pause", "POST")
         assert refused.value.code == 409
+        refused.value.close()
     assert (tmp_path / "mail/failed/one/report.json").exists()
