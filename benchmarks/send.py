@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.compare import ENVIRONMENT, null_server
-from mailsluice import Engine, Mailing, Message, Recipient, Settings, loop
+from mailsluice import Engine, Mailing, Message, Recipient, Report, Settings, loop
 from mailsluice.config import SesSettings
 from mailsluice.emulator import AccountSettings, EmulatorOptions, EmulatorProcess, emulator_process
 from mailsluice.emulator.options import Latency
@@ -184,13 +184,20 @@ async def added_latency(folder: Path) -> None:
     )
 
 
-async def lanes(folder: Path) -> None:
-    """A mailing takes the whole rate, and messages come now and then."""
+@asynccontextmanager
+async def saturated(folder: Path) -> AsyncIterator[tuple[Engine, asyncio.Task[Report]]]:
+    """An engine of which a mailing takes the whole rate, and the mailing's run."""
     options = EmulatorOptions(account=AccountSettings(rate_per_s=LANE_RATE_PER_S, daily_max=-1))
     people = (Recipient(to=f"bulk{n}@example.com") for n in range(10**9))
     async with emulator_process(options) as process, opened(process, folder) as engine:
         run = asyncio.create_task(engine.run(BULK, people, journal=folder / "run.journal"))
         await engine.begun()
+        yield engine, run
+
+
+async def lanes(folder: Path) -> None:
+    """A mailing takes the whole rate, and messages come now and then."""
+    async with saturated(folder) as (engine, run):
         begun = time.perf_counter()
         took = await arrivals(engine, 1 / LANE_EVERY_S, LANE_S)
         now = engine.statistics()
@@ -209,11 +216,7 @@ async def lanes(folder: Path) -> None:
 
 async def fairness(folder: Path) -> None:
     """Both lanes want more than there is."""
-    options = EmulatorOptions(account=AccountSettings(rate_per_s=LANE_RATE_PER_S, daily_max=-1))
-    people = (Recipient(to=f"bulk{n}@example.com") for n in range(10**9))
-    async with emulator_process(options) as process, opened(process, folder) as engine:
-        run = asyncio.create_task(engine.run(BULK, people, journal=folder / "run.journal"))
-        await engine.begun()
+    async with saturated(folder) as (engine, run):
         sent = 0
 
         async def flood() -> None:

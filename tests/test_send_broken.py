@@ -159,7 +159,7 @@ async def test_a_refused_message_that_was_withdrawn_leaves_nothing_behind(fast: 
         await asyncio.wait([refused])
         engine.pause()
         tasks = sending(engine, message(1, key="k"))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(engine._outbox.by_seq) == 1)  # type: ignore[union-attr]
         tasks += sending(engine, message(1, key="k"))
         engine.resume()
         await ended(*tasks)
@@ -200,7 +200,6 @@ async def test_closing_settles_the_halves_of_a_refused_batch(
         tasks = sending(engine, *(message(n) for n in range(1, 5)))
         await asyncio.to_thread(fast.wait_for, calls=2, timeout_s=30)
         engine.pause()
-        await asyncio.sleep(0.1)
     found = await ended(*tasks)
     journal = SqliteJournal.read(path)
     counts = standing_of(journal).counts
@@ -240,7 +239,7 @@ async def test_a_key_is_sent_as_long_as_somebody_wants_it(fast: Emulator) -> Non
         await engine.send(message(0))
         engine.pause()
         first, second = sending(engine, message(1, key="k"), message(1, key="k"))
-        await asyncio.sleep(0.05)
+        await until(lambda: getattr(engine._outbox._known.get("k"), "callers", 0) == 2)  # type: ignore[union-attr]
         first.cancel()
         with pytest.raises(InDoubt, match="may be sent yet"):
             await engine.send(message(1, key="k"), deadline_s=0.05)
@@ -286,19 +285,21 @@ async def test_leaving_while_a_run_is_under_way_stops_it(
 
 async def test_cancelled_twice_while_it_drains_it_leaves_no_task_behind(fast: Emulator) -> None:
     tasks: list[asyncio.Task[Receipt]] = []
+    outboxes: list[Any] = []
 
     async def service() -> None:
         async with Engine.open(settings(fast)) as engine:
             await engine.send(message(0))
             engine.pause()
             tasks.extend(sending(engine, *(message(n) for n in range(3))))
-            await asyncio.sleep(3600)
+            outboxes.append(engine._outbox)
+            await asyncio.Event().wait()
 
     task = asyncio.create_task(service())
     await until(lambda: len(tasks) == 3)
-    for _ in range(2):
-        task.cancel()
-        await asyncio.sleep(0.05)
+    task.cancel()
+    await until(lambda: bool(outboxes[0]._closing))
+    task.cancel()
     await asyncio.wait([task])
     assert {type(each) for each in await ended(*tasks)} == {Held}
     assert not [each for each in asyncio.all_tasks() if "mailsluice" in each.get_name()]

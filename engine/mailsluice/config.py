@@ -214,14 +214,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
         mailing = Mailing.from_table(file.mailing, path.parent)
     except ConfigurationError as error:
         raise ConfigurationError(_named(path, str(error).splitlines())) from error
-    settings = Settings.model_construct(
-        recipients=file.recipients,
-        quota=file.quota,
-        delivery=file.delivery,
-        messages=file.messages,
-        ses=file.ses,
-    )
-    return mailing, settings
+    tables = {name: getattr(file, name) for name in Settings.model_fields}
+    return mailing, Settings.model_construct(**tables)
 
 
 def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:

@@ -121,7 +121,6 @@ class Engine:
         self._begun = anyio.Event()
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
-        self._running = False
 
     @classmethod
     def open(
@@ -207,9 +206,8 @@ class Engine:
         What the caller's own iterable raises is raised again when the calls in flight have ended.
         RuntimeError: this engine is running a mailing already, and would send at twice the rate.
         """
-        if self._running:
+        if not self._at_rest.is_set():
             raise RuntimeError("this engine is running a mailing; open another engine for another")
-        self._running = True
         self._at_rest.clear()
         try:
             if journal is None:
@@ -219,7 +217,6 @@ class Engine:
             with closing(opened):
                 return await self._run(mailing, as_source(recipients), only, opened)
         finally:
-            self._running = False
             self._at_rest.set()
 
     async def _run(
@@ -299,10 +296,11 @@ class Engine:
         is left a tenth of the rate. `deadline_s` seconds from now a message that is not under way
         is given up.
 
-        Raises what became of the message where it is not sent: Rejected, Failed, InDoubt, Held,
-        Expired; ConfigurationError, JournalError and RuntimeError (the engine is closing, or not
-        open) where nothing can be sent. A caller that is cancelled withdraws the message, unless it
-        is under way: then its outcome is in the journal all the same.
+        Raises what became of the message where it is not sent: Rejected, Failed, InDoubt, Held
+        (also where the engine is closing), Expired; ConfigurationError, JournalError and
+        RuntimeError (the engine is not open) where nothing can be sent. A caller that is cancelled
+        withdraws the message, unless it is under way: then its outcome is in the journal all the
+        same.
 
         >>> async def welcome(engine: Engine, mailing: Mailing, address: str) -> str:
         ...     receipt = await engine.send(Message(mailing, to=address), deadline_s=30)
@@ -395,7 +393,7 @@ class Engine:
 
     async def _drain(self) -> None:
         """Send what was taken, and settle what a run has under way, as far as there is time."""
-        if self._running:
+        if not self._at_rest.is_set():
             self.stop()
         if self._outbox is not None:
             self._outbox.close()

@@ -53,9 +53,8 @@ class Flights:
 
     def lost(self, batch: int) -> None:
         """It never will land: what had it in hand has ended."""
-        self.number -= 1
         self._left_at.pop(batch, None)
-        self._answered.pop(batch, None)
+        self.landed(batch, 0.0)
 
     @property
     def why_full(self) -> Reason:

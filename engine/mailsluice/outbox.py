@@ -41,7 +41,7 @@ from mailsluice.message import (
 )
 from mailsluice.model import Batch, Counts, Entry, Outcome, Remark, State
 from mailsluice.resume import WITHDRAWN
-from mailsluice.sending import OnEvent, Sending
+from mailsluice.sending import Listener, OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.sources import Row
 from mailsluice.statuses import Action, Verdict
@@ -51,7 +51,6 @@ from mailsluice.waiting import (
     StreamKey,
     Waiting,
     check,
-    copied,
     deadline_at,
     resolutions,
 )
@@ -92,7 +91,7 @@ class OutboxStatistics:
     """Mailings, each lane counted, of which something is waiting or was lately."""
 
 
-class _Stream:
+class _Stream(Listener):
     """The messages of one mailing in one lane; listens to what becomes of them."""
 
     def __init__(self, outbox: Outbox, key: StreamKey, mailing: Mailing) -> None:
@@ -182,7 +181,6 @@ class Outbox:
         self._random = random
         self._on_event = on_event
         self._slots = anyio.Semaphore(settings.queue_max)
-        self._waiting = 0
         self._arrivals: deque[Waiting] = deque()
         self._taking: list[Waiting] = []
         """Arrivals that are being made durable."""
@@ -226,7 +224,9 @@ class Outbox:
         """See `Engine.send_nowait`."""
         check(message, lane)
         if (known := self._known_of(message)) is not None:
-            return copied(known)
+            again = asyncio.ensure_future(self._outcome_again(known, deadline_at(deadline_s)))
+            again.add_done_callback(lambda future: future.cancelled() or future.exception())
+            return again
         try:
             self._slots.acquire_nowait()
         except anyio.WouldBlock:
@@ -240,7 +240,7 @@ class Outbox:
         """The present moment."""
         return OutboxStatistics(
             counts=self._writer.standing.counts,
-            waiting=self._waiting,
+            waiting=self._settings.queue_max - self._slots.value,
             streams=len(self._streams),
         )
 
@@ -257,7 +257,6 @@ class Outbox:
         waiting = Waiting(message, lane, queued_at)
         # Whoever has the future may cancel it; and may be gone when there is an exception.
         waiting.future.add_done_callback(lambda future: self._asked(waiting, future))
-        self._waiting += 1
         if message.key:
             self._known[message.key] = waiting
         self._set_deadline(waiting, deadline)
@@ -506,7 +505,6 @@ class Outbox:
         """It does not wait to be attempted any more."""
         if waiting.holds_slot:
             waiting.holds_slot = False
-            self._waiting -= 1
             self._slots.release()
 
     def settle(self, waiting: Waiting, outcome: Outcome) -> None:
@@ -537,11 +535,12 @@ class Outbox:
         if waiting.timer is not None:
             waiting.timer.cancel()
         self.by_seq.pop(waiting.seq, None)
-        if waiting.key and self._known.get(waiting.key) is waiting:
+        key = waiting.message.key
+        if key and self._known.get(key) is waiting:
             if isinstance(outcome, Receipt | InDoubt):
-                self._known[waiting.key] = outcome
+                self._known[key] = outcome
             else:
-                del self._known[waiting.key]
+                del self._known[key]
         if not waiting.future.done():
             if isinstance(outcome, Receipt):
                 waiting.future.set_result(outcome)
@@ -605,21 +604,19 @@ class Outbox:
     async def _settle_left(self, left: list[Waiting]) -> None:
         """Halves of a refused batch, deferred ones: whatever the journal still calls pending."""
         standing = self._writer.standing
-        given_up = list(self._given_up)
-        known = {each.waiting for each in given_up}
+        given_up = {each.waiting: each for each in self._given_up}
         for waiting in left:
-            if waiting in known or waiting.seq in standing.settled:
-                continue
             doubted = waiting.seq in standing.doubted
             state = State.IN_DOUBT if doubted else State.FAILED
             error = (InDoubt if doubted else Held)(CLOSED, _CLOSED_TEXT)
-            given_up.append(GivenUp(waiting, state, CLOSED, _CLOSED_TEXT, error))
+            closed = GivenUp(waiting, state, CLOSED, _CLOSED_TEXT, error)
+            given_up.setdefault(waiting, closed)
         read = standing.counts.read
-        given_up = [
+        pending = [
             each
-            for each in given_up
-            if each.waiting.seq <= read and each.waiting.seq not in standing.settled
+            for waiting, each in given_up.items()
+            if waiting.seq <= read and waiting.seq not in standing.settled
         ]
-        await self._writer.write(resolutions(given_up, self._wall()))
-        for each in given_up:
+        await self._writer.write(resolutions(pending, self._wall()))
+        for each in pending:
             self._end(each.waiting, each.error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -165,8 +164,7 @@ class AccountGate:
                 self._gate = None
                 self._known.clear()
                 self._keeping.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._keeping
+                await asyncio.wait([self._keeping])
 
     def _new_gate(self, standing: Standing, account: Account | None) -> Gate:
         pacer = Pacer(

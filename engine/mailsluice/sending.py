@@ -12,7 +12,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -101,11 +100,11 @@ class BatchSettled:
     settled_at: float
 
 
-class Listener(Protocol):
-    """Who wants to know of each recipient. Called on the event loop; must not block or raise."""
+class Listener:
+    """Who wants to know of each recipient; this one does not. Must neither block nor raise."""
 
     def started(self, batch: Batch) -> None:
-        """It is about to be sent: its intent is being recorded."""
+        """It is about to be sent: its intent comes next."""
 
     def settled(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
@@ -114,21 +113,6 @@ class Listener(Protocol):
 
     def ruled(self, rulings: Sequence[Ruling]) -> None:
         """These, which became of suspects outside a call, are durable."""
-
-
-class Nobody:
-    """Listens to nothing."""
-
-    def started(self, batch: Batch) -> None:
-        """Nothing."""
-
-    def settled(
-        self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Nothing."""
-
-    def ruled(self, rulings: Sequence[Ruling]) -> None:
-        """Nothing."""
 
 
 OnEvent = Callable[[BatchSettled], None]
@@ -159,7 +143,7 @@ class Sending:
         self._writer = writer
         self._transport = transport
         self._wall = wall
-        self._listener = listener or Nobody()
+        self._listener = listener or Listener()
         self._on_event = on_event
         self._decide_again = Signal()
         self.room = Signal()

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from mailsluice.gate import LANE_SHARES, Lane
 from mailsluice.journal import Record, Resolution
 from mailsluice.mailing import Mailing
-from mailsluice.message import InDoubt, Message, Receipt, Rejected, SendError
+from mailsluice.message import Message, Receipt, Rejected, SendError
 from mailsluice.model import State
 
 REFUSED = "REFUSED"
@@ -29,14 +29,13 @@ class Waiting:
     """A message whose outcome somebody waits for."""
 
     __slots__ = (
-        "attempts", "callers", "ended", "future", "gone", "holds_slot", "key", "lane", "message",
+        "attempts", "callers", "ended", "future", "gone", "holds_slot", "lane", "message",
         "overdue", "queued", "queued_at", "seq", "stream", "timer", "under_way",
     )  # fmt: skip
 
     def __init__(self, message: Message, lane: Lane, queued_at: float) -> None:
         running = asyncio.get_running_loop()
         self.message = message
-        self.key = message.key
         self.lane: Lane = lane
         self.stream: Stream | None = None
         """Where it waits; None before it is durable."""
@@ -98,29 +97,3 @@ def resolutions(given_up: list[GivenUp], at: float) -> list[Record]:
     for each in given_up:
         alike.setdefault((each.state, each.status, each.why), []).append(each.waiting.seq)
     return [Resolution(at, seqs, *why) for why, seqs in alike.items()]
-
-
-def copied(known: Receipt | InDoubt | Waiting) -> asyncio.Future[Receipt]:
-    """A future of one's own for what became of another's message."""
-    copy: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-    copy.add_done_callback(lambda future: future.cancelled() or future.exception())
-    match known:
-        case Receipt():
-            copy.set_result(known)
-        case InDoubt():
-            copy.set_exception(InDoubt(known.status, known.error))
-        case _:
-            known.callers += 1
-            known.future.add_done_callback(lambda future: _hand_on(future, copy))
-    return copy
-
-
-def _hand_on(future: asyncio.Future[Receipt], copy: asyncio.Future[Receipt]) -> None:
-    if copy.done():
-        return
-    if future.cancelled():
-        copy.cancel()
-    elif (error := future.exception()) is not None:
-        copy.set_exception(error)
-    else:
-        copy.set_result(future.result())

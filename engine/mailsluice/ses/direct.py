@@ -47,6 +47,7 @@ class Direct:
         client: Client,
         request: dict[str, Any],
         http: aiohttp.ClientSession,
+        by: dict[str, Any],
         wall: Callable[[], float],
     ) -> None:
         self._client = client
@@ -54,9 +55,7 @@ class Direct:
         self._http = http
         self._wall = wall
         self._url = URL(request["url"], encoded=True)
-        proxies = client.sdk._endpoint.http_session._proxy_config
-        proxy = proxies.proxy_url_for(request["url"])
-        self._by = {"proxy": proxy, "proxy_headers": proxies.proxy_headers_for(request["url"])}
+        self._by = by
         protocol = client.sdk._service_model.resolved_protocol
         self._parser = client.sdk._endpoint._response_parser_factory.create_parser(protocol)
         self._credentials: Any = None
@@ -91,8 +90,10 @@ class Direct:
             headers=headers,
         )
         session = sdk._endpoint.http_session
-        proxy = session._proxy_config.proxy_url_for(request["url"])
-        return cls(client, request, await session._get_session(proxy), wall)
+        proxies = session._proxy_config
+        proxy = proxies.proxy_url_for(request["url"])
+        by = {"proxy": proxy, "proxy_headers": proxies.proxy_headers_for(request["url"])}
+        return cls(client, request, await session._get_session(proxy), by, wall)
 
     async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
         """POST one request; see `ses.Transport`."""
