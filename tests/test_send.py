@@ -429,8 +429,8 @@ async def test_a_mailing_made_for_each_message_costs_no_memory_for_ever(fast: Em
                     for i, each in enumerate(mailings)
                 )
             )
-        assert engine._outbox is not None
-        assert len(engine._outbox._prefixes) <= PREFIXES_MAX
+        assert engine._delivering.outbox is not None
+        assert len(engine._delivering.outbox._prefixes) <= PREFIXES_MAX
         statistics = engine.message_statistics()
     assert statistics is not None
     assert statistics.streams == 1

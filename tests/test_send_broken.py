@@ -154,17 +154,17 @@ async def test_a_refused_message_that_was_withdrawn_leaves_nothing_behind(fast: 
     async with Engine.open(settings(fast)) as engine:
         await engine.send(message(0))
         [refused] = sending(engine, Message(WELCOME, to="no-at", key="k"))
-        await until(lambda: bool(engine._outbox and engine._outbox.by_seq))
+        await until(lambda: bool(engine._delivering.outbox and engine._delivering.outbox.by_seq))
         refused.cancel()
         await asyncio.wait([refused])
         engine.pause()
         tasks = sending(engine, message(1, key="k"))
-        await until(lambda: len(engine._outbox.by_seq) == 1)  # type: ignore[union-attr]
+        await until(lambda: len(engine._delivering.outbox.by_seq) == 1)  # type: ignore[union-attr]
         tasks += sending(engine, message(1, key="k"))
         engine.resume()
         await ended(*tasks)
-        assert engine._outbox is not None
-        assert not engine._outbox.by_seq
+        assert engine._delivering.outbox is not None
+        assert not engine._delivering.outbox.by_seq
     assert fast.ledger.by_address()["user1@example.com"] == 1
 
 
@@ -176,7 +176,11 @@ async def test_a_doubt_keeps_its_key_whatever_ends_the_message(
     path = tmp_path / "messages.journal"
     async with Engine.open(resending(fast, drain_s=0.1), journal=path) as engine:
         tasks = sending(engine, message(1, key="k"))
-        await until(lambda: bool(engine._outbox and engine._outbox._writer.standing.doubted))
+        await until(
+            lambda: bool(
+                engine._delivering.outbox and engine._delivering.outbox._writer.standing.doubted
+            )
+        )
         if how == "cancelled":
             tasks[0].cancel()
             await asyncio.wait(tasks)
@@ -239,7 +243,7 @@ async def test_a_key_is_sent_as_long_as_somebody_wants_it(fast: Emulator) -> Non
         await engine.send(message(0))
         engine.pause()
         first, second = sending(engine, message(1, key="k"), message(1, key="k"))
-        await until(lambda: getattr(engine._outbox._known.get("k"), "callers", 0) == 2)  # type: ignore[union-attr]
+        await until(lambda: getattr(engine._delivering.outbox._known.get("k"), "callers", 0) == 2)  # type: ignore[union-attr]
         first.cancel()
         with pytest.raises(InDoubt, match="may be sent yet"):
             await engine.send(message(1, key="k"), deadline_s=0.05)
@@ -292,7 +296,7 @@ async def test_cancelled_twice_while_it_drains_it_leaves_no_task_behind(fast: Em
             await engine.send(message(0))
             engine.pause()
             tasks.extend(sending(engine, *(message(n) for n in range(3))))
-            outboxes.append(engine._outbox)
+            outboxes.append(engine._delivering.outbox)
             await asyncio.Event().wait()
 
     task = asyncio.create_task(service())
@@ -312,8 +316,8 @@ async def test_a_paused_engine_keeps_nothing_of_what_has_expired(fast: Emulator)
         for first in range(0, 400, 100):
             tasks = sending(engine, *(message(first + n) for n in range(100)), deadline_s=0.02)
             assert {type(each) for each in await ended(*tasks)} == {Expired}
-        assert engine._outbox is not None
-        [stream] = engine._outbox._streams.values()
+        assert engine._delivering.outbox is not None
+        [stream] = engine._delivering.outbox._streams.values()
         await until(lambda: stream.dispatcher.idle)
 
 

@@ -13,12 +13,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Self, TypeVar, get_args
+from typing import Self, get_args
 
 import anyio
 from anyio import to_thread
 
-from mailsluice import history, resume
+from mailsluice import resume
 from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
@@ -29,6 +29,7 @@ from mailsluice.config import (
 )
 from mailsluice.current import Current, Statistics, report_of
 from mailsluice.daily import DAY_S
+from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.errors import ConfigurationError, JournalError, root_of
 from mailsluice.gate import Gate, Lane
@@ -39,8 +40,8 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
-from mailsluice.message import Held, Message, Receipt
-from mailsluice.outbox import CLOSED, Outbox, OutboxStatistics
+from mailsluice.message import Message, Receipt
+from mailsluice.outbox import Outbox, OutboxStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.report import Report
@@ -56,11 +57,6 @@ logger = logging.getLogger(__name__)
 
 BODIES_BYTES_MAX = 256 * 1024 * 1024
 """Bytes of all requests in flight: each has a copy of the mailing's attachments."""
-
-GIVEN_UP_S = 2.0
-"""When an engine is closed and its time is up, calls under way still have so long."""
-
-Result = TypeVar("Result")
 
 
 class Engine:
@@ -105,10 +101,17 @@ class Engine:
         self._account = account or AccountGate(
             transport, self._quota, self._delivery.in_flight, wall=wall, day_s=day_s
         )
-        self._outbox: Outbox | None = None
-        self._mail_task: asyncio.Task[None] | None = None
-        """Runs the outbox, from the first message on."""
-        self._opened: asyncio.Future[Outbox] | None = None
+        self._delivering = Delivery(
+            journal=journal or NoJournal(),
+            account=self._account,
+            transport=transport,
+            settings=self._messages,
+            delivery=self._delivery,
+            wall=wall,
+            random=self._random,
+            on_event=on_event,
+            is_taken=lambda: journal is not None and self._run_journal is journal,
+        )
         self._entered = False
         self._paused = False
         self._at_rest = asyncio.Event()
@@ -181,7 +184,7 @@ class Engine:
                 await self._drain()
             finally:
                 # Also where the task that leaves is cancelled once more.
-                await self._end_delivery()
+                await self._delivering.end()
 
     async def run(
         self,
@@ -222,7 +225,7 @@ class Engine:
     async def _run(
         self, mailing: Mailing, source: Source, only: Only | None, journal: Journal
     ) -> Report:
-        if self._opened is not None and journal is self._journal:
+        if self._delivering.begun and journal is self._journal:
             raise JournalError(
                 f"{journal.name}: single messages are using it; give the run its own: journal=…"
             )
@@ -241,8 +244,8 @@ class Engine:
         only: Only | None,
         journal: Journal,
     ) -> Report:
-        standing = await _aside(journal.blocks, resume.standing_of, journal)
-        prefix = await _aside(bool(mailing.attachments), mailing.prefix)
+        standing = await aside(journal.blocks, resume.standing_of, journal)
+        prefix = await aside(bool(mailing.attachments), mailing.prefix)
         with anyio.CancelScope() as self._preparing:
             if self._stopping:
                 self._preparing.cancel()
@@ -306,8 +309,7 @@ class Engine:
         ...     receipt = await engine.send(Message(mailing, to=address), deadline_s=30)
         ...     return receipt.message_id
         """
-        outbox = self._outbox or await self._open_outbox()
-        return await outbox.send(message, lane, deadline_s)
+        return await (await self._outbox()).send(message, lane, deadline_s)
 
     async def send_nowait(
         self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
@@ -316,12 +318,12 @@ class Engine:
 
         It waits for nothing but, at the first message, for the account.
         """
-        outbox = self._outbox or await self._open_outbox()
-        return outbox.send_nowait(message, lane, deadline_s)
+        return (await self._outbox()).send_nowait(message, lane, deadline_s)
 
     def message_statistics(self) -> OutboxStatistics | None:
         """The present moment of single messages; None before the first."""
-        return None if self._outbox is None else self._outbox.statistics()
+        outbox = self._delivering.outbox
+        return None if outbox is None else outbox.statistics()
 
     def pause(self) -> None:
         """Start no call until `resume`; those under way end. `send` and `run` wait."""
@@ -335,83 +337,23 @@ class Engine:
         self._paused = paused
         if self._current is not None:
             self._current.pause(paused=paused)
-        if self._outbox is not None:
-            self._outbox.pause(paused=paused)
+        self._delivering.pause(paused=paused)
 
-    async def _open_outbox(self) -> Outbox:
-        """The outbox, which the first message opens."""
+    async def _outbox(self) -> Outbox:
+        if self._delivering.outbox is not None:
+            return self._delivering.outbox  # which knows by itself whether it is closing
         if not self._entered:
             raise RuntimeError("the engine is not open: use `async with Engine.open(...)`")
-        if self._opened is None:
-            self._opened = opened = asyncio.get_running_loop().create_future()
-            # Whoever asked may have been cancelled meanwhile.
-            opened.add_done_callback(lambda future: future.cancelled() or future.exception())
-            self._mail_task = asyncio.create_task(self._deliver(opened), name="mailsluice outbox")
-        return await asyncio.shield(self._opened)
-
-    async def _deliver(self, opened: asyncio.Future[Outbox]) -> None:
-        """Run the outbox; whatever fails is the senders' to be told."""
-        journal = self._journal or NoJournal()
-        try:
-            if self._run_journal is journal:
-                raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
-            known = await _aside(journal.blocks, history.keys_of, journal)
-            standing = await _aside(journal.blocks, resume.standing_of, journal)
-            run_id = resume.claim_for_messages(journal, self._wall(), self._random)
-            opening = self._account.open(journal.name, standing)
-            async with opening as gate, Writer(journal, standing) as writer:
-                await writer.write(resume.abandoned(standing, self._wall()))
-                outbox = Outbox(
-                    settings=self._messages,
-                    delivery=self._delivery,
-                    run_id=run_id,
-                    known=known,
-                    gate=gate,
-                    writer=writer,
-                    transport=self._transport,
-                    wall=self._wall,
-                    random=self._random,
-                    on_event=self._on_event,
-                )
-                outbox.pause(paused=self._paused)
-                self._outbox = outbox
-                if not self._entered:
-                    outbox.close()  # it was left while this was being opened
-                opened.set_result(outbox)
-                await outbox.run()
-        except AccountHeldError as error:
-            status, _, text = str(error).partition(": ")
-            opened.set_exception(Held(status, text))
-        except Exception as error:  # noqa: BLE001  # the senders raise it
-            if not opened.done():
-                opened.set_exception(error)
-        finally:
-            if not opened.done():
-                opened.set_exception(Held(CLOSED, "the engine was closed"))
-            if self._outbox is None:
-                self._opened = None  # the next message tries again
+        return await self._delivering.open()
 
     async def _drain(self) -> None:
         """Send what was taken, and settle what a run has under way, as far as there is time."""
         if not self._at_rest.is_set():
             self.stop()
-        if self._outbox is not None:
-            self._outbox.close()
+        self._delivering.close()
         with anyio.move_on_after(self._messages.drain_s):
-            if self._mail_task is not None:
-                await asyncio.wait([self._mail_task])
+            await self._delivering.drained()
             await self._at_rest.wait()
-
-    async def _end_delivery(self) -> None:
-        task, self._mail_task = self._mail_task, None
-        if task is None:
-            return
-        if not task.done() and self._outbox is not None:
-            await self._outbox.give_up()
-            await asyncio.wait([task], timeout=GIVEN_UP_S)
-        task.cancel()  # calls without an answer are in doubt
-        await asyncio.wait([task])
-        self._outbox = self._opened = None
 
     def stop(self) -> None:
         """Start nothing more; `run` returns when the calls in flight have been settled."""
@@ -490,11 +432,6 @@ def as_source(recipients: Source | Recipients) -> Source:
 def _in_flight(wanted: int, prefix_bytes: int) -> int:
     """Calls at once: fewer where attachments make each of them large."""
     return max(1, min(wanted, BODIES_BYTES_MAX // max(1, prefix_bytes)))
-
-
-async def _aside(blocks: bool, function: Callable[..., Result], *args: object) -> Result:  # noqa: FBT001
-    """Call it in a worker thread where it blocks; a virtual clock cannot wait for threads."""
-    return await to_thread.run_sync(function, *args) if blocks else function(*args)
 
 
 async def _transport(client: Client, settings: Settings) -> Transport:

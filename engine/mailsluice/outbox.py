@@ -70,7 +70,7 @@ YIELD_EVERY = 500
 CLOSED = "CLOSED"
 """The status of a message that was not sent because the engine was closed."""
 
-_CLOSED_TEXT = "the engine was closed"
+CLOSED_TEXT = "the engine was closed"
 
 _ERRORS: dict[State, type[SendError]] = {
     State.REJECTED: Rejected,
@@ -248,7 +248,7 @@ class Outbox:
         if self._broken is not None:
             raise self._broken.with_traceback(None)
         if self._closing:
-            raise Held(CLOSED, _CLOSED_TEXT)
+            raise Held(CLOSED, CLOSED_TEXT)
         return self._known.get(message.key) if message.key else None
 
     def _enter(
@@ -582,7 +582,7 @@ class Outbox:
     async def give_up(self) -> None:
         """Settle as not sent what is not under way."""
         for number, waiting in enumerate([*self._arrivals, *self._taking, *self.by_seq.values()]):
-            self._withdraw(waiting, _CLOSED_TEXT, Held(CLOSED, _CLOSED_TEXT))
+            self._withdraw(waiting, CLOSED_TEXT, Held(CLOSED, CLOSED_TEXT))
             if number % YIELD_EVERY == 0:
                 await checkpoint()
 
@@ -599,7 +599,7 @@ class Outbox:
         for waiting in [*self._taking, *self._arrivals, *left]:
             self.free_slot(waiting)
             if not waiting.future.done():
-                waiting.future.set_exception(error or Held(CLOSED, _CLOSED_TEXT))
+                waiting.future.set_exception(error or Held(CLOSED, CLOSED_TEXT))
 
     async def _settle_left(self, left: list[Waiting]) -> None:
         """Halves of a refused batch, deferred ones: whatever the journal still calls pending."""
@@ -608,8 +608,8 @@ class Outbox:
         for waiting in left:
             doubted = waiting.seq in standing.doubted
             state = State.IN_DOUBT if doubted else State.FAILED
-            error = (InDoubt if doubted else Held)(CLOSED, _CLOSED_TEXT)
-            closed = GivenUp(waiting, state, CLOSED, _CLOSED_TEXT, error)
+            error = (InDoubt if doubted else Held)(CLOSED, CLOSED_TEXT)
+            closed = GivenUp(waiting, state, CLOSED, CLOSED_TEXT, error)
             given_up.setdefault(waiting, closed)
         read = standing.counts.read
         pending = [

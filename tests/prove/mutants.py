@@ -521,7 +521,7 @@ MUTANTS = [
     ),
     Mutant(
         "keys are forgotten when the journal is opened",
-        "engine.py",
+        "delivery.py",
         "                    known=known,\n",
         "                    known={},\n",
         ("tests/test_send.py", "-k", "one_key"),

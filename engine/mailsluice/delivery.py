@@ -1,0 +1,150 @@
+"""How single messages begin and end with their engine: the first one opens the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TypeVar
+
+from anyio import to_thread
+
+from mailsluice import history, resume
+from mailsluice.config import DeliverySettings, MessageSettings
+from mailsluice.errors import JournalError
+from mailsluice.journal import Journal
+from mailsluice.journal.writer import Writer
+from mailsluice.message import Held
+from mailsluice.outbox import CLOSED, CLOSED_TEXT, Outbox
+from mailsluice.quota import AccountGate, AccountHeldError
+from mailsluice.sending import OnEvent
+from mailsluice.ses import Transport
+
+GIVEN_UP_S = 2.0
+"""When an engine is closed and its time is up, calls under way still have so long."""
+
+Result = TypeVar("Result")
+
+
+class Delivery:
+    """The outbox of one engine, from its first message to the engine's end."""
+
+    def __init__(  # noqa: PLR0913  # the composition root hands over each part once
+        self,
+        *,
+        journal: Journal,
+        account: AccountGate,
+        transport: Transport,
+        settings: MessageSettings,
+        delivery: DeliverySettings,
+        wall: Callable[[], float],
+        random: Random,
+        on_event: OnEvent | None,
+        is_taken: Callable[[], bool],
+    ) -> None:
+        """`is_taken` says whether a run is using the journal."""
+        self.outbox: Outbox | None = None
+        """None before it is open, and after its end."""
+        self._journal = journal
+        self._account = account
+        self._transport = transport
+        self._settings = settings
+        self._delivery = delivery
+        self._wall = wall
+        self._random = random
+        self._on_event = on_event
+        self._is_taken = is_taken
+        self._opened: asyncio.Future[Outbox] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._paused = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the journal is the messages'."""
+        return self._opened is not None
+
+    async def open(self) -> Outbox:
+        """The outbox, which the first message opens. Raises what keeps it from opening."""
+        if self._opened is None:
+            self._opened = opened = asyncio.get_running_loop().create_future()
+            # Whoever asked may have been cancelled meanwhile.
+            opened.add_done_callback(lambda future: future.cancelled() or future.exception())
+            self._task = asyncio.create_task(self._run(opened), name="mailsluice outbox")
+        return await asyncio.shield(self._opened)
+
+    def pause(self, *, paused: bool) -> None:
+        """Whether nothing is to be started, until the opposite is said."""
+        self._paused = paused
+        if self.outbox is not None:
+            self.outbox.pause(paused=paused)
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closing = True
+        if self.outbox is not None:
+            self.outbox.close()
+
+    async def drained(self) -> None:
+        """Return when all that was taken has its outcome."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def end(self) -> None:
+        """Give up what has not been sent, and end."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if not task.done() and self.outbox is not None:
+            await self.outbox.give_up()
+            await asyncio.wait([task], timeout=GIVEN_UP_S)
+        task.cancel()  # calls without an answer are in doubt
+        await asyncio.wait([task])
+        self.outbox = self._opened = None
+
+    async def _run(self, opened: asyncio.Future[Outbox]) -> None:
+        """Run the outbox; whatever fails is the senders' to be told."""
+        journal = self._journal
+        try:
+            if self._is_taken():
+                raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
+            known = await aside(journal.blocks, history.keys_of, journal)
+            standing = await aside(journal.blocks, resume.standing_of, journal)
+            run_id = resume.claim_for_messages(journal, self._wall(), self._random)
+            opening = self._account.open(journal.name, standing)
+            async with opening as gate, Writer(journal, standing) as writer:
+                await writer.write(resume.abandoned(standing, self._wall()))
+                outbox = Outbox(
+                    settings=self._settings,
+                    delivery=self._delivery,
+                    run_id=run_id,
+                    known=known,
+                    gate=gate,
+                    writer=writer,
+                    transport=self._transport,
+                    wall=self._wall,
+                    random=self._random,
+                    on_event=self._on_event,
+                )
+                outbox.pause(paused=self._paused)
+                self.outbox = outbox
+                if self._closing:
+                    outbox.close()  # it was left while this was being opened
+                opened.set_result(outbox)
+                await outbox.run()
+        except AccountHeldError as error:
+            status, _, text = str(error).partition(": ")
+            opened.set_exception(Held(status, text))
+        except Exception as error:  # noqa: BLE001  # the senders raise it
+            if not opened.done():
+                opened.set_exception(error)
+        finally:
+            if not opened.done():
+                opened.set_exception(Held(CLOSED, CLOSED_TEXT))
+            if self.outbox is None:
+                self._opened = None  # the next message tries again
+
+
+async def aside(blocks: bool, function: Callable[..., Result], *args: object) -> Result:  # noqa: FBT001
+    """Call it in a worker thread where it blocks; a virtual clock cannot wait for threads."""
+    return await to_thread.run_sync(function, *args) if blocks else function(*args)
