@@ -16,7 +16,6 @@ from mailsluice import (
     Engine,
     Mailing,
     QuotaSettings,
-    Recipient,
     Report,
     Settings,
     export,
@@ -26,6 +25,7 @@ from mailsluice import audit as audits
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.export import Line
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.sources import Fields, files
 
 MAILING = Mailing(from_address="News <news@example.com>", template="welcome")
 GOOD = [f"good{n}@example.com" for n in range(8)]
@@ -60,8 +60,12 @@ async def engine(path: Path, **delivery: object) -> AsyncIterator[Engine]:
 
 
 async def run(emulator: Emulator, path: Path, addresses: list[str], **delivery: object) -> Ran:
+    list_ = path.with_suffix(".csv")
+    if not list_.exists():
+        list_.write_text("\n".join(["email", *addresses]))
     async with engine(path, **delivery) as opened:
-        report = await opened.run(MAILING, [Recipient(to=address) for address in addresses])
+        # A file's rows come in one list, so that the batches are the same however busy the machine.
+        report = await opened.run(MAILING, files.open_source(list_, Fields()))
     assert report.counts.conserved
     return seen(emulator, path, report)
 
