@@ -62,7 +62,7 @@ async def engine(path: Path, **delivery: object) -> AsyncIterator[Engine]:
 async def run(emulator: Emulator, path: Path, addresses: list[str], **delivery: object) -> Ran:
     list_ = path.with_suffix(".csv")
     if not list_.exists():
-        list_.write_text("\n".join(["email", *addresses]))
+        list_.write_text("\n".join(["email", *addresses, ""]))
     async with engine(path, **delivery) as opened:
         # A file's rows come in one list, so that the batches are the same however busy the machine.
         report = await opened.run(MAILING, files.open_source(list_, Fields()))
