@@ -53,9 +53,15 @@ def drop(folder: Path, name: str, recipients: int, template: str = "welcome") ->
 class Running:
     """A worker's process."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
-        self.url = url
+        self.log = log
+
+    @property
+    def url(self) -> str:
+        """Where it serves; empty before it does."""
+        found = re.search(r'serving (http://[^"\s]+)', self.log.read_text())
+        return found[1] if found else ""
 
     def get(self, path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(f"{self.url}{path}", method=method)
@@ -63,28 +69,45 @@ class Running:
             body = answer.read().decode()
         return json.loads(body) if body.startswith("{") else body
 
+    def is_ready(self) -> bool:
+        """Whether it takes in anything."""
+        try:
+            return bool(self.get("/readyz") == "ok\n")
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+
     def states(self) -> dict[str, str]:
         return {each["name"]: each["state"] for each in self.get("/status")["mailings"]}
 
     def until(self, condition: Callable[[], bool], within_s: float = 30.0) -> None:
         ends = time.monotonic() + within_s
         while not condition():
-            assert time.monotonic() < ends, self.get("/status")
+            assert time.monotonic() < ends, self.log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.02)  # another process, which has no event to wait for
 
 
 @contextmanager
-def worker(folder: Path, emulator: Emulator, text: str = WORKER) -> Iterator[Running]:
+def worker(
+    folder: Path,
+    emulator: Emulator,
+    text: str = WORKER,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Running]:
     (folder / "worker.toml").write_text(text)
     command = [sys.executable, "-m", "mailsluice", "worker", str(folder / "worker.toml")]
-    environment = os.environ | emulator.environment
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"serving (http://\S+)", line)
-        assert found, line + process.stderr.read()
+    environment = os.environ | emulator.environment | (environment or {})
+    log = folder / "worker.log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, env=environment, stderr=stderr, text=True) as process,
+    ):
+        running = Running(process, log)
         try:
-            yield Running(process, found[1])
+            running.until(lambda: running.url != "", within_s=20)
+            running.until(running.is_ready, within_s=20)
+            yield running
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from mailsluice.attempts import InDoubt
 from mailsluice.errors import ConfigurationError
+from mailsluice.gate import LANE_SHARES, Lane
 from mailsluice.intake import Dedupe
 from mailsluice.mailing import Mailing
 from mailsluice.sources import Fields
@@ -53,7 +54,7 @@ class RecipientsSettings(_Table):
     """`[recipients]`: where the recipients are, and which column holds what."""
 
     path: str | None = None
-    """A file, relative to the mailing file; "-" is standard input."""
+    """A file, relative to the mailing file; `s3://bucket/key`; "-" is standard input."""
     address: str = "email"
     cc: str | None = None
     bcc: str | None = None
@@ -107,6 +108,17 @@ class MessageSettings(_Table):
     """Seconds within which all that was taken is sent when the engine is closed."""
 
 
+class LaneSettings(_Table):
+    """`[lanes]`: what each is due where both want more than there is; only the ratio counts."""
+
+    transactional: float = Field(default=LANE_SHARES["transactional"], gt=0)
+    bulk: float = Field(default=LANE_SHARES["bulk"], gt=0)
+
+    def shares(self) -> dict[Lane, float]:
+        """By lane."""
+        return {"transactional": self.transactional, "bulk": self.bulk}
+
+
 class DeliverySettings(_Table):
     """`[delivery]`: how calls are made, and what is done about doubt."""
 
@@ -136,6 +148,7 @@ class Settings(BaseSettings):
 
     recipients: RecipientsSettings = RecipientsSettings()
     quota: QuotaSettings = QuotaSettings()
+    lanes: LaneSettings = LaneSettings()
     delivery: DeliverySettings = DeliverySettings()
     messages: MessageSettings = MessageSettings()
     ses: SesSettings = SesSettings()
@@ -170,6 +183,21 @@ class FolderSettings(_Table):
     """Seconds after which a mailing that is held is tried again."""
 
 
+class QueueSettings(_Table):
+    """`[queue]`: the Amazon SQS queue that feeds the worker."""
+
+    url: str = Field(pattern=r"^https?://[^/]+/.+")
+    """`https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`."""
+    in_hand: int = Field(default=1_000, ge=1, le=100_000)
+    """Messages at once that have been received and have no outcome yet."""
+    visibility_s: int = Field(default=60, ge=3, le=43_200)
+    """For so long a message is hidden from others; it is extended while the message is in hand."""
+    wait_s: int = Field(default=20, ge=0, le=20)
+    """How long a poll of an empty queue lasts."""
+    hold_s: float = Field(default=60.0, gt=0, le=43_200)
+    """After so many seconds what could not be sent, for a cause outside of it, is tried again."""
+
+
 class HttpSettings(_Table):
     """`[http]`: the worker's interface."""
 
@@ -191,11 +219,21 @@ class HttpSettings(_Table):
         return "127.0.0.1" if host == "localhost" else str(ip_address(host))
 
 
+class LogSettings(_Table):
+    """`[log]`: what the worker says on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+    """auto: JSON where standard error is no terminal."""
+
+
 class WorkerSettings(_FromTables):
     """The settings of `mailsluice worker`: an engine's, and where its work comes from."""
 
     folder: FolderSettings
+    queue: QueueSettings | None = None
     http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
 
 
 class _File(_FromTables):

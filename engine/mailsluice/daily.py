@@ -155,6 +155,10 @@ class DailyQuota:
         self._told_until = now + self._own.day_s
         self._signs.append((now + self._own.day_s * MEMORY_SHARE, self._told_others))
 
+    def change(self, *, share: float, reserve: float) -> None:
+        """Use as much of it from now on."""
+        self._share, self._reserve = share, reserve
+
     def adopt(self, day: RollingDay, now: float) -> None:
         """One more journal's sends of the day are ours, and not others'."""
         weight = day.used(now)

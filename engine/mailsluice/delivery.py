@@ -108,7 +108,7 @@ class Delivery:
         try:
             if self._is_taken():
                 raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
-            known = await aside(journal.blocks, history.keys_of, journal)
+            known = await aside(journal.blocks, history.keys_of, journal, self._delivery.in_doubt)
             standing = await aside(journal.blocks, resume.standing_of, journal)
             run_id = resume.claim_for_messages(journal, self._wall(), self._random)
             opening = self._account.open(journal.name, standing)

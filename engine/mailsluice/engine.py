@@ -22,6 +22,7 @@ from mailsluice import resume
 from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
+    LaneSettings,
     MessageSettings,
     QuotaSettings,
     RecipientsSettings,
@@ -37,11 +38,12 @@ from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
 from mailsluice.journal.none import NoJournal
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.journal.standing import FINISHED, HELD, STOPPED
+from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
 from mailsluice.message import Message, Receipt
 from mailsluice.outbox import Outbox, OutboxStatistics
+from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.report import Report
@@ -87,6 +89,7 @@ class Engine:
         day_s: float = DAY_S,
         messages: MessageSettings | None = None,
         on_event: OnEvent | None = None,
+        lanes: LaneSettings | None = None,
         account: AccountGate | None = None,
     ) -> None:
         self._transport = transport
@@ -99,7 +102,7 @@ class Engine:
         self._messages = messages or MessageSettings()
         self._on_event = on_event
         self._account = account or AccountGate(
-            transport, self._quota, self._delivery.in_flight, wall=wall, day_s=day_s
+            transport, self._quota, self._delivery.in_flight, lanes=lanes, wall=wall, day_s=day_s
         )
         self._delivering = Delivery(
             journal=journal or NoJournal(),
@@ -320,6 +323,30 @@ class Engine:
         """
         return (await self._outbox()).send_nowait(message, lane, deadline_s)
 
+    @asynccontextmanager
+    async def attended(self) -> AsyncIterator[None]:
+        """Keep the account's pace and day as long as the context lasts, whether anything is sent.
+
+        Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
+        it cannot be asked: no credentials.
+        """
+        async with self._account.open("", Standing(), resumed=True):
+            yield
+
+    async def release(self) -> None:
+        """Take no more single messages, and give up those that are not under way: they are Held."""
+        self._delivering.close()
+        if self._delivering.outbox is not None:
+            await self._delivering.outbox.give_up()
+
+    def change(self, quota: QuotaSettings, lanes: LaneSettings) -> None:
+        """Use as much of the account from now on; holds for all engines that `beside` made."""
+        self._account.change(quota, lanes)
+
+    def pacer_statistics(self) -> PacerStatistics | None:
+        """The pace of the account at this moment; None while nothing is being sent."""
+        return self._account.statistics()
+
     def message_statistics(self) -> OutboxStatistics | None:
         """The present moment of single messages; None before the first."""
         outbox = self._delivering.outbox
@@ -456,6 +483,7 @@ async def _opened(
                 transport=await _transport(client, settings),
                 journal=journal,
                 quota=settings.quota,
+                lanes=settings.lanes,
                 delivery=settings.delivery,
                 recipients=settings.recipients,
                 messages=settings.messages,

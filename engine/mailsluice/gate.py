@@ -9,7 +9,7 @@ time: his first batch is the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from mailsluice.daily import DailyQuota
@@ -53,10 +53,18 @@ class _LaneTurn:
 class Gate:
     """One account's pace, day and calls under way, and the streams that share them."""
 
-    def __init__(self, pacer: Pacer, daily: DailyQuota, in_flight_max: int) -> None:
+    def __init__(
+        self,
+        pacer: Pacer,
+        daily: DailyQuota,
+        in_flight_max: int,
+        lane_shares: Mapping[Lane, float] = LANE_SHARES,
+    ) -> None:
         self.pacer = pacer
         self.daily = daily
         self.flights = Flights(in_flight_max)
+        self.lane_shares = lane_shares
+        """By weight: only their ratio counts."""
         self.hold: str | None = None
         """Why the account sends nothing at present."""
         self.number = 0
@@ -109,7 +117,7 @@ class Gate:
         """It sends a batch of that weight, the number of which is returned."""
         lane = self._lanes[place.lane]
         self._served, lane.served = lane.had, place.had
-        lane.had += weight / LANE_SHARES[place.lane]
+        lane.had += weight / self.lane_shares[place.lane]
         place.had += weight
         self.wake_others(place)
         self.number += 1

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from mailsluice import addresses
+from mailsluice.attempts import InDoubt as Doubts
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATES_BY_CODE,
@@ -88,12 +89,13 @@ def stories(records: Iterable[Record], address: str) -> list[Story]:
     return [collector.stories[seq] for seq in sorted(collector.stories)]
 
 
-def keys_of(journal: Journal) -> dict[str, Receipt | InDoubt]:
+def keys_of(journal: Journal, in_doubt: Doubts = "hold") -> dict[str, Receipt | InDoubt]:
     """What became of each key in a journal of single messages: sent, or perhaps sent.
 
-    Blocks for a second or two per million messages.
+    With "resend", perhaps sent is not sent, unless an operator has said so. Blocks for a second or
+    two per million messages.
     """
-    collector = _Keys()
+    collector = _Keys(in_doubt)
     for record in journal.replay(details=True):
         collector.take(record)
     return collector.end()
@@ -102,7 +104,8 @@ def keys_of(journal: Journal) -> dict[str, Receipt | InDoubt]:
 class _Keys:
     """What is known of each key after some of the records."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_doubt: Doubts) -> None:
+        self._in_doubt = in_doubt
         self._found: dict[str, Receipt | InDoubt] = {}
         self._open: dict[int, Intent] = {}
         self._attempts: Counter[int] = Counter()
@@ -139,11 +142,12 @@ class _Keys:
                 )
             elif code == DOUBTED_CODE or STATES_BY_CODE[code] is State.IN_DOUBT:
                 self._doubted[seq] = key
-                self._found[key] = InDoubt(record.statuses[place], record.errors[place])
+                if self._in_doubt == "hold":
+                    self._found[key] = InDoubt(record.statuses[place], record.errors[place])
 
     def end(self) -> dict[str, Receipt | InDoubt]:
         """What is known in the end; calls without an answer are in doubt."""
-        for intent in self._open.values():
+        for intent in self._open.values() if self._in_doubt == "hold" else ():
             unknown = InDoubt(NO_ANSWER, "the process ended before the answer was recorded")
             self._found.update({key: unknown for key in intent.addresses.key if key})
         return self._found

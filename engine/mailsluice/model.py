@@ -189,7 +189,7 @@ class SourceIdentity:
     modified: float | None = None
     """Modification time, seconds since the epoch."""
     head: str | None = None
-    """SHA-256 of its first 64 KiB, hexadecimal."""
+    """SHA-256 of its first 64 KiB, hexadecimal; of an object in S3 its entity tag."""
 
 
 class EntryResult(NamedTuple):

@@ -197,6 +197,13 @@ class Pacer:
                 self._calls.set_ceiling(self._calls_needed_per_s, now)
             self._change(now)
 
+    def set_calls(self, calls_per_s: float, now: float) -> None:
+        """The configured limit on calls has become this one; 0: none."""
+        self._calls = AdaptiveRate(calls_per_s) if calls_per_s else None
+        self._learnt = False
+        self._call_permits = Bucket(_spaced(calls_per_s), 1.0, 0.0, now)
+        self._change(now)
+
     def statistics(self, now: float) -> PacerStatistics:
         """The present rates."""
         rate, size_usual = self.rate(now), self.size_usual(now)

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from mailsluice.config import ASK_INTERVAL_S, QuotaSettings
+from mailsluice.config import ASK_INTERVAL_S, LaneSettings, QuotaSettings
 from mailsluice.daily import DailyQuota, RollingDay
 from mailsluice.errors import ConfigurationError, MailsluiceError
 from mailsluice.gate import Gate
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Account
-from mailsluice.pacing import Pacer
+from mailsluice.pacing import Pacer, PacerStatistics
 from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify, hold_text
 
@@ -72,17 +72,29 @@ class QuotaKeeper:
         settings: QuotaSettings,
         gate: Gate,
     ) -> None:
+        self.settings = settings
+        """May be changed; `apply_again` acts on that."""
         self._transport = transport
-        self._settings = settings
         self._gate = gate
+        self._account: Account | None = None
+        """What GetAccount said last."""
         self._on_probation = False
+
+    def apply_again(self) -> None:
+        """The settings have changed."""
+        if self._account is not None:
+            self.apply(self._account)
+        elif self.settings.rate != "account":
+            self._gate.pacer.set_ceiling(self.settings.rate, anyio.current_time())
+            self._gate.wake()
 
     def apply(self, account: Account) -> None:
         """Act on what GetAccount said."""
+        self._account = account
         self._gate.hold = obstacle(account)
         now = anyio.current_time()
         if account.rate_per_s > 0:
-            self._gate.pacer.set_ceiling(rate_per_s(self._settings, account), now)
+            self._gate.pacer.set_ceiling(rate_per_s(self.settings, account), now)
         self._gate.daily.learn(account.daily_max, account.daily_sent, now)
         if account.enforcement == "PROBATION" and not self._on_probation:
             logger.warning(
@@ -96,7 +108,7 @@ class QuotaKeeper:
         """Ask at every interval, for ever."""
         answering = True
         while True:
-            await anyio.sleep(self._settings.refresh_s)
+            await anyio.sleep(self.settings.refresh_s)
             try:
                 account = await self._transport.get_account()
             except AccountUnavailableError as error:
@@ -114,17 +126,19 @@ class QuotaKeeper:
 class AccountGate:
     """The gate of one engine: there as long as anybody sends through it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # as the engine
         self,
         transport: Transport,
         settings: QuotaSettings,
         in_flight_max: int,
         *,
+        lanes: LaneSettings | None = None,
         wall: Callable[[], float],
         day_s: float,
     ) -> None:
         self._transport = transport
         self._settings = settings
+        self._lanes = lanes or LaneSettings()
         self._in_flight_max = in_flight_max
         self._wall = wall
         self._day_s = day_s
@@ -134,9 +148,31 @@ class AccountGate:
         """Journals of which this gate counts the sends."""
         self._lock = asyncio.Lock()
 
+    def change(self, settings: QuotaSettings, lanes: LaneSettings) -> None:
+        """Use as much of the account from now on."""
+        calls_before = self._settings.calls_per_second
+        self._settings, self._lanes = settings, lanes
+        gate = self._gate
+        if gate is None:
+            return
+        gate.lane_shares = lanes.shares()
+        gate.daily.change(share=settings.share, reserve=settings.reserve)
+        if settings.calls_per_second != calls_before:
+            gate.pacer.set_calls(settings.calls_per_second, anyio.current_time())
+        self._keeper.settings = settings
+        self._keeper.apply_again()
+
+    def statistics(self) -> PacerStatistics | None:
+        """The pace at this moment; None while nobody sends."""
+        return None if self._gate is None else self._gate.pacer.statistics(anyio.current_time())
+
     @asynccontextmanager
-    async def open(self, journal: str, standing: Standing) -> AsyncIterator[Gate]:
+    async def open(
+        self, journal: str, standing: Standing, *, resumed: bool = False
+    ) -> AsyncIterator[Gate]:
         """The gate, for who has that journal, by its name; the first one asks the account.
+
+        `resumed`: another process may have sent something just now.
 
         Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
         it cannot be asked.
@@ -144,11 +180,13 @@ class AccountGate:
         async with self._lock:
             if self._gate is None:
                 account = await self._account()
-                self._gate = gate = self._new_gate(standing, account)
-                keeper = QuotaKeeper(self._transport, self._settings, gate)
+                self._gate = gate = self._new_gate(
+                    standing, account, resumed=resumed or standing.calls > 0
+                )
+                self._keeper = QuotaKeeper(self._transport, self._settings, gate)
                 if account is not None:
-                    keeper.apply(account)
-                self._keeping = asyncio.create_task(keeper.run(), name="mailsluice quota")
+                    self._keeper.apply(account)
+                self._keeping = asyncio.create_task(self._keeper.run(), name="mailsluice quota")
             else:
                 gate = self._gate
                 if journal not in self._known:
@@ -166,17 +204,17 @@ class AccountGate:
                 self._keeping.cancel()
                 await asyncio.wait([self._keeping])
 
-    def _new_gate(self, standing: Standing, account: Account | None) -> Gate:
+    def _new_gate(self, standing: Standing, account: Account | None, *, resumed: bool) -> Gate:
         pacer = Pacer(
             rate_per_s(self._settings, account),
             anyio.current_time(),
             calls_per_s=self._settings.calls_per_second,
-            resumed=standing.calls > 0,
+            resumed=resumed,
         )
         daily = DailyQuota(
             self._day(standing), share=self._settings.share, reserve=self._settings.reserve
         )
-        return Gate(pacer, daily, self._in_flight_max)
+        return Gate(pacer, daily, self._in_flight_max, self._lanes.shares())
 
     def _day(self, standing: Standing) -> RollingDay:
         """What earlier processes of that journal have used of the day."""

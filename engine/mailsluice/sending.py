@@ -96,6 +96,8 @@ class BatchSettled:
     """Addresses."""
     states: Mapping[State, int]
     """Recipients by what became of them; pending: deferred."""
+    statuses: Mapping[str, int]
+    """Those that were not sent, by SES's status, its error code, or one of mailsluice's."""
     started_at: float
     settled_at: float
 
@@ -266,6 +268,9 @@ class Sending:
             recipients=len(batch.entries),
             weight=batch.weight,
             states=Counter(outcome.state for outcome in outcomes),
+            statuses=Counter(
+                outcome.status for outcome in outcomes if outcome.state is not State.SENT
+            ),
             started_at=started_at,
             settled_at=self._wall(),
         )

@@ -143,6 +143,20 @@ CALL_RULES = {
 }
 """By the error code of a whole call."""
 
+OF_MAILING = frozenset({
+    "CONFIGURATION_SET_SENDING_PAUSED",
+    "CONFIGURATION_SET_NOT_FOUND",
+    "CONFIGURATION_SET_DOES_NOT_EXIST",
+    "TEMPLATE_NOT_FOUND",
+    "TEMPLATE_DOES_NOT_EXIST",
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED",
+    "INVALID_SENDING_POOL_NAME",
+    "BadRequestException",
+    "MailFromDomainNotVerifiedException",
+    "NotFoundException",
+})  # fmt: skip
+"""What holds one mailing: others may be sent all the same. All else holds the account."""
+
 _HTTP_RULES = {401: _HOLD, 403: _HOLD, 404: _HOLD, 408: _DOUBT, 429: _THROTTLE, 503: _RECONNECT}
 
 _DAILY_TEXT = re.compile(r"daily (message|sending) quota exceeded", re.IGNORECASE)

@@ -46,6 +46,7 @@ MACHINE = "tests/journal/test_machine.py"
 LOG = "tests/journal/test_log.py"
 DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
+QUEUE = "tests/test_worker_queue.py"
 
 MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
@@ -540,6 +541,35 @@ MUTANTS = [
         "        if not self._gate.is_next(self._place):\n",
         "        if self.stopping:\n",
         ("tests/test_gate.py",),
+    ),
+    Mutant(
+        "a message is deleted before it is sent",
+        "worker/consumer.py",
+        "                sooner = await self._send(read, received.id)\n",
+        "                self._deleting.add((received, 0.0))\n"
+        "                sooner = await self._send(read, received.id)\n",
+        (QUEUE, "-k", "given_back"),
+    ),
+    Mutant(
+        "keys of older processes are not looked at",
+        "history.py",
+        "        return self._found\n",
+        "        return {}\n",
+        (QUEUE, "-k", "one_key"),
+    ),
+    Mutant(
+        "a message in hand is not kept hidden",
+        "worker/consumer.py",
+        "            tasks.start_soon(self._keep_hidden)\n",
+        "",
+        (QUEUE, "-k", "stays_hidden"),
+    ),
+    Mutant(
+        "a message that is malformed is deleted without a trace",
+        "worker/consumer.py",
+        "        if not await self._queue.bury(received, reason):\n",
+        "        if False:\n",
+        (QUEUE, "-k", "malformed or dead_letter"),
     ),
 ]
 

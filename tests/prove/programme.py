@@ -48,6 +48,11 @@ PROOFS = [
         ["seals are not looked at", "a damaged log is taken for one that a crash cut off"],
     ),
     Proof("hostile", "7 hostile input", ["header values are not looked at"]),
+    Proof(
+        "queue",
+        "9 queue",
+        ["a message is deleted before it is sent", "keys of older processes are not looked at"],
+    ),
     Proof("mutants", "8 mutants", []),
 ]
 

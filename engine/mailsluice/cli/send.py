@@ -106,9 +106,12 @@ def _source(mailing: Path, recipients: str | None, settings: Settings) -> FileSo
         raise ConfigurationError(
             f"{mailing}: no recipients: set [recipients] path, or use --recipients FILE"
         )
-    if recipients is None and path != "-":
+    if recipients is None and not files.is_elsewhere(path):
         path = str(mailing.parent / path)
-    return files.open_source(path, settings.recipients.fields())
+    ses = settings.ses
+    return files.open_source(
+        path, settings.recipients.fields(), region=ses.region, profile=ses.profile
+    )
 
 
 class Job:

@@ -1,15 +1,17 @@
-"""`mailsluice worker`: a process that is fed by others, and `pause`, `resume`, `cancel` of it."""
+"""`mailsluice worker`: a process that is fed by others."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from mailsluice.config import WorkerSettings
+    from mailsluice.config import LogSettings, WorkerSettings
+    from mailsluice.worker.worker import Worker
 
 
 def worker(
@@ -19,33 +21,92 @@ def worker(
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: http.port=0."),
     ] = None,
 ) -> None:
-    """Send what is dropped into a folder, mailing beside mailing, until told to stop.
+    """Send what a queue and a folder bring, side by side in one quota, until told to stop.
 
-    SIGTERM or SIGINT: take in nothing more, settle the calls in flight, and exit 0; mailings that
-    are not finished go on with the next worker. Exit 2: the settings cannot be used.
+    SIGTERM or SIGINT: take in nothing more, settle the calls in flight, give unsent messages back
+    to the queue, and exit 0; mailings that are not finished go on with the next worker. SIGHUP:
+    read the settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written.
     """
-    from mailsluice import config, loop
+    from mailsluice import loop
 
-    settings = config.load_worker(file, set_ or [])
+    overrides = set_ or []
+    settings = load(file, overrides)
+    _log(settings.log)
+    loop.run(_serve(settings, file, overrides))
+
+
+def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
+    """A worker's settings. Raises ConfigurationError."""
+    from mailsluice import config
+
+    settings = config.load_worker(file, overrides)
     place = (file.parent / settings.folder.path).resolve()
     folder = settings.folder.model_copy(update={"path": place})
-    loop.run(_serve(settings.model_copy(update={"folder": folder})))
+    return settings.model_copy(update={"folder": folder})
 
 
-async def _serve(settings: WorkerSettings) -> None:
+def _log(settings: LogSettings) -> None:
+    """Log as these say, and no otherwise."""
+    import logging
+    import sys
+
+    from pythonjsonlogger.orjson import OrjsonFormatter
+
+    handler = logging.StreamHandler()
+    as_text = sys.stderr.isatty() if settings.format == "auto" else settings.format == "text"
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        if as_text
+        else OrjsonFormatter(
+            "%(levelname)s%(name)s%(message)s",
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp=True,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)  # the libraries'
+    logging.getLogger("mailsluice").setLevel(settings.level.upper())
+
+
+async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str]) -> None:
     import asyncio
 
     from mailsluice.errors import ConfigurationError, root_of
+    from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.worker.page import Page
+    from mailsluice.worker.watch import Totals
     from mailsluice.worker.worker import Worker
 
-    made = Worker(settings)
+    totals = Totals()
+    made = Worker(settings, SqliteJournal.open, on_event=totals.settled)
+    running = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, made.stop)
+        running.add_signal_handler(number, made.stop)
+    running.add_signal_handler(signal.SIGHUP, _reload, made, file, overrides)
     try:
-        async with Page(made, settings.http).open():
+        async with Page(made, totals, settings.http).open():
             await made.run()
     except OSError as error:
         raise ConfigurationError(f"[http] port: {error.strerror or error}") from error
     except BaseExceptionGroup as group:
         raise root_of(group) from None
+
+
+def _reload(worker: Worker, file: Path, overrides: Sequence[str]) -> None:
+    """Go on by what the file says now; by what it said before, where that cannot be used."""
+    import logging
+
+    from mailsluice.errors import ConfigurationError
+
+    logger = logging.getLogger(__name__)
+    try:
+        settings = load(file, overrides)
+    except ConfigurationError as error:
+        logger.error("the settings stay as they were: %s", error)  # noqa: TRY400  # for a person
+        return
+    waiting = worker.apply(settings)
+    _log(settings.log)
+    logger.info("the settings have been read again")
+    if waiting:
+        logger.warning("these wait for a restart: %s", ", ".join(waiting))

@@ -1,4 +1,4 @@
-"""Sources that are files, or standard input."""
+"""Sources that are files, objects in S3, or standard input."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from anyio.lowlevel import checkpoint
 from mailsluice.errors import SourceError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources import Fields, Row
-from mailsluice.sources.blocks import BLOCK_BYTES, Blocks, BrokenGzipError
+from mailsluice.sources.blocks import BLOCK_BYTES, STANDARD_INPUT, Blocks, BrokenGzipError
 from mailsluice.sources.csv import CsvParser
 from mailsluice.sources.dialect import SEPARATORS
 from mailsluice.sources.lines import UTF8_BOM
 from mailsluice.sources.ndjson import NdjsonParser
+from mailsluice.sources.s3 import SCHEME, S3Blocks
 
 TAB_FIRST = ("\t", *(separator for separator in SEPARATORS if separator != "\t"))
 """With one column any separator would do: a TSV's must then not be the comma."""
@@ -54,14 +55,31 @@ class Parser(Protocol):
         """The rows that the end completes."""
 
 
-def open_source(path: str | os.PathLike[str], fields: Fields) -> FileSource:
+def is_elsewhere(path: str) -> bool:
+    """Whether it is no path that could count from a folder: "-", or `s3://bucket/key`."""
+    return path == STANDARD_INPUT or path.startswith(SCHEME)
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    fields: Fields,
+    *,
+    region: str | None = None,
+    profile: str | None = None,
+) -> FileSource:
     """The source for a file, by its suffix; for "-", which is standard input, by its content.
+
+    `s3://bucket/key` is an object in S3, for which `region` and `profile` are the AWS SDK's.
 
     Content is NDJSON where its first character is `{` or `[`, otherwise CSV. Whether it is
     gzipped is seen by its first bytes, whatever the name says. Blocks for as long as it takes to
     read 64 KiB. Raises SourceError where the file is missing, unreadable, or of no known suffix.
     """
-    blocks = Blocks(path)
+    blocks: Blocks | S3Blocks
+    if isinstance(path, str) and path.startswith(SCHEME):
+        blocks = S3Blocks(path, region=region, profile=profile)
+    else:
+        blocks = Blocks(path)
     suffix = suffix_of(blocks.path)
     if suffix not in PARSERS:
         raise SourceError(
@@ -91,7 +109,7 @@ def suffix_of(path: str) -> str:
 class FileSource:
     """A `Source` over the content of a file, in the format that `new_parser` parses."""
 
-    def __init__(self, blocks: Blocks, fields: Fields, new_parser: NewParser) -> None:
+    def __init__(self, blocks: Blocks | S3Blocks, fields: Fields, new_parser: NewParser) -> None:
         self._blocks = blocks
         self._fields = fields
         self._new_parser = new_parser
@@ -117,7 +135,7 @@ class FileSource:
         except (SourceError, BrokenGzipError):
             return None
 
-    async def _estimate(self, head: Blocks) -> Estimate | None:
+    async def _estimate(self, head: Blocks | S3Blocks) -> Estimate | None:
         parser = self._new_parser(head.name, self._fields)
         rows = content = addresses = 0
         async with aclosing(aiter(head)) as blocks:

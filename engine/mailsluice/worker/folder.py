@@ -1,5 +1,7 @@
 """A folder as a queue of mailings, by atomic renames: inbox/ → working/ → done/ or failed/.
 
+Beside them messages/ and quarantine/, for what comes from a queue.
+
 One mailing is one sub-folder: a mailing file, its lists, and later its journal and report. Put it
 together under a name that begins with a dot, and rename it when it is whole: what is in the inbox
 is taken. Every step is one rename, so that a crash leaves a mailing in one place, and of two
@@ -13,26 +15,41 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
+
 from mailsluice.errors import ConfigurationError
+from mailsluice.worker.queue import Received
 
 JOURNAL = "mailing.journal"
+MESSAGE = "message.json"
+"""In place of a mailing file, where the mailing came from a queue."""
 REPORT = "report.json"
 
 
 class Folder:
-    """The four folders below one path. Its methods block for as long as the disk takes."""
+    """The folders below one path. Its methods block for as long as the disk takes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.messages = path / "messages"
+        """Journals of messages from a queue."""
         self._inbox = path / "inbox"
         self._working = path / "working"
         self._done = path / "done"
         self._failed = path / "failed"
+        self._quarantine = path / "quarantine"
 
     def prepare(self) -> None:
         """Make what is missing. Raises ConfigurationError."""
         try:
-            for each in (self._inbox, self._working, self._done, self._failed):
+            for each in (
+                self._inbox,
+                self._working,
+                self._done,
+                self._failed,
+                self.messages,
+                self._quarantine,
+            ):
                 each.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
@@ -46,6 +63,27 @@ class Folder:
             # Gone: another worker has it. Not empty: somebody has made one of that name just now.
             with contextlib.suppress(FileNotFoundError, OSError):
                 found.rename(_free(self._working / found.name))
+
+    def put_to_work(self, name: str, message: str) -> Path | None:
+        """A mailing that came as a message, in working/; None where it has ended before.
+
+        Raises OSError.
+        """
+        if (self._done / name).exists() or (self._failed / name).exists():
+            return None
+        place = self._working / name
+        if not place.exists():
+            made = self._working / f".{name}"
+            made.mkdir(exist_ok=True)
+            _write(made / MESSAGE, message.encode())
+            made.rename(place)
+        return place
+
+    def quarantine(self, received: Received, reason: str) -> None:
+        """Keep a message that can never be sent, and why. Raises OSError."""
+        kept = {"reason": reason, "body": received.body, "attributes": received.attributes}
+        text = orjson.dumps(kept, default=repr, option=orjson.OPT_INDENT_2)
+        _write(self._quarantine / f"{received.id}.json", text)
 
     def claimed(self) -> list[Path]:
         """What is in working/, whoever has put it there, the oldest first."""

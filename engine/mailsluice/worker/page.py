@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mailsluice.config import HttpSettings
-from mailsluice.worker.watch import Metrics, Watch
+from mailsluice.worker.watch import Metrics, Totals, Watch
 from mailsluice.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Page:
     """Serves one worker."""
 
-    def __init__(self, worker: Worker, settings: HttpSettings) -> None:
+    def __init__(self, worker: Worker, totals: Totals, settings: HttpSettings) -> None:
         self._worker = worker
         self._settings = settings
-        self._watch = Watch(worker)
+        self._watch = Watch(worker, totals)
         self._looked = anyio.Event()
         self._registry = CollectorRegistry()
-        self._registry.register(Metrics(worker))
+        self._registry.register(Metrics(worker, totals))
         self._page = (resources.files(__package__) / "page.html").read_bytes()
 
     @asynccontextmanager
@@ -53,6 +53,7 @@ class Page:
                 web.get("/status", self._status),
                 web.get("/events", self._events),
                 web.get("/metrics", self._metrics),
+                web.post("/{action:pause|resume}", self._act),
                 web.post("/mailings/{name}/{action:pause|resume|cancel}", self._act),
             ]
         )
@@ -124,9 +125,9 @@ class Page:
             await looked.wait()
 
     async def _act(self, request: web.Request) -> web.Response:
-        name, action = request.match_info["name"], request.match_info["action"]
+        name, action = request.match_info.get("name"), request.match_info["action"]
         try:
             getattr(self._worker, action)(name)
         except LookupError:
-            raise web.HTTPConflict(text=f"{name}: there is nothing to {action}\n") from None
+            raise web.HTTPConflict(text=f"{name}: nothing to {action}\n") from None
         return web.json_response(self._watch.status())

@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-from mailsluice.model import Counts
-from mailsluice.worker.worker import ENDED, Job, JobState, Worker
+from mailsluice.gate import LANE_SHARES, Lane
+from mailsluice.model import Counts, State
+from mailsluice.sending import BatchSettled
+from mailsluice.worker.consumer import Consumer
+from mailsluice.worker.job import ENDED, Job, JobState
+from mailsluice.worker.worker import Worker
 
 HISTORY_MAX = 300
 """Seconds that the page's chart shows."""
 
 _NOTHING = Counts()
+
+
+class Totals:
+    """What this process has done, call by call: `settled` is an engine's `on_event`."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.states: dict[Lane, Counter[State]] = {lane: Counter() for lane in LANE_SHARES}
+        """Recipients by what became of an attempt; pending: deferred."""
+        self.statuses: Counter[str] = Counter()
+        """Attempts that sent nothing, by SES's status."""
+
+    def settled(self, event: BatchSettled) -> None:
+        """One more call has its answer."""
+        self.calls += 1
+        self.states[event.lane].update(event.states)
+        self.statuses.update(event.statuses)
+
+    def of(self, state: State) -> int:
+        """In both lanes."""
+        return sum(each[state] for each in self.states.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +63,45 @@ class Point:
 class Watch:
     """Looks at a worker once a second."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, totals: Totals) -> None:
         self._worker = worker
+        self._totals = totals
         self._history: deque[Point] = deque(maxlen=HISTORY_MAX)
-        self._sent = 0
+        self._sent: Counter[Lane] = Counter()
+        self._per_s: dict[Lane, float] = dict.fromkeys(LANE_SHARES, 0.0)
         self._looked_at = time.monotonic()
 
     def look(self) -> None:
         """Add one second to the history."""
-        sent = sum(_counts(job).sent for job in self._worker.jobs.values())
         now = time.monotonic()
-        rate_per_s = max(0, sent - self._sent) / max(0.001, now - self._looked_at)
-        self._sent, self._looked_at = sent, now
-        allowed_per_s = max(map(_allowed_per_s, self._worker.jobs.values()), default=0.0)
-        self._history.append(Point(time.time(), rate_per_s, allowed_per_s))
+        since_s = max(0.001, now - self._looked_at)
+        for lane, states in self._totals.states.items():
+            self._per_s[lane] = (states[State.SENT] - self._sent[lane]) / since_s
+            self._sent[lane] = states[State.SENT]
+        self._looked_at = now
+        pace = self._worker.pace
+        allowed_per_s = pace.allowed_per_s if pace else 0.0
+        self._history.append(Point(time.time(), sum(self._per_s.values()), allowed_per_s))
 
     def status(self) -> dict[str, Any]:
         """The present moment, as JSON has it."""
+        worker, totals, pace = self._worker, self._totals, self._worker.pace
         return {
-            "ready": self._worker.ready,
-            "mailings": [_mailing(job) for job in self._worker.jobs.values()],
+            "worker": worker.id,
+            "ready": worker.ready,
+            "paused": worker.paused,
+            "quota_per_s": pace.ceiling_per_s if pace else 0.0,
+            "allowed_per_s": pace.allowed_per_s if pace else 0.0,
+            "calls": totals.calls,
+            "slow_downs": pace.throttles if pace else 0,
+            "lanes": {
+                lane: {"sent": states[State.SENT], "sent_per_s": round(self._per_s[lane], 2)}
+                for lane, states in totals.states.items()
+            },
+            "in_doubt": totals.of(State.IN_DOUBT),
+            "statuses": dict(totals.statuses.most_common()),
+            "queue": _queue(worker),
+            "mailings": [_mailing(job) for job in worker.jobs.values()],
             "history": [asdict(point) for point in self._history],
         }
 
@@ -61,10 +110,6 @@ def _counts(job: Job) -> Counts:
     if (now := job.statistics) is not None:
         return now.counts
     return job.report.counts if job.report else _NOTHING
-
-
-def _allowed_per_s(job: Job) -> float:
-    return now.pacer.allowed_per_s if (now := job.statistics) is not None else 0.0
 
 
 def _mailing(job: Job) -> dict[str, Any]:
@@ -88,22 +133,92 @@ def _mailing(job: Job) -> dict[str, Any]:
     }
 
 
+def _queue(worker: Worker) -> dict[str, Any] | None:
+    consumer = worker.consumer
+    if consumer is None:
+        return None
+    return {
+        "in_hand": len(consumer.in_hand),
+        "waiting": worker.segments.waiting if worker.segments else 0,
+        "malformed": consumer.malformed,
+        "hold": consumer.hold,
+        "counts": {state.value: consumer.counts[state] for state in _OF_QUEUE},
+    }
+
+
+_OF_QUEUE = (
+    State.SENT,
+    State.REFUSED,
+    State.REJECTED,
+    State.FAILED,
+    State.IN_DOUBT,
+    State.DUPLICATE,
+)
+
+
 class Metrics(Collector):
     """The same for Prometheus, read when it is scraped."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, totals: Totals) -> None:
         self._worker = worker
+        self._totals = totals
 
     def collect(self) -> Iterator[Metric]:
         """Every family; counters begin anew with each process, as Prometheus expects."""
+        yield InfoMetricFamily(
+            "mailsluice_worker", "Which worker this is.", value={"id": self._worker.id}
+        )
+        yield from self._of_calls()
+        yield from self._of_pace()
+        yield from self._of_mailings()
+        if (consumer := self._worker.consumer) is not None:
+            yield from _of_queue(consumer)
+
+    def _of_calls(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "mailsluice_calls", "SendBulkEmail calls that were answered.", value=self._totals.calls
+        )
+        attempts = CounterMetricFamily(
+            "mailsluice_attempts",
+            "Attempts, one a recipient and call, by what became of them; pending: deferred.",
+            labels=["lane", "state"],
+        )
+        for lane, states in self._totals.states.items():
+            for state in (State.SENT, State.PENDING, State.REJECTED, State.FAILED, State.IN_DOUBT):
+                attempts.add_metric([lane, state.value], states[state])
+        unsent = CounterMetricFamily(
+            "mailsluice_unsent_attempts",
+            "Attempts that sent nothing, by SES's status.",
+            labels=["status"],
+        )
+        for status, number in self._totals.statuses.items():
+            unsent.add_metric([status], number)
+        yield from (attempts, unsent)
+
+    def _of_pace(self) -> Iterator[Metric]:
+        pace = self._worker.pace
+        yield GaugeMetricFamily(
+            "mailsluice_rate_allowed_recipients_per_second",
+            "The paced rate at this moment.",
+            value=pace.allowed_per_s if pace else 0.0,
+        )
+        yield GaugeMetricFamily(
+            "mailsluice_rate_quota_recipients_per_second",
+            "What the account, or the configuration, allows.",
+            value=pace.ceiling_per_s if pace else 0.0,
+        )
+        yield GaugeMetricFamily(
+            "mailsluice_paused",
+            "1 while an operator has paused the worker.",
+            value=self._worker.paused,
+        )
+
+    def _of_mailings(self) -> Iterator[Metric]:
         jobs = list(self._worker.jobs.values())
         recipients = GaugeMetricFamily(
             "mailsluice_recipients",
             "Recipients of the mailings in the worker's hands, by state.",
             labels=["mailing", "state"],
-        )
-        throttled = CounterMetricFamily(
-            "mailsluice_throttled", "Attempts that SES throttled.", labels=["mailing"]
         )
         in_flight = GaugeMetricFamily(
             "mailsluice_calls_in_flight", "SendBulkEmail calls under way.", labels=["mailing"]
@@ -112,14 +227,29 @@ class Metrics(Collector):
             seen = _mailing(job)
             for state, number in seen["counts"].items():
                 recipients.add_metric([job.name, state], number)
-            throttled.add_metric([job.name], seen["throttled"])
             in_flight.add_metric([job.name], seen["in_flight"])
         mailings = GaugeMetricFamily("mailsluice_mailings", "Mailings by state.", labels=["state"])
         for state in JobState:
             mailings.add_metric([state.value], sum(job.state is state for job in jobs))
-        rate = GaugeMetricFamily(
-            "mailsluice_rate_allowed_recipients_per_second",
-            "The paced rate at this moment.",
-            value=max(map(_allowed_per_s, jobs), default=0.0),
-        )
-        yield from (recipients, throttled, in_flight, mailings, rate)
+        yield from (recipients, in_flight, mailings)
+
+
+def _of_queue(consumer: Consumer) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "mailsluice_queue_messages_in_hand",
+        "Messages received and neither deleted nor given back.",
+        value=len(consumer.in_hand),
+    )
+    yield CounterMetricFamily(
+        "mailsluice_queue_malformed_messages",
+        "Messages that went to the dead-letter queue or to quarantine.",
+        value=consumer.malformed,
+    )
+    recipients = CounterMetricFamily(
+        "mailsluice_queue_recipients",
+        "Recipients of messages by what became of them; duplicate: known by key.",
+        labels=["state"],
+    )
+    for state in _OF_QUEUE:
+        recipients.add_metric([state.value], consumer.counts[state])
+    yield recipients

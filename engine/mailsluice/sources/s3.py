@@ -1,0 +1,128 @@
+"""The bytes of an object in S3, in bounded blocks, decompressed where they are gzip.
+
+Each part is a request of its own, held to the version that the first one saw: a mailing may take
+days, S3 closes a connection from which nothing is read, and the SDK repeats a request that fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from anyio import to_thread
+from botocore import exceptions as botocore_errors
+
+from mailsluice.errors import SourceError
+from mailsluice.model import SourceIdentity
+from mailsluice.sources.blocks import Unpacker
+
+SCHEME = "s3://"
+
+PART_BYTES = 1024 * 1024
+"""Stored bytes in one request: some 16,000 rows."""
+
+ATTEMPTS_MAX = 8
+"""The SDK's, of one request; with its back-off some minutes of S3 out of reach."""
+
+_REASONS = {
+    "404": "there is no such object",
+    "NoSuchBucket": "there is no such bucket",
+    "NoSuchKey": "there is no such object",
+    "403": "it may not be read; allow s3:GetObject",
+    "AccessDenied": "it may not be read; allow s3:GetObject",
+    "PreconditionFailed": "it has been replaced while it was read",
+    "412": "it has been replaced while it was read",
+}
+
+
+class S3Blocks:
+    """The content of one object, `s3://bucket/key`; as `blocks.Blocks`.
+
+    Region, profile and endpoint are resolved as every AWS SDK does. Raises SourceError, naming the
+    object, where it is missing, may not be read, or is replaced while it is read.
+    """
+
+    def __init__(self, url: str, *, region: str | None, profile: str | None) -> None:
+        bucket, _, key = url.removeprefix(SCHEME).partition("/")
+        if not bucket or not key:
+            raise SourceError(f"{url}: write it as s3://bucket/key")
+        self.path = url
+        self.name = url
+        self._region = region or os.environ.get("AWS_REGION")
+        self._profile = profile
+        self._object = {"Bucket": bucket, "Key": key}
+        self._size: int | None = None
+        self._version: str | None = None
+        """The entity tag of what `identify` has seen."""
+        self._stored_read = 0
+        self._unpacker = Unpacker()
+
+    async def identify(self) -> SourceIdentity:
+        """Its size, modification time and entity tag, which is another for other content."""
+        async with self._client() as client:
+            head = await client.head_object(**self._object)
+        self._size, self._version = head["ContentLength"], head["ETag"]
+        return SourceIdentity(
+            name=self.name,
+            size=head["ContentLength"],
+            modified=head["LastModified"].timestamp(),
+            head=self._version,
+        )
+
+    @property
+    def again(self) -> S3Blocks:
+        """The same content once more, read independently."""
+        return S3Blocks(self.path, region=self._region, profile=self._profile)
+
+    @property
+    def fraction_read(self) -> float | None:
+        """Part of the stored bytes handed on so far; None before its size is known."""
+        if self._size is None:
+            return None
+        handed_on = self._stored_read - self._unpacker.held
+        return min(1.0, handed_on / self._size) if self._size else 1.0
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """All content of the version that was identified last, from its beginning.
+
+        Raises SourceError as the class says, BrokenGzipError after the last content before the
+        break.
+        """
+        if self._version is None:
+            await self.identify()
+        self._stored_read = 0
+        self._unpacker = unpacker = Unpacker()
+        async with self._client() as client:
+            while self._size is not None and self._stored_read < self._size:
+                unpacker.push(await self._part(client))
+                while block := await to_thread.run_sync(unpacker.pull):
+                    yield block
+        if block := unpacker.finish():
+            yield block
+
+    async def _part(self, client: Any) -> bytes:
+        first = self._stored_read
+        response = await client.get_object(
+            **self._object, IfMatch=self._version, Range=f"bytes={first}-{first + PART_BYTES - 1}"
+        )
+        async with response["Body"] as body:
+            stored: bytes = await body.read()
+        self._stored_read += len(stored)
+        return stored
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[Any]:
+        config = AioConfig(retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"})
+        try:
+            session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+            async with session.client("s3", config=config) as client:
+                yield client
+        except botocore_errors.ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            raise SourceError(f"{self.name}: {_REASONS.get(code, error)}") from error
+        except (botocore_errors.BotoCoreError, OSError) as error:
+            raise SourceError(f"{self.name} cannot be read: {error}") from error

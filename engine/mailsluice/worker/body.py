@@ -1,0 +1,195 @@
+"""What a queue's message says: one recipient, many, or a list to fetch. Checked at intake. Pure.
+
+docs/message.schema.json is the JSON Schema of these models.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
+
+import orjson
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+
+from mailsluice.config import DeliverySettings, RecipientsSettings, Settings
+from mailsluice.gate import Lane
+from mailsluice.mailing import Attachment, Mailing
+from mailsluice.message import Message
+
+MAILINGS_MAX = 1_024
+"""Mailings that are remembered, checked and encoded, for the next message of the same."""
+
+Addresses = str | tuple[str, ...]
+
+
+class BodyError(ValueError):
+    """Why a message can never be sent as it is, field by field."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class QueueAttachment(_Table):
+    """A file that comes with the message itself."""
+
+    content: Base64Bytes
+    file_name: Annotated[str, Field(min_length=1, max_length=255)]
+    description: str | None = None
+    disposition: Literal["ATTACHMENT", "INLINE"] = "ATTACHMENT"
+    content_id: str | None = None
+    content_type: str = ""
+
+
+class QueueMailing(Mailing):
+    """The `[mailing]` table of a mailing file; attachments come along, in base64."""
+
+    attachments: list[QueueAttachment] = Field(default=[])  # type: ignore[assignment]  # for the schema alone
+
+    @field_validator("attachments", mode="after")
+    @classmethod
+    def _are_in_memory(cls, attachments: list[QueueAttachment]) -> list[Attachment]:
+        return [Attachment(**dict(each)) for each in attachments]
+
+
+class QueueRecipient(_Table):
+    """One recipient."""
+
+    to: Addresses
+    cc: Addresses = ()
+    bcc: Addresses = ()
+    data: dict[str, Any] | None = None
+    tags: dict[str, str] | None = None
+    headers: dict[str, str] | None = None
+    key: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """The sender's own identity for it: it is not sent twice under one key. Default: the queue's
+    own id of the message."""
+
+
+class One(QueueRecipient):
+    """A message to one recipient."""
+
+    mailing: QueueMailing
+    lane: Lane = "transactional"
+
+
+class Many(_Table):
+    """The same mailing to several recipients."""
+
+    mailing: QueueMailing
+    recipients: Annotated[list[QueueRecipient], Field(min_length=1)]
+    lane: Lane = "transactional"
+
+
+class ListSettings(RecipientsSettings):
+    """The `[recipients]` table of a mailing file."""
+
+    path: Annotated[str, Field(pattern=r"^s3://[^/]+/.+")]
+
+
+class FromList(_Table):
+    """A mailing to a list in S3, of any length: sent as one that was dropped into the folder."""
+
+    mailing: QueueMailing
+    recipients: ListSettings
+    delivery: DeliverySettings = DeliverySettings()
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    """The mailing's name; it is sent once under it."""
+
+
+Body = One | Many | FromList
+
+_KINDS: Mapping[type, type[Body]] = {list: Many, dict: FromList}
+"""By what its `recipients` are."""
+
+
+class Part(NamedTuple):
+    """One recipient of a message."""
+
+    message: Message
+    lane: Lane
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a message."""
+    made: dict[str, Any] = TypeAdapter(Body).json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A message for mailsluice's worker",
+        **made,
+    }
+
+
+def parse(text: str | bytes) -> Body:
+    """Read a message's body. Raises BodyError."""
+    try:
+        table = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BodyError(f"it is not JSON: {error}") from None
+    if not isinstance(table, dict):
+        raise BodyError("it is not a JSON object")
+    kind = _KINDS.get(type(table.get("recipients")), One)
+    try:
+        if isinstance(table.get("mailing"), dict):
+            known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS)
+            table["mailing"] = _mailing(known)
+        return kind.model_validate(table)
+    except ValidationError as error:
+        raise BodyError("; ".join(map(_complaint, error.errors()))) from None
+
+
+def parts(body: One | Many, message_id: str) -> Iterator[Part]:
+    """The recipients, each with its key."""
+    if isinstance(body, One):
+        yield _part(body, body.mailing, body.lane, message_id)
+        return
+    for number, each in enumerate(body.recipients, 1):
+        yield _part(each, body.mailing, body.lane, f"{message_id}/{number}")
+
+
+def settings_of(body: FromList) -> Settings:
+    """As those of a mailing file."""
+    return Settings.model_construct(recipients=body.recipients, delivery=body.delivery)
+
+
+def _part(recipient: QueueRecipient, mailing: Mailing, lane: Lane, default_key: str) -> Part:
+    message = Message(
+        mailing,
+        recipient.to,
+        recipient.cc,
+        recipient.bcc,
+        recipient.data,
+        recipient.tags,
+        recipient.headers,
+        recipient.key or default_key,
+    )
+    return Part(message, lane)
+
+
+@lru_cache(MAILINGS_MAX)
+def _mailing(table: bytes) -> QueueMailing:
+    """One object for all messages of a mailing: it is encoded once."""
+    try:
+        return QueueMailing.model_validate(orjson.loads(table))
+    except ValidationError as error:
+        raise BodyError("; ".join(_complaint(each, "mailing") for each in error.errors())) from None
+
+
+def _complaint(error: Any, *place: str) -> str:
+    where = ".".join([*place, *map(str, error["loc"])])
+    what = "there is no such field" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{where}: {what.removeprefix('Value error, ')}"
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(orjson.dumps(schema(), option=orjson.OPT_INDENT_2))

@@ -1,0 +1,358 @@
+"""From the queue's messages to single messages of the engine, and back: what is deleted, and when.
+
+A message is deleted when the outcomes of all its recipients are durable. It is given back, at once
+or hidden for a while, when one of them was not attempted. What the queue gives twice is known by
+its keys. While it is in hand it stays hidden from others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from mailsluice.config import QueueSettings
+from mailsluice.message import Failed, Held, InDoubt, Rejected
+from mailsluice.model import State
+from mailsluice.outbox import CLOSED
+from mailsluice.statuses import OF_MAILING
+from mailsluice.waiting import REFUSED
+from mailsluice.worker import body
+from mailsluice.worker.body import BodyError, FromList, Many, One, Part
+from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received
+from mailsluice.worker.segments import Segments
+
+logger = logging.getLogger(__name__)
+
+POLLS = 4
+"""At once: each brings ten messages a round trip."""
+
+TELLERS = 4
+"""Calls at once that delete messages, and as many that give back."""
+
+EXTENSIONS = 4
+"""In the time for which a message is hidden: three may fail."""
+
+LINGER_S = 0.02
+"""A message that is to be deleted waits so long for nine others."""
+
+POLL_ENDS_S = 1.0
+"""When the worker stops, a poll under way may still bring what the queue has just given."""
+
+BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
+"""Between two calls to a queue that does not answer."""
+
+ASIDE_BYTES = 64 * 1024
+"""A longer body is read in a thread."""
+
+Sooner = float
+"""A message is given back, hidden for so many seconds; None in its place: its end is durable."""
+
+
+class Consumer:
+    """Feeds an engine from one queue: `run` it until `stop`.
+
+    `take_list` sends a mailing to a list, by message id and body; `quarantine` keeps what can never
+    be sent.
+    """
+
+    def __init__(
+        self,
+        settings: QueueSettings,
+        queue: Queue,
+        segments: Segments,
+        *,
+        take_list: Callable[[str, FromList, str], Awaitable[Sooner | None]],
+        quarantine: Callable[[Received, str], None],
+    ) -> None:
+        self.counts: Counter[State] = Counter()
+        """Recipients by what became of them, in this process; duplicates are those known by key."""
+        self.malformed = 0
+        """Messages that could not be read."""
+        self.hold: str | None = None
+        """Why nothing can be sent at present, for a cause outside of the messages."""
+        self.in_hand: dict[str, Received] = {}
+        """By the queue's id: received, and not deleted or given back."""
+        self._settings = settings
+        self._queue = queue
+        self._segments = segments
+        self._take_list = take_list
+        self._quarantine = quarantine
+        self._asked = 0
+        """Messages that polls under way may bring."""
+        self._polls: set[anyio.CancelScope] = set()
+        self._stopping = anyio.Event()
+        self._change = anyio.Event()
+        self._keys: dict[str, anyio.Event] = {}
+        """Keys of what is being sent."""
+        self._slots = anyio.Semaphore(settings.in_hand)
+        """Recipients of messages with many that are being sent."""
+        self._deleting = _Tens(self._delete, self._left)
+        self._giving_back = _Tens(queue.hide, self._left)
+        self._tasks: TaskGroup
+
+    async def run(self) -> None:
+        """Until it is stopped, and all that is in hand is deleted or given back.
+
+        Raises JournalError: what has not been deleted is given again by the queue.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._keep_hidden)
+            for _ in range(TELLERS):
+                tasks.start_soon(self._deleting.run)
+                tasks.start_soon(self._giving_back.run)
+            async with anyio.create_task_group() as self._tasks:
+                for _ in range(POLLS):
+                    self._tasks.start_soon(self._receive)
+            while self.in_hand:
+                await self._change.wait()
+            tasks.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Receive nothing more."""
+        self._stopping.set()
+        for poll in self._polls:
+            poll.deadline = anyio.current_time() + POLL_ENDS_S
+        self._changed()
+
+    # --- the queue gives ---------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            most = min(BATCH_MAX, self._settings.in_hand - len(self.in_hand) - self._asked)
+            if most <= 0 or self.hold is not None:
+                await self._change.wait()
+                continue
+            self._asked += most
+            try:
+                with anyio.CancelScope() as poll:
+                    self._polls.add(poll)
+                    for received in await self._queue.receive(most):
+                        self._take(received)
+                failures = 0
+            except SDK_ERRORS as error:
+                await self._back_off(failures, error)
+                failures += 1
+            finally:
+                self._polls.discard(poll)
+                self._asked -= most
+                self._changed()
+
+    async def _back_off(self, failures: int, error: Exception) -> None:
+        if not failures:
+            logger.warning("the queue cannot be reached: %s; trying again", error)
+        with anyio.move_on_after(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]):
+            await self._stopping.wait()
+
+    def _take(self, received: Received) -> None:
+        received.hidden_until = anyio.current_time() + self._settings.visibility_s
+        if received.id in self.in_hand:
+            # It was not kept hidden for long enough; only the newest handle deletes it for sure.
+            self.in_hand[received.id].handle = received.handle
+            return
+        self.in_hand[received.id] = received
+        self._tasks.start_soon(self._handle, received)
+
+    async def _keep_hidden(self) -> None:
+        every_s = self._settings.visibility_s / EXTENSIONS
+        while True:
+            await anyio.sleep(every_s)
+            soon = anyio.current_time() + self._settings.visibility_s - every_s / 2
+            due = [
+                each
+                for each in self.in_hand.values()
+                if not each.leaving and each.hidden_until < soon
+            ]
+            tens = iter([due[first : first + BATCH_MAX] for first in range(0, len(due), BATCH_MAX)])
+            async with anyio.create_task_group() as tasks:
+                for _ in range(TELLERS):
+                    tasks.start_soon(self._hide_all_longer, tens)
+
+    async def _hide_all_longer(self, tens: Iterator[Sequence[Received]]) -> None:
+        for some in tens:
+            await self._hide_longer(some)
+
+    async def _hide_longer(self, some: Sequence[Received]) -> None:
+        still = [each for each in some if each.id in self.in_hand and not each.leaving]
+        if not still:
+            return
+        try:
+            await self._queue.hide([(each, self._settings.visibility_s) for each in still])
+        except SDK_ERRORS as error:
+            logger.warning("messages in hand could not be kept hidden: %s; trying again", error)
+            return
+        until = anyio.current_time() + self._settings.visibility_s
+        for each in still:
+            each.hidden_until = until
+
+    # --- one message -------------------------------------------------------------------------
+
+    async def _handle(self, received: Received) -> None:
+        try:
+            text = received.body
+            read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
+        except BodyError as error:
+            sooner = await self._bury(received, str(error))
+        else:
+            if isinstance(read, FromList):
+                sooner = await self._take_list(received.id, read, text)
+            else:
+                sooner = await self._send(read, received.id)
+        if sooner is None:
+            self._deleting.add((received, 0.0))
+        else:
+            while self._stopping.is_set() and self._polls:
+                await self._change.wait()  # or one of them would bring it once more
+            received.leaving = True
+            self._giving_back.add((received, sooner))
+
+    async def _bury(self, received: Received, reason: str) -> Sooner | None:
+        logger.warning("message %s is malformed: %s", received.id, reason)
+        if not await self._queue.bury(received, reason):
+            try:
+                await to_thread.run_sync(self._quarantine, received, reason)
+            except OSError as error:
+                logger.warning("message %s cannot be put aside: %s", received.id, error)
+                return self._settings.hold_s
+        self.malformed += 1
+        return None
+
+    async def _send(self, read: One | Many, message_id: str) -> Sooner | None:
+        """Send all its recipients."""
+        if isinstance(read, One):
+            return await self._send_once(next(body.parts(read, message_id)))
+        sooners: list[Sooner] = []
+
+        async def send(part: Part) -> None:
+            try:
+                if (sooner := await self._send_once(part)) is not None:
+                    sooners.append(sooner)
+            finally:
+                self._slots.release()
+
+        async with anyio.create_task_group() as tasks:
+            for part in body.parts(read, message_id):
+                await self._slots.acquire()
+                tasks.start_soon(send, part)
+        return max(sooners, default=None)
+
+    async def _send_once(self, part: Part) -> Sooner | None:
+        """Send it, unless it is known; one at a time of each key."""
+        key = part.message.key or ""
+        while (other := self._keys.get(key)) is not None:
+            await other.wait()
+        self._keys[key] = ended = anyio.Event()
+        try:
+            if self._segments.knows(key):
+                self.counts[State.DUPLICATE] += 1
+                return None
+            return await self._send_until_ended(part)
+        finally:
+            del self._keys[key]
+            ended.set()
+
+    async def _send_until_ended(self, part: Part) -> Sooner | None:
+        while not self._stopping.is_set():
+            try:
+                await self._segments.send(*part)
+                self.counts[State.SENT] += 1
+            except Held as held:
+                if held.status == CLOSED:
+                    break
+                if held.status in OF_MAILING:
+                    logger.warning("a message is held: %s", held)
+                    return self._settings.hold_s
+                await self._wait_for_account(held)
+                continue
+            except InDoubt:
+                self.counts[State.IN_DOUBT] += 1
+            except Rejected as rejected:
+                refused = rejected.status == REFUSED
+                self.counts[State.REFUSED if refused else State.REJECTED] += 1
+            except Failed:
+                self.counts[State.FAILED] += 1
+            return None
+        return 0.0
+
+    async def _wait_for_account(self, held: Held) -> None:
+        """Keep what is in hand: given back, it would use up its receives for nothing."""
+        if self.hold is None:
+            self.hold = str(held)
+            logger.warning("nothing is sent: %s", held)
+        with anyio.move_on_after(self._settings.hold_s):
+            await self._stopping.wait()
+        if self.hold is not None:
+            self.hold = None
+            self._changed()
+
+    # --- the queue is told -------------------------------------------------------------------
+
+    async def _delete(self, some: Sequence[tuple[Received, float]]) -> list[Received]:
+        return await self._queue.delete([received for received, _ in some])
+
+    def _left(self, received: Received) -> None:
+        self.in_hand.pop(received.id, None)
+        self._changed()
+
+    def _changed(self) -> None:
+        changed, self._change = self._change, anyio.Event()
+        changed.set()
+
+
+async def _parse_aside(text: str) -> body.Body:
+    return await to_thread.run_sync(body.parse, text)
+
+
+Told = tuple[Received, float]
+
+
+class _Tens:
+    """Tells the queue something of ten messages at a time, until it has understood."""
+
+    def __init__(
+        self,
+        tell: Callable[[Sequence[Told]], Awaitable[list[Received]]],
+        told: Callable[[Received], None],
+    ) -> None:
+        self._tell = tell
+        self._told = told
+        self._waiting: deque[Told] = deque()
+        self._arrived = anyio.Event()
+
+    def add(self, each: Told) -> None:
+        """One more."""
+        self._waiting.append(each)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """For ever; several may."""
+        failures = 0
+        while True:
+            if not self._waiting:
+                self._arrived = anyio.Event()
+                await self._arrived.wait()
+            if len(self._waiting) < BATCH_MAX:
+                await anyio.sleep(LINGER_S)
+            some = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+            if not some:
+                continue
+            try:
+                again = {id(each) for each in await self._tell(some)}
+                failures = 0
+            except SDK_ERRORS as error:
+                if not failures:
+                    logger.warning("the queue cannot be told: %s; trying again", error)
+                again = {id(received) for received, _ in some}
+            for each in some:
+                if id(each[0]) in again:
+                    self._waiting.append(each)
+                else:
+                    self._told(each[0])
+            if again:
+                await anyio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+                failures += 1

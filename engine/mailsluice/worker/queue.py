@@ -1,0 +1,185 @@
+"""An Amazon SQS queue: receive, delete, hide for longer, bury, as the SQS API reference says."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import aioboto3
+import orjson
+from aiobotocore.config import AioConfig
+from botocore import exceptions as botocore_errors
+
+from mailsluice.config import QueueSettings
+from mailsluice.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+BATCH_MAX = 10
+"""Messages in one call (SQS API reference, ReceiveMessage and DeleteMessageBatch)."""
+
+CONNECTIONS_MAX = 24
+
+REASON_CHARS_MAX = 1_000
+"""Of why a message was buried, in its attribute."""
+
+_REGION = re.compile(r"https?://(?:sqs|queue)\.([a-z0-9-]+)\.amazonaws\.com").match
+
+SdkError = botocore_errors.BotoCoreError | botocore_errors.ClientError | OSError
+SDK_ERRORS = (botocore_errors.BotoCoreError, botocore_errors.ClientError, OSError)
+"""What a call may raise; it may be repeated."""
+
+
+@dataclass(slots=True)
+class Received:
+    """One message, as the queue gave it."""
+
+    id: str
+    """The same each time that it is given."""
+    handle: str
+    """By which it is deleted: another each time."""
+    body: str
+    attributes: dict[str, Any]
+    hidden_until: float = 0.0
+    """On the event loop's clock: from then on the queue may give it to others."""
+    leaving: bool = False
+    """Whether it is being given back."""
+
+
+class Queue:
+    """One queue: `async with Queue(...) as queue`. Raises ConfigurationError on entry."""
+
+    def __init__(self, settings: QueueSettings, *, region: str | None, profile: str | None) -> None:
+        self.retention_s = 0.0
+        """How long it keeps a message that is not deleted."""
+        self._settings = settings
+        named = _REGION(settings.url)
+        self._region = named[1] if named else region or os.environ.get("AWS_REGION")
+        self._profile = profile
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+        self._grave: str | None = None
+        """The URL of its dead-letter queue."""
+
+    async def __aenter__(self) -> Self:
+        config = AioConfig(
+            max_pool_connections=CONNECTIONS_MAX,
+            read_timeout=self._settings.wait_s + 30,
+            retries={"total_max_attempts": 3, "mode": "standard"},
+        )
+        try:
+            session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+            self._client = await self._stack.enter_async_context(
+                session.client("sqs", config=config)
+            )
+            await self._look()
+        except SDK_ERRORS as error:
+            await self._stack.aclose()
+            raise ConfigurationError(
+                f"[queue] url: {self._settings.url}: {error}; it needs sqs:ReceiveMessage, "
+                "sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes"
+            ) from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def receive(self, most: int) -> list[Received]:
+        """Up to `most` messages, 1-10, hidden for `visibility_s`; waits for the first one."""
+        response = await self._client.receive_message(
+            QueueUrl=self._settings.url,
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=self._settings.visibility_s,
+            WaitTimeSeconds=self._settings.wait_s,
+            MessageAttributeNames=["All"],
+        )
+        return [
+            Received(
+                each["MessageId"],
+                each["ReceiptHandle"],
+                each.get("Body", ""),
+                each.get("MessageAttributes", {}),
+            )
+            for each in response.get("Messages", [])
+        ]
+
+    async def delete(self, messages: Sequence[Received]) -> list[Received]:
+        """Remove ten at most; those that are to be tried again."""
+        entries = [{"Id": str(n), "ReceiptHandle": m.handle} for n, m in enumerate(messages)]
+        response = await self._client.delete_message_batch(
+            QueueUrl=self._settings.url, Entries=entries
+        )
+        return _again(messages, response)
+
+    async def hide(self, messages: Sequence[tuple[Received, float]]) -> list[Received]:
+        """Hide each of ten at most for so many seconds more; 0 gives it back. As `delete`."""
+        entries = [
+            {"Id": str(n), "ReceiptHandle": m.handle, "VisibilityTimeout": round(hidden_s)}
+            for n, (m, hidden_s) in enumerate(messages)
+        ]
+        response = await self._client.change_message_visibility_batch(
+            QueueUrl=self._settings.url, Entries=entries
+        )
+        return _again([message for message, _ in messages], response)
+
+    async def bury(self, message: Received, reason: str) -> bool:
+        """Put it into the dead-letter queue, the reason beside it; False where that cannot be."""
+        if self._grave is None:
+            return False
+        kept = dict(list(message.attributes.items())[: BATCH_MAX - 1])
+        attributes = {
+            name: {key: value for key, value in each.items() if key.endswith(("Type", "Value"))}
+            for name, each in kept.items()
+        }
+        text = reason[:REASON_CHARS_MAX] or "unknown"
+        attributes["mailsluice-reason"] = {"DataType": "String", "StringValue": text}
+        try:
+            await self._client.send_message(
+                QueueUrl=self._grave, MessageBody=message.body, MessageAttributes=attributes
+            )
+        except SDK_ERRORS as error:
+            logger.warning("the dead-letter queue does not take message %s: %s", message.id, error)
+            return False
+        return True
+
+    async def _look(self) -> None:
+        response = await self._client.get_queue_attributes(
+            QueueUrl=self._settings.url, AttributeNames=["MessageRetentionPeriod", "RedrivePolicy"]
+        )
+        attributes = response["Attributes"]
+        self.retention_s = float(attributes["MessageRetentionPeriod"])
+        if "RedrivePolicy" not in attributes:
+            return
+        arn = orjson.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+        account, name = arn.split(":")[4:6]
+        try:
+            found = await self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+        except SDK_ERRORS as error:
+            logger.warning(
+                "%s: %s; what is malformed goes to the quarantine folder (sqs:GetQueueUrl)",
+                arn,
+                error,
+            )
+        else:
+            self._grave = found["QueueUrl"]
+
+
+def _again(messages: Sequence[Received], response: dict[str, Any]) -> list[Received]:
+    """Those of a batch that failed, and not because they are not there any more."""
+    failed = response.get("Failed", [])
+    for each in failed:
+        if each.get("SenderFault"):
+            # It will be given again, if it is there, and be known by its key.
+            logger.info("message %s: %s", messages[int(each["Id"])].id, each.get("Code"))
+    return [messages[int(each["Id"])] for each in failed if not each.get("SenderFault")]

@@ -1,0 +1,204 @@
+"""The journals of messages from a queue: one after the other, so that none grows for ever.
+
+A queue may give a message again as long as it keeps messages. So long a key is remembered, in eight
+bytes; the journals themselves stay, as the record of what was sent, until an operator removes them.
+"""
+
+from __future__ import annotations
+
+import logging
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup, TaskStatus
+
+from mailsluice import history
+from mailsluice.attempts import InDoubt as Doubts
+from mailsluice.engine import Engine
+from mailsluice.gate import Lane
+from mailsluice.journal import Journal
+from mailsluice.message import InDoubt, Message, Receipt
+
+logger = logging.getLogger(__name__)
+
+ROWS_MAX = 100_000
+"""Messages in one journal: 12 MB, and 30 MB of memory for its keys while it is the newest."""
+
+OpenJournal = Callable[[Path], Journal]
+
+
+class Keys:
+    """Keys by their hash, 64 bits each, sorted. Two of one hash among 10^7: 3 in a million."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+
+    def __contains__(self, key: str) -> bool:
+        place = bisect_left(self._hashes, hash(key))
+        return place < len(self._hashes) and self._hashes[place] == hash(key)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def add(self, key: str) -> None:
+        """Remember it."""
+        self._hashes.insert(bisect_left(self._hashes, hash(key)), hash(key))
+
+
+class Segment:
+    """One journal, and what it knows."""
+
+    def __init__(self, path: Path, written_at: float) -> None:
+        self.path = path
+        self.written_at = written_at
+        """Seconds since the epoch, of the last message."""
+        self.keys = Keys()
+        """Of messages that were sent, or may have been."""
+        self.rows = 0
+        """Messages that are in it, about."""
+        self.under_way = 0
+        self.engine: Engine | None = None
+        self.idle = anyio.Event()
+        """Set when it takes no more and nothing is under way."""
+
+
+class Segments:
+    """The newest takes messages; the older ones tell which are known.
+
+    `retention_s` is how long the queue keeps a message.
+    """
+
+    def __init__(  # noqa: PLR0913  # each once, by the worker
+        self,
+        folder: Path,
+        base: Engine,
+        open_journal: OpenJournal,
+        *,
+        retention_s: float,
+        wall: Callable[[], float],
+        in_doubt: Doubts,
+    ) -> None:
+        self._folder = folder
+        self._base = base
+        self._open_journal = open_journal
+        self._retention_s = retention_s
+        self._wall = wall
+        self._in_doubt: Doubts = in_doubt
+        self._tasks: TaskGroup
+        self._all: list[Segment] = []
+        """The newest last."""
+        self._next = anyio.Lock()
+
+    async def open(self, tasks: TaskGroup) -> None:
+        """Go on with the newest. Raises JournalLockedError where another process writes it."""
+        self._tasks = tasks
+        await to_thread.run_sync(lambda: self._folder.mkdir(parents=True, exist_ok=True))
+        paths = sorted(self._folder.glob("messages-*.journal")) or [
+            self._folder / "messages-000001.journal"
+        ]
+        # The newest first: it says whether another process is at it.
+        for path in reversed(paths):
+            if (segment := await to_thread.run_sync(self._remembered, path)) is not None:
+                self._all.insert(0, segment)
+        await tasks.start(self._serve, self._all[-1])
+
+    async def send(self, message: Message, lane: Lane) -> Receipt:
+        """As `Engine.send`; the key must not be known."""
+        if self._all[-1].rows >= ROWS_MAX:
+            await self._begin_next()
+        segment = self._all[-1]
+        assert segment.engine is not None
+        segment.rows += 1
+        segment.under_way += 1
+        try:
+            receipt = await segment.engine.send(message, lane=lane)
+        except InDoubt:
+            self._note(segment, message)
+            raise
+        else:
+            self._note(segment, message)
+            return receipt
+        finally:
+            segment.under_way -= 1
+            self._look(segment)
+
+    def knows(self, key: str) -> bool:
+        """Whether a message was sent under it, or may have been."""
+        return any(key in each.keys for each in self._all)
+
+    async def release(self) -> None:
+        """Give up what is not under way: it is Held."""
+        for segment in self._all:
+            if segment.engine is not None:
+                await segment.engine.release()
+
+    def pause(self, *, paused: bool) -> None:
+        """Whether nothing is to be started, until the opposite is said."""
+        for segment in self._all:
+            if segment.engine is not None:
+                (segment.engine.pause if paused else segment.engine.resume)()
+
+    @property
+    def waiting(self) -> int:
+        """Messages that have not been attempted yet."""
+        statistics = [each.engine.message_statistics() for each in self._all if each.engine]
+        return sum(each.waiting for each in statistics if each)
+
+    def close(self) -> None:
+        """No more is sent."""
+        for segment in self._all:
+            segment.idle.set()
+
+    def _note(self, segment: Segment, message: Message) -> None:
+        segment.written_at = self._wall()
+        if message.key and message.key not in segment.keys:
+            segment.keys.add(message.key)
+
+    def _look(self, segment: Segment) -> None:
+        if not segment.under_way and segment is not self._all[-1]:
+            segment.idle.set()
+
+    async def _begin_next(self) -> None:
+        async with self._next:
+            last = self._all[-1]
+            if last.rows < ROWS_MAX:
+                return  # somebody else was quicker
+            number = int(last.path.stem.partition("-")[2]) + 1
+            segment = Segment(last.path.with_name(f"messages-{number:06}.journal"), self._wall())
+            await self._tasks.start(self._serve, segment)
+            self._all.append(segment)
+            self._look(last)
+            self._forget()
+
+    def _forget(self) -> None:
+        since = self._wall() - self._retention_s
+        self._all = [each for each in self._all if each.engine or each.written_at > since]
+
+    async def _serve(self, segment: Segment, *, task_status: TaskStatus[None]) -> None:
+        journal = await to_thread.run_sync(self._open_journal, segment.path)
+        try:
+            async with self._base.beside(journal=journal) as segment.engine:
+                task_status.started()
+                await segment.idle.wait()
+        finally:
+            segment.engine = None
+            await to_thread.run_sync(journal.close)
+
+    def _remembered(self, path: Path) -> Segment | None:
+        """What that journal knows; None where the queue cannot give anything of it any more."""
+        written_at = path.stat().st_mtime if path.exists() else self._wall()
+        if self._all and written_at <= self._wall() - self._retention_s:
+            return None
+        segment = Segment(path, written_at)
+        journal = self._open_journal(path)
+        try:
+            for key in history.keys_of(journal, self._in_doubt):
+                segment.keys.add(key)
+            segment.rows = len(segment.keys)
+        finally:
+            journal.close()
+        return segment

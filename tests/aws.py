@@ -1,0 +1,49 @@
+"""SQS and S3 on loopback: moto's server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from subprocess import PIPE, Popen
+from typing import Any
+
+import botocore.session
+
+ACCESS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+class Aws:
+    """Clients for the test, and the environment of a process that is to use the same."""
+
+    def __init__(self, url: str) -> None:
+        self.environment = {"AWS_ENDPOINT_URL_SQS": url, "AWS_ENDPOINT_URL_S3": url}
+        self._url = url
+
+    def client(self, service: str) -> Any:
+        return botocore.session.get_session().create_client(
+            service,
+            endpoint_url=self._url,
+            region_name=ACCESS["AWS_DEFAULT_REGION"],
+            aws_access_key_id=ACCESS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=ACCESS["AWS_SECRET_ACCESS_KEY"],
+        )
+
+
+@contextmanager
+def running() -> Iterator[Aws]:
+    """moto's server, as long as the context lasts."""
+    environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
+    with Popen(
+        [sys.executable, "-m", "tests.aws_server"], stdout=PIPE, env=environment | ACCESS, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield Aws(f"http://127.0.0.1:{int(process.stdout.readline())}")
+        finally:
+            process.terminate()

@@ -1,0 +1,258 @@
+"""`mailsluice worker` fed by an SQS queue: moto's server, real processes, signals."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailsluice.emulator import AccountSettings, Emulator
+from tests.aws import Aws, running
+from tests.test_worker import Running, worker
+
+MAILING = {"from": "news@example.com", "template": "welcome"}
+
+SETTINGS = """\
+[folder]
+path = "mail"
+poll_s = 0.05
+hold_s = 0.2
+[queue]
+url = "{url}"
+visibility_s = {visibility_s}
+wait_s = 1
+hold_s = 1
+[http]
+port = 0
+"""
+
+FAST_ACCOUNT = AccountSettings(rate_per_s=5_000, daily_max=-1)
+FAST = pytest.mark.ses_emulator(account=FAST_ACCOUNT)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    with running() as started:
+        yield started
+
+
+class Fed:
+    """A queue, and the worker that it feeds."""
+
+    def __init__(self, aws: Aws, emulator: Emulator, folder: Path, **attributes: str) -> None:
+        self.aws = aws
+        self.emulator = emulator
+        self.folder = folder
+        self.sqs = aws.client("sqs")
+        name = f"queue{random.getrandbits(48)}"
+        self.url = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+    def put(self, *bodies: Any) -> list[str]:
+        """The ids of these messages."""
+        return [
+            self.sqs.send_message(
+                QueueUrl=self.url, MessageBody=body if isinstance(body, str) else json.dumps(body)
+            )["MessageId"]
+            for body in bodies
+        ]
+
+    def left(self) -> int:
+        """Messages that have not been deleted."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        asked = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
+        return sum(int(asked["Attributes"][name]) for name in names)
+
+    @contextmanager
+    def working(self, visibility_s: int = 30) -> Iterator[Running]:
+        text = SETTINGS.format(url=self.url, visibility_s=visibility_s)
+        with worker(self.folder, self.emulator, text, self.aws.environment) as started:
+            yield started
+
+
+@pytest.fixture
+def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
+    return Fed(aws, ses_emulator, tmp_path)
+
+
+@FAST
+def test_messages_to_one_and_to_many_are_sent_and_deleted(fed: Fed) -> None:
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
+    many = [{"to": f"many{n}@example.com", "data": {"n": n}} for n in range(120)]
+    fed.put({"mailing": MAILING, "recipients": many, "lane": "bulk"})
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+        assert running.get("/status")["queue"]["counts"]["sent"] == 160
+    assert fed.emulator.ledger.by_address() == {
+        **{f"one{n}@example.com": 1 for n in range(40)},
+        **{f"many{n}@example.com": 1 for n in range(120)},
+    }
+
+
+@FAST
+def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_rest(fed: Fed) -> None:
+    one = {"mailing": MAILING, "to": "one@example.com"}
+    bad = {
+        "no JSON": "it is not JSON",
+        json.dumps([1]): "it is not a JSON object",
+        json.dumps({"to": "one@example.com"}): "mailing: Field required",
+        json.dumps(one | {"tpo": 1}): "tpo: there is no such field",
+        json.dumps(one | {"mailing": {"from": "nobody"}}): "mailing.from",
+        json.dumps(one | {"lane": "fast"}): "lane",
+        json.dumps({"mailing": MAILING, "recipients": []}): "recipients",
+        json.dumps({"mailing": MAILING, "recipients": {"path": "/etc/passwd"}}): "recipients.path",
+        json.dumps(one | {"mailing": MAILING | {"attachments": ["/etc/passwd"]}}): "attachments",
+    }
+    ids = fed.put(*bad)
+    fed.put(one)
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+        assert running.get("/status")["queue"]["malformed"] == len(bad)
+    quarantine = fed.folder / "mail" / "quarantine"
+    assert sorted(each.stem for each in quarantine.iterdir()) == sorted(ids)
+    for each, (body, reason) in zip(ids, bad.items(), strict=True):
+        kept = json.loads((quarantine / f"{each}.json").read_text())
+        assert kept["body"] == body
+        assert reason in kept["reason"]
+    assert fed.emulator.ledger.by_address() == {"one@example.com": 1}
+
+
+@FAST
+def test_the_dead_letter_queue_is_used_where_there_is_one(
+    aws: Aws, ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    grave = Fed(aws, ses_emulator, tmp_path)
+    arn = grave.sqs.get_queue_attributes(QueueUrl=grave.url, AttributeNames=["QueueArn"])
+    policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "5"}
+    fed = Fed(aws, ses_emulator, tmp_path, RedrivePolicy=json.dumps(policy))
+    fed.put("no JSON")
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+    (found,) = fed.sqs.receive_message(QueueUrl=grave.url, MessageAttributeNames=["All"])[
+        "Messages"
+    ]
+    assert found["Body"] == "no JSON"
+    assert "not JSON" in found["MessageAttributes"]["mailsluice-reason"]["StringValue"]
+    assert list((tmp_path / "mail" / "quarantine").iterdir()) == []
+
+
+@FAST
+def test_a_list_in_s3_is_sent_once(fed: Fed) -> None:
+    s3 = fed.aws.client("s3")
+    s3.create_bucket(Bucket="lists")
+    rows = "".join(f"row{n}@example.com\n" for n in range(1_000))
+    key = f"{random.getrandbits(48)}/november.csv.gz"
+    s3.put_object(Bucket="lists", Key=key, Body=gzip.compress(f"mail\n{rows}".encode()))
+    recipients = {"path": f"s3://lists/{key}", "address": "mail"}
+    body = {"mailing": MAILING, "recipients": recipients, "key": "november"}
+    fed.put(body, body)
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+        (mailing,) = running.get("/status")["mailings"]
+        assert (mailing["name"], mailing["state"]) == ("november", "finished")
+        fed.put(body)
+        running.until(lambda: fed.left() == 0)
+    assert len(fed.emulator.ledger) == 1_000
+    report = json.loads((fed.folder / "mail/done/november/report.json").read_text())
+    assert report["report"]["counts"]["sent"] == 1_000
+    fed.put(body | {"recipients": recipients | {"path": "s3://lists/gone.csv"}, "key": "gone"})
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+    report = json.loads((fed.folder / "mail/failed/gone/report.json").read_text())
+    assert "s3://lists/gone.csv: there is no such object" in report["why"]
+
+
+@FAST
+def test_one_key_is_sent_once_whatever_the_queue_and_its_senders_do(fed: Fed) -> None:
+    one = {"mailing": MAILING, "to": "one@example.com", "key": "order-7"}
+    fed.put(*[one] * 20)
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+        counts = running.get("/status")["queue"]["counts"]
+        assert (counts["sent"], counts["duplicate"]) == (1, 19)
+    fed.put(one)
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+    assert fed.emulator.ledger.by_address() == {"one@example.com": 1}
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=20, daily_max=-1))
+def test_a_message_in_hand_stays_hidden_and_is_given_back_at_the_end(fed: Fed) -> None:
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(150)))
+    with fed.working(visibility_s=4) as running:
+        assert fed.emulator.wait_for(accepted=110, timeout_s=30)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+    sent = len(fed.emulator.ledger)
+    assert sent < 150
+    # At once, and not when they would have come back by themselves.
+    times = []
+    while some := fed.sqs.receive_message(
+        QueueUrl=fed.url, MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"]
+    ).get("Messages"):
+        times += [each["Attributes"]["ApproximateReceiveCount"] for each in some]
+    assert times == ["2"] * (150 - sent), "given to the worker once, and now to us"
+    assert set(fed.emulator.ledger.by_address().values()) == {1}
+
+
+@FAST
+def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: Fed) -> None:
+    fed.emulator.change_account(sending_enabled=False)
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
+    with fed.working() as running:
+        running.until(lambda: (running.get("/status")["queue"]["hold"] or "").startswith("ACCOUNT"))
+        fed.emulator.change_account(sending_enabled=True)
+        running.until(lambda: fed.left() == 0)
+    assert fed.emulator.ledger.by_address() == {f"one{n}@example.com": 1 for n in range(30)}
+
+
+@pytest.mark.ses_emulator(account=FAST_ACCOUNT, templates=frozenset({"welcome"}))
+def test_a_missing_template_keeps_its_messages_in_the_queue_and_no_others(fed: Fed) -> None:
+    gone = MAILING | {"template": "gone"}
+    fed.put(*({"mailing": gone, "to": f"gone{n}@example.com"} for n in range(3)))
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
+    with fed.working() as running:
+        running.until(lambda: len(fed.emulator.ledger) == 30)
+        running.until(lambda: running.get("/status")["queue"]["in_hand"] == 0)
+        assert fed.left() == 3
+    assert "TEMPLATE_NOT_FOUND" in fed.folder.joinpath("worker.log").read_text()
+
+
+def test_a_second_worker_on_one_folder_is_refused(fed: Fed) -> None:
+    with fed.working():
+        text = (fed.folder / "worker.toml").read_text()
+        other = fed.folder / "other"
+        other.mkdir()
+        (other / "worker.toml").write_text(text.replace('"mail"', f'"{fed.folder}/mail"'))
+        ended = subprocess.run(
+            [sys.executable, "-m", "mailsluice", "worker", str(other / "worker.toml")],
+            env=os.environ | fed.emulator.environment | fed.aws.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 5
+    assert "another worker is at it; each needs a [folder] path of its own" in ended.stderr
+
+
+def test_a_queue_that_does_not_exist_is_named(fed: Fed) -> None:
+    text = SETTINGS.format(url=fed.url + "x", visibility_s=30)
+    (fed.folder / "worker.toml").write_text(text)
+    ended = subprocess.run(
+        [sys.executable, "-m", "mailsluice", "worker", str(fed.folder / "worker.toml")],
+        env=os.environ | fed.emulator.environment | fed.aws.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert f"[queue] url: {fed.url}x" in ended.stderr
