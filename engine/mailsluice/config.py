@@ -213,6 +213,15 @@ class HttpSettings(_Table):
             raise ValueError("a token is needed on any address but 127.0.0.1 and ::1")
         return self
 
+    @property
+    def url(self) -> str:
+        """Where it is served."""
+        return (
+            f"http://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else f"http://{self.host}:{self.port}"
+        )
+
     @field_validator("host")
     @classmethod
     def _is_an_address(cls, host: str) -> str:

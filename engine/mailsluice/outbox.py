@@ -40,6 +40,7 @@ from mailsluice.message import (
     SendError,
 )
 from mailsluice.model import Batch, Counts, Entry, Outcome, Remark, State
+from mailsluice.reasons import Reason
 from mailsluice.resume import WITHDRAWN
 from mailsluice.sending import Listener, OnEvent, Sending
 from mailsluice.ses import Transport
@@ -89,6 +90,8 @@ class OutboxStatistics:
     """Messages that have not been attempted yet."""
     streams: int
     """Mailings, each lane counted, of which something is waiting or was lately."""
+    waiting_for: Reason | None
+    """Why one of these does not start a call at this moment; None where nothing waits."""
 
 
 class _Stream(Listener):
@@ -242,6 +245,14 @@ class Outbox:
             counts=self._writer.standing.counts,
             waiting=self._settings.queue_max - self._slots.value,
             streams=len(self._streams),
+            waiting_for=next(
+                (
+                    each.sending.statistics().waiting_for
+                    for each in self._streams.values()
+                    if not each.idle
+                ),
+                None,
+            ),
         )
 
     def _known_of(self, message: Message) -> Receipt | InDoubt | Waiting | None:

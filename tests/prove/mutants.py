@@ -297,8 +297,8 @@ MUTANTS = [
     Mutant(
         "a new process begins with a full bucket",
         "quota.py",
-        "            resumed=standing.calls > 0,\n",
-        "            resumed=False,\n",
+        "standing, account, resumed=resumed or standing.calls > 0\n",
+        "standing, account, resumed=False\n",
         ("tests/test_quota.py", "-k", "full_bucket"),
     ),
     Mutant(

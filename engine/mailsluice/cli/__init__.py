@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from mailsluice.cli import demo, emulator, export, resolve, send, status, why, worker
+from mailsluice.cli import demo, emulator, export, operate, resolve, send, status, why, worker
 from mailsluice.errors import JournalError, MailsluiceError
 from mailsluice.report import ExitCode
 
@@ -26,6 +26,9 @@ app.command("why")(why.why)
 app.command("export")(export.export)
 app.command("resolve")(resolve.resolve)
 app.command("worker")(worker.worker)
+app.command("pause")(operate.pause)
+app.command("resume")(operate.resume)
+app.command("cancel")(operate.cancel)
 app.command("emulator")(emulator.emulator)
 app.command("demo")(demo.demo)
 

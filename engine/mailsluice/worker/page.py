@@ -63,9 +63,8 @@ class Page:
             site = web.TCPSite(runner, self._settings.host, self._settings.port)
             await site.start()
             port = runner.addresses[0][1]
-            host = self._settings.host
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            logger.warning("serving %s", url)
+            url = self._settings.model_copy(update={"port": port}).url
+            logger.info("serving %s", url)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._look)
                 yield url
@@ -128,6 +127,8 @@ class Page:
         name, action = request.match_info.get("name"), request.match_info["action"]
         try:
             getattr(self._worker, action)(name)
+        except KeyError:
+            raise web.HTTPNotFound(text=f"{name}: there is no such mailing here\n") from None
         except LookupError:
-            raise web.HTTPConflict(text=f"{name}: nothing to {action}\n") from None
+            raise web.HTTPConflict(text=f"{name}: there is nothing to {action}\n") from None
         return web.json_response(self._watch.status())

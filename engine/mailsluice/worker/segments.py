@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -22,6 +22,8 @@ from mailsluice.engine import Engine
 from mailsluice.gate import Lane
 from mailsluice.journal import Journal
 from mailsluice.message import InDoubt, Message, Receipt
+from mailsluice.outbox import OutboxStatistics
+from mailsluice.reasons import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +147,18 @@ class Segments:
     @property
     def waiting(self) -> int:
         """Messages that have not been attempted yet."""
-        statistics = [each.engine.message_statistics() for each in self._all if each.engine]
-        return sum(each.waiting for each in statistics if each)
+        return sum(each.waiting for each in self._statistics())
+
+    @property
+    def waiting_for(self) -> Reason | None:
+        """Why they are not sent faster; None where none is waiting."""
+        return next((each.waiting_for for each in self._statistics() if each.waiting_for), None)
+
+    def _statistics(self) -> Iterator[OutboxStatistics]:
+        for segment in self._all:
+            now = segment.engine.message_statistics() if segment.engine else None
+            if now is not None:
+                yield now
 
     def close(self) -> None:
         """No more is sent."""

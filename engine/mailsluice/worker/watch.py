@@ -90,6 +90,7 @@ class Watch:
             "worker": worker.id,
             "ready": worker.ready,
             "paused": worker.paused,
+            "why": _why(worker),
             "quota_per_s": pace.ceiling_per_s if pace else 0.0,
             "allowed_per_s": pace.allowed_per_s if pace else 0.0,
             "calls": totals.calls,
@@ -104,6 +105,20 @@ class Watch:
             "mailings": [_mailing(job) for job in worker.jobs.values()],
             "history": [asdict(point) for point in self._history],
         }
+
+
+def _why(worker: Worker) -> str | None:
+    """Why it is not faster at this moment, for a person."""
+    if worker.paused:
+        return "an operator has paused it"
+    if worker.consumer is not None and worker.consumer.hold is not None:
+        return worker.consumer.hold
+    sending = [job.statistics for job in worker.jobs.values() if job.state is JobState.SENDING]
+    for now in sending:
+        if now is not None:
+            return now.why
+    reason = worker.segments.waiting_for if worker.segments is not None else None
+    return None if reason is None else f"messages wait for {reason}"
 
 
 def _counts(job: Job) -> Counts:
