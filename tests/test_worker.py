@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, Emulator
+from mailsluice.emulator import AccountSettings, CallFault, Emulator
 
 MAILING = """\
 [mailing]
@@ -56,6 +57,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
         self.log = log
+        self.query = ""
 
     @property
     def url(self) -> str:
@@ -64,7 +66,7 @@ class Running:
         return found[1] if found else ""
 
     def get(self, path: str, method: str = "GET") -> Any:
-        request = urllib.request.Request(f"{self.url}{path}", method=method)
+        request = urllib.request.Request(f"{self.url}{path}{self.query}", method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             body = answer.read().decode()
         return json.loads(body) if body.startswith("{") else body
@@ -187,3 +189,143 @@ def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
         assert refused.value.code == 409
         refused.value.close()
     assert (tmp_path / "mail/failed/one/report.json").exists()
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mailsluice", arguments[0], "worker.toml", *arguments[1:]],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
+def test_the_commands_pause_resume_and_cancel_with_the_token_of_the_settings(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop(tmp_path, "one", 2_000)
+    token = "x" * 16
+    with worker(tmp_path, ses_emulator, environment={"MAILSLUICE_HTTP__TOKEN": token}) as running:
+        at = ["--set", f"http.port={running.url.rpartition(':')[2]}"]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            running.get("/status")
+        assert refused.value.code == 401
+        refused.value.close()
+        assert command(tmp_path, "pause", *at).returncode == 2, "without the token"
+        running.query = f"?token={token}"
+        running.until(lambda: running.states() == {"one": "sending"})
+
+        def tell(*arguments: str) -> None:
+            told = command(tmp_path, *arguments, *at, MAILSLUICE_HTTP__TOKEN=token)
+            assert told.returncode == 0, told.stderr
+
+        tell("pause")
+        assert running.get("/status")["paused"]
+        running.until(lambda: running.get("/status")["mailings"][0]["in_flight"] == 0)
+        tell("resume")
+        tell("pause", "one")
+        assert running.states() == {"one": "paused"}
+        tell("resume", "one")
+        assert running.states() == {"one": "sending"}
+        tell("cancel", "one")
+        running.until(lambda: running.states() == {"one": "cancelled"})
+        again = command(tmp_path, "cancel", "one", *at, MAILSLUICE_HTTP__TOKEN=token)
+        assert (again.returncode, "there is nothing to cancel" in again.stderr) == (2, True)
+        gone = command(tmp_path, "pause", "two", *at, MAILSLUICE_HTTP__TOKEN=token)
+        assert (gone.returncode, "there is no such mailing" in gone.stderr) == (2, True)
+    nobody = command(tmp_path, "pause", *at)
+    assert (nobody.returncode, "no worker answers at" in nobody.stderr) == (2, True)
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
+def test_sighup_applies_what_can_change_and_refuses_a_broken_file(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop(tmp_path, "one", 1_500)
+    slow = WORKER + "[quota]\nrate = 20\n"
+    file = tmp_path / "worker.toml"
+    with worker(tmp_path, ses_emulator, slow) as running:
+        assert ses_emulator.wait_for(accepted=20, timeout_s=30)
+        assert running.get("/status")["allowed_per_s"] == 20
+
+        def reload(text: str, until: str) -> None:
+            file.write_text(text)
+            running.process.send_signal(signal.SIGHUP)
+            running.until(lambda: until in running.log.read_text())
+
+        reload(slow.replace("20", '"quick"'), "the settings stay as they were")
+        assert "[quota] rate" in running.log.read_text()
+        assert running.get("/status")["allowed_per_s"] == 20
+        changed = WORKER.replace('path = "mail"', 'path = "post"').replace("0.05", "0.06")
+        reload(
+            changed + "[quota]\nrate = 1000\n[lanes]\nbulk = 1\n[log]\nlevel = 'warning'\n",
+            "these wait for a restart: folder.path",
+        )
+        assert running.get("/status")["quota_per_s"] == 1_000
+        running.until(lambda: running.states() == {"one": "finished"}, within_s=15)
+    assert len(ses_emulator.ledger) == 1_500
+    assert "folder.poll_s" not in running.log.read_text()
+    assert "one: sending" in running.log.read_text()
+    assert "one: finished" not in running.log.read_text(), "only warnings now"
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
+def test_a_worker_ends_within_its_time_whatever_ses_does(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=60))
+    drop(tmp_path, "one", 100)
+    with worker(tmp_path, ses_emulator, WORKER + "[messages]\ndrain_s = 5\n") as running:
+        assert ses_emulator.wait_for(accepted=100, timeout_s=30)
+        told_at = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(30) == 0
+        assert time.monotonic() - told_at < 5
+    journal = tmp_path / "mail/working/one/mailing.journal"
+    status = subprocess.run(
+        [sys.executable, "-m", "mailsluice", "status", "--json", str(journal)],
+        capture_output=True,
+        check=False,
+    )
+    assert json.loads(status.stdout)["counts"]["in_doubt"] == 100
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
+def test_readiness_ends_with_the_signal_and_logs_are_json_lines(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop(tmp_path, "one", 10)
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"one": "finished"})
+    lines = [json.loads(line) for line in running.log.read_text().splitlines()]
+    assert {line["level"] for line in lines} == {"INFO"}
+    assert all(line["timestamp"] and line["logger"].startswith("mailsluice") for line in lines)
+    assert [line["message"] for line in lines if line["message"].startswith("one")] == [
+        "one: sending",
+        "one: finished",
+    ]
+
+
+def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
+    (tmp_path / "worker.toml").write_text(WORKER.replace("port = 0", 'host = "0.0.0.0"'))
+    ended = command(tmp_path, "worker")
+    assert (ended.returncode, "a token is needed" in ended.stderr) == (2, True)
+    (tmp_path / "worker.toml").write_text(WORKER + "[queue]\nurl = 'mail'\n")
+    ended = command(tmp_path, "worker")
+    assert (ended.returncode, "[queue] url" in ended.stderr) == (2, True)
+    (tmp_path / "worker.toml").write_text(WORKER)
+    nobody = {
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL_SESV2": "http://127.0.0.1:9",
+    }
+    ended = command(tmp_path, "worker", **nobody)
+    assert (ended.returncode, "no AWS credentials" in ended.stderr) == (2, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = command(tmp_path, "worker", "--set", f"http.port={port}")
+    assert (ended.returncode, f"[http] port: {port}" in ended.stderr) == (2, True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
     from mailsluice.config import LogSettings, WorkerSettings
     from mailsluice.worker.worker import Worker
 
@@ -70,7 +72,7 @@ def _log(settings: LogSettings) -> None:
 
 
 async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str]) -> None:
-    import asyncio
+    import anyio
 
     from mailsluice.errors import ConfigurationError, root_of
     from mailsluice.journal.sqlite import SqliteJournal
@@ -80,17 +82,32 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
 
     totals = Totals()
     made = Worker(settings, SqliteJournal.open, on_event=totals.settled)
-    running = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        running.add_signal_handler(number, made.stop)
-    running.add_signal_handler(signal.SIGHUP, _reload, made, file, overrides)
     try:
-        async with Page(made, totals, settings.http).open():
+        async with Page(made, totals, settings.http).open(), anyio.create_task_group() as tasks:
+            await tasks.start(_obey_signals, made, file, overrides)
             await made.run()
+            tasks.cancel_scope.cancel()
     except OSError as error:
-        raise ConfigurationError(f"[http] port: {error.strerror or error}") from error
+        port = settings.http.port
+        raise ConfigurationError(
+            f"[http] port: {port} cannot be used: {error.strerror or error}"
+        ) from error
     except BaseExceptionGroup as group:
         raise root_of(group) from None
+
+
+async def _obey_signals(
+    worker: Worker, file: Path, overrides: Sequence[str], *, task_status: TaskStatus[None]
+) -> None:
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                _reload(worker, file, overrides)
+            else:
+                worker.stop()
 
 
 def _reload(worker: Worker, file: Path, overrides: Sequence[str]) -> None:

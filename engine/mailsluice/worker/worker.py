@@ -73,6 +73,8 @@ class Worker:
         self._room = anyio.CapacityLimiter(settings.folder.at_once)
         self._putting = anyio.Lock()
         self._stopping = anyio.Event()
+        self._beginning = anyio.CancelScope()
+        """Until the account and the queue have been reached."""
         self._tasks: TaskGroup
 
     async def run(self) -> None:
@@ -89,11 +91,7 @@ class Worker:
             Engine.open(settings, on_event=self._on_event) as self.engine,
             anyio.create_task_group() as self._tasks,
         ):
-            await self._tasks.start(self._attend, self.engine)
-            if self.settings.queue is not None:
-                await self._tasks.start(self._consume, self.engine)
-            self._tasks.start_soon(self._look_again_and_again)
-            self.ready = True
+            self._tasks.start_soon(self._take_in, self.engine)
             await self._stopping.wait()
             await self._wind_up(drain_s)
 
@@ -175,6 +173,17 @@ class Worker:
 
     # --- beginning and end -------------------------------------------------------------------
 
+    async def _take_in(self, engine: Engine) -> None:
+        with self._beginning:
+            await self._tasks.start(self._attend, engine)
+            if self.settings.queue is not None:
+                await self._tasks.start(self._consume, engine)
+            self.ready = not self._stopping.is_set()
+        while not self._stopping.is_set():
+            await self._look()
+            with anyio.move_on_after(self.settings.folder.poll_s):
+                await self._stopping.wait()
+
     async def _attend(self, engine: Engine, *, task_status: TaskStatus[None]) -> None:
         """Keep the pace and the day between two mailings; nothing can begin without credentials."""
         try:
@@ -187,6 +196,7 @@ class Worker:
 
     async def _wind_up(self, drain_s: float) -> None:
         self._tasks.cancel_scope.deadline = anyio.current_time() + drain_s
+        self._beginning.cancel()
         for job in self.jobs.values():
             job.wind_up()
         if self.consumer is not None:
@@ -246,12 +256,6 @@ class Worker:
         return None if job.state in ENDED else 0.0
 
     # --- the folder --------------------------------------------------------------------------
-
-    async def _look_again_and_again(self) -> None:
-        while not self._stopping.is_set():
-            await self._look()
-            with anyio.move_on_after(self.settings.folder.poll_s):
-                await self._stopping.wait()
 
     async def _look(self) -> None:
         try:
