@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
-from mailsluice import journal, statuses
+from mailsluice import journal, statuses, tracing
 from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
 from mailsluice.gate import Lane
 from mailsluice.journal import Record, Resolution
@@ -225,7 +225,10 @@ class Sending:
     async def _call(self, batch: Batch) -> Answer:
         self._calls += 1
         body = assemble(self._prefix, batch.entries)
-        return await self._transport.send_bulk_email(body, self._endpoint_id)
+        with tracing.call(batch, self._dispatcher.lane) as answered:
+            answer = await self._transport.send_bulk_email(body, self._endpoint_id)
+            answered(answer)
+        return answer
 
     # --- sender → settle → journal -----------------------------------------------------------
 
