@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,3 +48,10 @@ def running() -> Iterator[Aws]:
             yield Aws(f"http://127.0.0.1:{int(process.stdout.readline())}")
         finally:
             process.terminate()
+
+
+def free_port() -> int:
+    """A port that nobody has at present."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port

@@ -40,6 +40,7 @@ class Delivery:
         wall: Callable[[], float],
         random: Random,
         on_event: OnEvent | None,
+        remembers_keys: bool,
         is_taken: Callable[[], bool],
     ) -> None:
         """`is_taken` says whether a run is using the journal."""
@@ -53,6 +54,7 @@ class Delivery:
         self._wall = wall
         self._random = random
         self._on_event = on_event
+        self._remembers_keys = remembers_keys
         self._is_taken = is_taken
         self._opened: asyncio.Future[Outbox] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +110,11 @@ class Delivery:
         try:
             if self._is_taken():
                 raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
-            known = await aside(journal.blocks, history.keys_of, journal, self._delivery.in_doubt)
+            known = (
+                await aside(journal.blocks, history.keys_of, journal, self._delivery.in_doubt)
+                if self._remembers_keys
+                else {}
+            )
             standing = await aside(journal.blocks, resume.standing_of, journal)
             run_id = resume.claim_for_messages(journal, self._wall(), self._random)
             opening = self._account.open(journal.name, standing)
@@ -119,6 +125,7 @@ class Delivery:
                     delivery=self._delivery,
                     run_id=run_id,
                     known=known,
+                    remembers_keys=self._remembers_keys,
                     gate=gate,
                     writer=writer,
                     transport=self._transport,

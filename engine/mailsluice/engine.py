@@ -91,6 +91,7 @@ class Engine:
         on_event: OnEvent | None = None,
         lanes: LaneSettings | None = None,
         account: AccountGate | None = None,
+        remembers_keys: bool = True,
     ) -> None:
         self._transport = transport
         self._journal = journal
@@ -113,6 +114,7 @@ class Engine:
             wall=wall,
             random=self._random,
             on_event=on_event,
+            remembers_keys=remembers_keys,
             is_taken=lambda: journal is not None and self._run_journal is journal,
         )
         self._entered = False
@@ -153,10 +155,13 @@ class Engine:
         journal: Journal | None = None,
         delivery: DeliverySettings | None = None,
         recipients: RecipientsSettings | None = None,
+        remembers_keys: bool = True,
     ) -> Engine:
         """Another engine on the same account: for one more run beside this one's, in one quota.
 
-        It lives as long as this one; `journal`, `delivery` and `recipients` are its own.
+        It lives as long as this one; `journal`, `delivery` and `recipients` are its own. Without
+        `remembers_keys` a key is known while its message is on its way, and its sender sees to it
+        that it is not sent twice.
         """
         return Engine(
             transport=self._transport,
@@ -169,6 +174,7 @@ class Engine:
             messages=self._messages,
             on_event=self._on_event,
             account=self._account,
+            remembers_keys=remembers_keys,
         )
 
     async def __aenter__(self) -> Self:

@@ -65,6 +65,9 @@ STREAMS_MAX = 64
 PREFIXES_MAX = 1_024
 """Mailings of which the encoded part is remembered: who makes one for each message makes many."""
 
+PREFIXES_BYTES_MAX = 32 * 1024 * 1024
+"""Of these parts together: each has a copy of its mailing's attachments."""
+
 YIELD_EVERY = 500
 """Messages after which others may run."""
 
@@ -165,6 +168,7 @@ class Outbox:
         delivery: DeliverySettings,
         run_id: str,
         known: dict[str, Receipt | InDoubt],
+        remembers_keys: bool,
         gate: Gate,
         writer: Writer,
         transport: Transport,
@@ -177,6 +181,7 @@ class Outbox:
         self._delivery = delivery
         self._run_id = run_id
         self._known: dict[str, Receipt | InDoubt | Waiting] = {**known}
+        self._remembers_keys = remembers_keys
         self._gate = gate
         self._writer = writer
         self._transport = transport
@@ -191,6 +196,7 @@ class Outbox:
         self._arrived = asyncio.Event()
         self._prefixes: dict[int, tuple[Mailing, bytes]] = {}
         """By identity: a mailing that is kept here is not another one's."""
+        self._prefixes_bytes = 0
         self._streams: dict[StreamKey, _Stream] = {}
         self._tasks: TaskGroup | None = None
         self._closing = False
@@ -455,14 +461,16 @@ class Outbox:
     async def _stream_of(self, mailing: Mailing, lane: Lane) -> _Stream:
         found = self._prefixes.get(id(mailing))
         if found is None:
-            if len(self._prefixes) >= PREFIXES_MAX:
+            if len(self._prefixes) >= PREFIXES_MAX or self._prefixes_bytes > PREFIXES_BYTES_MAX:
                 self._prefixes.clear()
+                self._prefixes_bytes = 0
             prefix = (
                 await to_thread.run_sync(mailing.prefix)
                 if mailing.attachments
                 else mailing.prefix()
             )
             found = self._prefixes[id(mailing)] = mailing, prefix
+            self._prefixes_bytes += len(prefix)
         return self._opened(StreamKey(found[1], mailing.tags_id, lane), mailing)
 
     def _opened(self, key: StreamKey, mailing: Mailing) -> _Stream:
@@ -548,7 +556,7 @@ class Outbox:
         self.by_seq.pop(waiting.seq, None)
         key = waiting.message.key
         if key and self._known.get(key) is waiting:
-            if isinstance(outcome, Receipt | InDoubt):
+            if self._remembers_keys and isinstance(outcome, Receipt | InDoubt):
                 self._known[key] = outcome
             else:
                 del self._known[key]

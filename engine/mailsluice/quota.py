@@ -144,8 +144,9 @@ class AccountGate:
         self._day_s = day_s
         self._gate: Gate | None = None
         self._users = 0
-        self._known: set[str] = set()
-        """Journals of which this gate counts the sends."""
+        self._known: dict[str, float] = {}
+        """Journals of which this gate counts the sends; until when they count, once they are left.
+        """
         self._lock = asyncio.Lock()
 
     def change(self, settings: QuotaSettings, lanes: LaneSettings) -> None:
@@ -189,20 +190,26 @@ class AccountGate:
                 self._keeping = asyncio.create_task(self._keeper.run(), name="mailsluice quota")
             else:
                 gate = self._gate
+                self._forget()
                 if journal not in self._known:
                     gate.daily.adopt(self._day(standing), anyio.current_time())
-            self._known.add(journal)
+            self._known[journal] = float("inf")
             gate.number = max(gate.number, standing.last_batch)
             self._users += 1
         try:
             yield gate
         finally:
+            self._known[journal] = anyio.current_time() + self._day_s
             self._users -= 1
             if not self._users:
                 self._gate = None
                 self._known.clear()
                 self._keeping.cancel()
                 await asyncio.wait([self._keeping])
+
+    def _forget(self) -> None:
+        now = anyio.current_time()
+        self._known = {journal: until for journal, until in self._known.items() if until > now}
 
     def _new_gate(self, standing: Standing, account: Account | None, *, resumed: bool) -> Gate:
         pacer = Pacer(

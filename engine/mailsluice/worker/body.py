@@ -26,8 +26,11 @@ from mailsluice.gate import Lane
 from mailsluice.mailing import Attachment, Mailing
 from mailsluice.message import Message
 
-MAILINGS_MAX = 1_024
-"""Mailings that are remembered, checked and encoded, for the next message of the same."""
+MAILINGS_MAX = 256
+"""Mailings that are remembered, for the next message of the same."""
+
+MAILING_BYTES_MAX = 64 * 1024
+"""A longer one, which has attachments as a rule, is not."""
 
 Addresses = str | tuple[str, ...]
 
@@ -142,7 +145,9 @@ def parse(text: str | bytes) -> Body:
     try:
         if isinstance(table.get("mailing"), dict):
             known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS)
-            table["mailing"] = _mailing(known)
+            table["mailing"] = (_mailing if len(known) <= MAILING_BYTES_MAX else _read_mailing)(
+                known
+            )
         return kind.model_validate(table)
     except ValidationError as error:
         raise BodyError("; ".join(map(_complaint, error.errors()))) from None
@@ -176,13 +181,15 @@ def _part(recipient: QueueRecipient, mailing: Mailing, lane: Lane, default_key: 
     return Part(message, lane)
 
 
-@lru_cache(MAILINGS_MAX)
-def _mailing(table: bytes) -> QueueMailing:
-    """One object for all messages of a mailing: it is encoded once."""
+def _read_mailing(table: bytes) -> QueueMailing:
     try:
         return QueueMailing.model_validate(orjson.loads(table))
     except ValidationError as error:
         raise BodyError("; ".join(_complaint(each, "mailing") for each in error.errors())) from None
+
+
+_mailing = lru_cache(MAILINGS_MAX)(_read_mailing)
+"""One object for all messages of a mailing: it is encoded once."""
 
 
 def _complaint(error: Any, *place: str) -> str:

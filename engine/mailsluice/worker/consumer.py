@@ -34,6 +34,9 @@ POLLS = 4
 TELLERS = 4
 """Calls at once that delete messages, and as many that give back."""
 
+BYTES_MAX = 64 * 1024 * 1024
+"""Of the bodies in hand: read, they take several times as much."""
+
 EXTENSIONS = 4
 """In the time for which a message is hidden: three may fail."""
 
@@ -82,6 +85,8 @@ class Consumer:
         self._segments = segments
         self._take_list = take_list
         self._quarantine = quarantine
+        self._bytes = 0
+        """Of the bodies in hand."""
         self._asked = 0
         """Messages that polls under way may bring."""
         self._polls: set[anyio.CancelScope] = set()
@@ -125,7 +130,7 @@ class Consumer:
         failures = 0
         while not self._stopping.is_set():
             most = min(BATCH_MAX, self._settings.in_hand - len(self.in_hand) - self._asked)
-            if most <= 0 or self.hold is not None:
+            if most <= 0 or self.hold is not None or self._bytes > BYTES_MAX:
                 await self._change.wait()
                 continue
             self._asked += most
@@ -156,6 +161,7 @@ class Consumer:
             self.in_hand[received.id].handle = received.handle
             return
         self.in_hand[received.id] = received
+        self._bytes += len(received.body)
         self._tasks.start_soon(self._handle, received)
 
     async def _keep_hidden(self) -> None:
@@ -296,7 +302,8 @@ class Consumer:
         return await self._queue.delete([received for received, _ in some])
 
     def _left(self, received: Received) -> None:
-        self.in_hand.pop(received.id, None)
+        del self.in_hand[received.id]
+        self._bytes -= len(received.body)
         self._changed()
 
     def _changed(self) -> None:
