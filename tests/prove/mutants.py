@@ -565,6 +565,19 @@ MUTANTS = [
         (QUEUE, "-k", "stays_hidden"),
     ),
     Mutant(
+        "a mailing's journal stays open",
+        "worker/worker.py",
+        "            job.engine = None\n            await to_thread.run_sync(journal.close)\n",
+        "            job.engine = None\n            KEPT.append(journal)\n",
+        (PROOFS, "-k", "soak"),
+        more=(
+            (
+                "logger = logging.getLogger(__name__)\n",
+                "logger = logging.getLogger(__name__)\nKEPT = []\n",
+            ),
+        ),
+    ),
+    Mutant(
         "a message that is malformed is deleted without a trace",
         "worker/consumer.py",
         "        if not await self._queue.bury(received, reason):\n",

@@ -53,6 +53,7 @@ PROOFS = [
         "9 queue",
         ["a message is deleted before it is sent", "keys of older processes are not looked at"],
     ),
+    Proof("soak", "10 soak", ["a mailing's journal stays open"]),
     Proof("mutants", "8 mutants", []),
 ]
 
