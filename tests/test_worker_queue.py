@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, Emulator
+from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from tests.aws import Aws, running
 from tests.test_worker import Running, worker
 
@@ -73,9 +73,10 @@ class Fed:
         return sum(int(asked["Attributes"][name]) for name in names)
 
     @contextmanager
-    def working(self, visibility_s: int = 30) -> Iterator[Running]:
+    def working(self, visibility_s: int = 30, **environment: str) -> Iterator[Running]:
         text = SETTINGS.format(url=self.url, visibility_s=visibility_s)
-        with worker(self.folder, self.emulator, text, self.aws.environment) as started:
+        environment |= self.aws.environment
+        with worker(self.folder, self.emulator, text, environment) as started:
             yield started
 
 
@@ -256,3 +257,23 @@ def test_a_queue_that_does_not_exist_is_named(fed: Fed) -> None:
     )
     assert ended.returncode == 2
     assert f"[queue] url: {fed.url}x" in ended.stderr
+
+
+@FAST
+@pytest.mark.parametrize("in_doubt", ["hold", "resend"])
+def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_doubt: str) -> None:
+    fed.emulator.faults.add(CallFault(fault="late", delay_s=60, times=1))
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
+    choice = {"MAILSLUICE_DELIVERY__IN_DOUBT": in_doubt}
+    with fed.working(visibility_s=3, **choice) as running:
+        assert fed.emulator.wait_for(calls=1, timeout_s=30)
+        running.process.kill()
+        running.process.wait()
+    with fed.working(visibility_s=3, **choice) as running:
+        running.until(lambda: fed.left() == 0)
+        counts = running.get("/status")["queue"]["counts"]
+    mails = fed.emulator.ledger.by_address()
+    twice = sum(times == 2 for times in mails.values())
+    assert len(mails) == 10
+    assert counts["sent"] + counts["duplicate"] == 10
+    assert (twice > 0, counts["duplicate"] > 0) == (in_doubt == "resend", in_doubt == "hold")

@@ -111,7 +111,7 @@ class Delivery:
             if self._is_taken():
                 raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
             known = (
-                await aside(journal.blocks, history.keys_of, journal, self._delivery.in_doubt)
+                await aside(journal.blocks, history.keys_of, journal)
                 if self._remembers_keys
                 else {}
             )

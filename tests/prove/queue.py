@@ -36,8 +36,8 @@ from mailsluice.journal.sqlite import SqliteJournal
 from tests import aws
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
 
-MESSAGES = {"short": 1_500, "full": 100_000}
-KILLS = {"short": 3, "full": 10}
+MESSAGES = {"short": 600, "full": 100_000}
+KILLS = {"short": 2, "full": 10}
 
 WAITING_MAX = 500
 """Messages in the queue at once: moto looks at each of them with every call."""
