@@ -24,6 +24,9 @@ SHOWN_CHARACTERS_MAX = 320
 _new = tuple.__new__
 _run_id = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
 
+_NOTHING_SEEN = Seen()
+"""Of all that look for no duplicates: half a megabyte that no stream of messages needs."""
+
 _BODY = (
     b'{"Destination":%%b,%b"ReplacementEmailContent":'
     # Data is always there, if only "{}": the older bulk call refused an entry without it.
@@ -73,7 +76,7 @@ class Intake:
         self._dedupe = dedupe
         self._settled = Bitmap() if settled is None else settled
         self._remarked = Bitmap() if remarked is None else remarked
-        self._seen = Seen()
+        self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
         self._last = 0
         self._tags = mailing.tags
         self._tags_id = mailing.tags_id
