@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mailsluice.config import DeliverySettings as DeliverySettings
+    from mailsluice.config import LaneSettings as LaneSettings
     from mailsluice.config import MessageSettings as MessageSettings
     from mailsluice.config import QuotaSettings as QuotaSettings
     from mailsluice.config import RecipientsSettings as RecipientsSettings
@@ -58,6 +59,7 @@ _HOMES = {
     "Held": "message",
     "InDoubt": "message",
     "JournalError": "errors",
+    "LaneSettings": "config",
     "Mailing": "mailing",
     "MailsluiceError": "errors",
     "Message": "message",
@@ -93,6 +95,7 @@ __all__ = (  # a sorted tuple of the names above
     "Held",
     "InDoubt",
     "JournalError",
+    "LaneSettings",
     "Mailing",
     "MailsluiceError",
     "Message",

@@ -16,12 +16,18 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """Instead of (700, 10, 10): see `gc.set_threshold`."""
 
 
-def run(main: Coroutine[Any, Any, Result]) -> Result:
+GC_THRESHOLDS_LASTING = (20_000, 5, 5)
+"""For a process that lasts: each mailing and each stream of messages leaves cycles behind."""
+
+
+def run(
+    main: Coroutine[Any, Any, Result], gc_thresholds: tuple[int, int, int] = GC_THRESHOLDS
+) -> Result:
     """Run `main` to its end."""
     # A run makes little that is cyclic, and what the imports left is never garbage: looking for it
     # at Python's own pace is a third of the CPU (docs/adr/0014).
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(*gc_thresholds)
     try:
         import uvloop  # noqa: PLC0415  # it does not exist for every platform
     except ImportError:

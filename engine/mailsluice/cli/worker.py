@@ -34,7 +34,7 @@ def worker(
     overrides = set_ or []
     settings = load(file, overrides)
     _log(settings.log)
-    loop.run(_serve(settings, file, overrides))
+    loop.run(_serve(settings, file, overrides), loop.GC_THRESHOLDS_LASTING)
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:

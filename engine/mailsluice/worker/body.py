@@ -29,7 +29,7 @@ from mailsluice.message import Message
 MAILINGS_MAX = 256
 """Mailings that are remembered, for the next message of the same."""
 
-MAILING_BYTES_MAX = 64 * 1024
+MAILING_CHARS_MAX = 64 * 1024
 """A longer one, which has attachments as a rule, is not."""
 
 Addresses = str | tuple[str, ...]
@@ -144,8 +144,9 @@ def parse(text: str | bytes) -> Body:
     kind = _KINDS.get(type(table.get("recipients")), One)
     try:
         if isinstance(table.get("mailing"), dict):
-            known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS)
-            table["mailing"] = (_mailing if len(known) <= MAILING_BYTES_MAX else _read_mailing)(
+            # As text: orjson's bytes have a kilobyte and more to spare, and are kept.
+            known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS).decode()
+            table["mailing"] = (_mailing if len(known) <= MAILING_CHARS_MAX else _read_mailing)(
                 known
             )
         return kind.model_validate(table)
@@ -181,7 +182,7 @@ def _part(recipient: QueueRecipient, mailing: Mailing, lane: Lane, default_key: 
     return Part(message, lane)
 
 
-def _read_mailing(table: bytes) -> QueueMailing:
+def _read_mailing(table: str) -> QueueMailing:
     try:
         return QueueMailing.model_validate(orjson.loads(table))
     except ValidationError as error:
