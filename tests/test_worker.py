@@ -309,6 +309,23 @@ def test_readiness_ends_with_the_signal_and_logs_are_json_lines(
     ]
 
 
+def test_other_sites_pages_may_not_operate_it(ses_emulator: Emulator, tmp_path: Path) -> None:
+    with worker(tmp_path, ses_emulator) as running:
+        for name, value in (
+            ("Origin", "https://evil.example"),
+            ("Origin", "null"),
+            ("Host", "evil.example:8025"),
+        ):
+            request = urllib.request.Request(
+                f"{running.url}/pause", method="POST", headers={name: value}
+            )
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=10)
+            assert refused.value.code == 403
+            refused.value.close()
+        assert not running.get("/status")["paused"]
+
+
 def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
     (tmp_path / "worker.toml").write_text(WORKER.replace("port = 0", 'host = "0.0.0.0"'))
     ended = command(tmp_path, "worker")

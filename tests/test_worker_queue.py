@@ -36,6 +36,14 @@ hold_s = 1
 port = 0
 """
 
+NO_ROOM = """
+import resource, signal, sys
+from mailsluice.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096 * 8, 4096 * 8))
+main()
+"""
+
 FAST_ACCOUNT = AccountSettings(rate_per_s=5_000, daily_max=-1)
 FAST = pytest.mark.ses_emulator(account=FAST_ACCOUNT)
 
@@ -277,3 +285,28 @@ def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_d
     assert len(mails) == 10
     assert counts["sent"] + counts["duplicate"] == 10
     assert (twice > 0, counts["duplicate"] > 0) == (in_doubt == "resend", in_doubt == "hold")
+
+
+@FAST
+@pytest.mark.parametrize("recipients", [1, 3])
+def test_a_journal_that_cannot_be_written_ends_it_and_deletes_nothing(
+    fed: Fed, recipients: int
+) -> None:
+    to = [{"to": f"one{n}@example.com"} for n in range(recipients)]
+    fed.put({"mailing": MAILING} | (to[0] if recipients == 1 else {"recipients": to}))
+    full = [sys.executable, "-c", NO_ROOM, "worker", str(fed.folder / "worker.toml")]
+    text = SETTINGS.format(url=fed.url, visibility_s=3)
+    (fed.folder / "worker.toml").write_text(text)
+    ended = subprocess.run(
+        full,
+        env=os.environ | fed.emulator.environment | fed.aws.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 5, ended.stderr
+    assert "messages-000001.journal" in ended.stderr
+    assert fed.left() == 1, "what has no outcome is not deleted"
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+    assert set(fed.emulator.ledger.by_address().values()) <= {1}

@@ -16,6 +16,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from mailsluice.config import QueueSettings
+from mailsluice.errors import ConfigurationError, JournalError, root_of
 from mailsluice.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import State
 from mailsluice.outbox import CLOSED
@@ -199,16 +200,17 @@ class Consumer:
     # --- one message -------------------------------------------------------------------------
 
     async def _handle(self, received: Received) -> None:
+        """Send it, and tell the queue. Raises JournalError."""
         try:
-            text = received.body
-            read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
+            sooner = await self._sent(received)
         except BodyError as error:
             sooner = await self._bury(received, str(error))
-        else:
-            if isinstance(read, FromList):
-                sooner = await self._take_list(received.id, read, text)
-            else:
-                sooner = await self._send(read, received.id)
+        except Exception as error:  # one message never stops the others
+            root = root_of(error) if isinstance(error, BaseExceptionGroup) else error
+            if isinstance(root, JournalError):
+                raise root from None
+            logger.exception("message %s is tried again", received.id)
+            sooner = self._settings.hold_s
         if sooner is None:
             self._deleting.add((received, 0.0))
         else:
@@ -216,6 +218,13 @@ class Consumer:
                 await self._change.wait()  # or one of them would bring it once more
             received.leaving = True
             self._giving_back.add((received, sooner))
+
+    async def _sent(self, received: Received) -> Sooner | None:
+        text = received.body
+        read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
+        if isinstance(read, FromList):
+            return await self._take_list(received.id, read, text)
+        return await self._send(read, received.id)
 
     async def _bury(self, received: Received, reason: str) -> Sooner | None:
         logger.warning("message %s is malformed: %s", received.id, reason)
@@ -273,7 +282,10 @@ class Consumer:
                 if held.status in OF_MAILING:
                     logger.warning("a message is held: %s", held)
                     return self._settings.hold_s
-                await self._wait_for_account(held)
+                await self._wait_for_account(str(held))
+                continue
+            except ConfigurationError as error:  # credentials that are gone
+                await self._wait_for_account(str(error))
                 continue
             except InDoubt:
                 self.counts[State.IN_DOUBT] += 1
@@ -285,11 +297,11 @@ class Consumer:
             return None
         return 0.0
 
-    async def _wait_for_account(self, held: Held) -> None:
+    async def _wait_for_account(self, why: str) -> None:
         """Keep what is in hand: given back, it would use up its receives for nothing."""
         if self.hold is None:
-            self.hold = str(held)
-            logger.warning("nothing is sent: %s", held)
+            self.hold = why
+            logger.warning("nothing is sent: %s", why)
         with anyio.move_on_after(self._settings.hold_s):
             await self._stopping.wait()
         if self.hold is not None:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import anyio
 import orjson
@@ -25,6 +27,15 @@ LOOK_S = 1.0
 
 PROBES = {"/livez", "/readyz"}
 """Open to all: they say nothing."""
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -82,6 +93,12 @@ class Page:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         token = self._settings.token
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise web.HTTPForbidden(text="another site's page may not do that\n")
+        if token is None and not _is_loopback(request.host):
+            # A name of somebody else's that leads here: his page would be of the same origin.
+            raise web.HTTPForbidden(text="ask for 127.0.0.1 or localhost\n")
         if token is not None and request.path not in PROBES:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
             given = given or request.query.get("token", "")  # a page cannot set headers
