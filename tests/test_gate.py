@@ -38,6 +38,16 @@ def test_lanes_that_both_want_more_than_there_is_share_nine_to_one() -> None:
     assert sent[bulk] / sent.total() == pytest.approx(0.1, abs=0.01)
 
 
+def test_lanes_share_as_they_are_told_and_otherwise_when_they_are_told_otherwise() -> None:
+    made = gate()
+    bulk, urgent = made.join("bulk"), made.join("transactional")
+    for share in (0.5, 0.25, 0.9):
+        # Only the ratio counts.
+        made.lane_shares = {"bulk": 8 * share, "transactional": 8 * (1 - share)}
+        sent = saturated(made, bulk, urgent, batches=1000)
+        assert sent[bulk] / sent.total() == pytest.approx(share, abs=0.01)
+
+
 def test_mailings_of_a_lane_share_alike_whatever_their_batches_weigh() -> None:
     made = gate()
     one, other = made.join("bulk"), made.join("bulk")

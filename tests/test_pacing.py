@@ -129,6 +129,18 @@ def test_a_change_of_the_ceiling_takes_effect_at_once() -> None:
     assert pacer.ready_at(50, 0.0)[0] == 0.25
 
 
+def test_the_limit_on_calls_may_be_changed_and_lifted_while_it_runs() -> None:
+    pacer = Pacer(1000.0, 0.0)
+    for begun, calls_per_s, calls in ((0.0, 2.0, 20), (100.0, 5.0, 50), (200.0, 0.0, 1_000)):
+        now, sent = begun, 0
+        pacer.set_calls(calls_per_s, now)
+        while (ready_at := pacer.ready_at(10, now)[0]) < begun + 10:
+            now = ready_at
+            pacer.spend(10, now)
+            sent += 1
+        assert sent == pytest.approx(calls, abs=6)
+
+
 def test_calls_per_second_is_a_limit_of_its_own() -> None:
     pacer = Pacer(1000.0, 0.0, calls_per_s=2.0)
     pacer.spend(1, 0.0)
