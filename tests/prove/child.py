@@ -1,7 +1,7 @@
 """The command in a process that is forked when everything is imported already.
 
-A proof that kills ten thousand processes cannot wait half a second of imports for each. What runs
-is the command itself, `mailsluice.cli.main`, in a process of its own.
+A proof that kills ten thousand processes cannot wait half a second of imports for each, nor can two
+hundred tests. What runs is the command itself, `mailsluice.cli.main`, in a process of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -16,9 +17,13 @@ from pathlib import Path
 import aioboto3  # noqa: F401  # what `send` imports when it runs
 import uvloop  # noqa: F401  # as above
 
+import mailsluice.audit
 import mailsluice.cli
 import mailsluice.cli.display
+import mailsluice.cli.dry_run
 import mailsluice.engine
+import mailsluice.export
+import mailsluice.overview
 import mailsluice.sources.files  # as above
 
 OUTPUT = "output.txt"
@@ -39,6 +44,41 @@ def start(
     process = made.Process(target=_command, args=(folder, dict(environment), list(arguments)))
     process.start()
     return process
+
+
+def run(
+    made: ForkServerContext,
+    folder: Path,
+    environment: Mapping[str, str],
+    arguments: Sequence[str],
+    patience_s: float,
+) -> tuple[int, str, str]:
+    """Run it to its end, with this environment and no other: exit code, output, errors."""
+    with tempfile.TemporaryDirectory(prefix="mailsluice-child-") as name:
+        told = [Path(name) / "out", Path(name) / "err"]
+        given = (folder, dict(environment), list(arguments), told)
+        process = made.Process(target=_command_alone, args=given)
+        process.start()
+        process.join(patience_s)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(arguments)
+        return process.exitcode, told[0].read_text(), told[1].read_text()
+
+
+def _command_alone(
+    folder: Path, environment: dict[str, str], arguments: list[str], told: list[Path]
+) -> None:
+    nothing, end = os.pipe()
+    os.close(end)
+    os.dup2(nothing, 0)
+    for fd, path in enumerate(told, 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), fd)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["mailsluice", *arguments]
+    mailsluice.cli.main()
 
 
 def _command(folder: Path, environment: dict[str, str], arguments: list[str]) -> None:

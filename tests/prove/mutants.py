@@ -545,9 +545,9 @@ MUTANTS = [
     Mutant(
         "a message is deleted before it is sent",
         "worker/consumer.py",
-        "                sooner = await self._send(read, received.id)\n",
-        "                self._deleting.add((received, 0.0))\n"
-        "                sooner = await self._send(read, received.id)\n",
+        "        return await self._send(read, received.id)\n",
+        "        self._deleting.add((received, 0.0))\n"
+        "        return await self._send(read, received.id)\n",
         (QUEUE, "-k", "given_back"),
     ),
     Mutant(
