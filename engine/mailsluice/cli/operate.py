@@ -9,6 +9,8 @@ import typer
 
 ANSWERS_S = 10.0
 
+_DONE = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+
 File = Annotated[Path, typer.Argument(help="The worker's settings, a TOML file.", metavar="FILE")]
 Mailing = Annotated[str, typer.Argument(help="Its name: that of its folder, or its key.")]
 AnyMailing = Annotated[
@@ -69,4 +71,4 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
         raise ConfigurationError(
             f"no worker answers at {http.url}: {reason}; is it running, with these settings?"
         ) from error
-    print(f"{mailing or 'the worker'}: {action}")
+    print(f"{mailing or 'the worker'}: {_DONE[action]}")
