@@ -229,7 +229,9 @@ def test_the_commands_pause_resume_and_cancel_with_the_token_of_the_settings(
         tell("pause", "one")
         assert running.states() == {"one": "paused"}
         tell("resume", "one")
-        assert running.states() == {"one": "sending"}
+        running.until(lambda: running.states() == {"one": "sending"})
+        twice = command(tmp_path, "resume", "one", *at, MAILSLUICE_HTTP__TOKEN=token)
+        assert (twice.returncode, "there is nothing to resume" in twice.stderr) == (2, True)
         tell("cancel", "one")
         running.until(lambda: running.states() == {"one": "cancelled"})
         again = command(tmp_path, "cancel", "one", *at, MAILSLUICE_HTTP__TOKEN=token)

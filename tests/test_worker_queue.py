@@ -167,16 +167,16 @@ def test_a_list_in_s3_is_sent_once(fed: Fed) -> None:
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
         (mailing,) = running.get("/status")["mailings"]
-        assert (mailing["name"], mailing["state"]) == ("november", "finished")
+        assert (mailing["name"], mailing["state"]) == ("queue-november", "finished")
         fed.put(body)
         running.until(lambda: fed.left() == 0)
     assert len(fed.emulator.ledger) == 1_000
-    report = json.loads((fed.folder / "mail/done/november/report.json").read_text())
+    report = json.loads((fed.folder / "mail/done/queue-november/report.json").read_text())
     assert report["report"]["counts"]["sent"] == 1_000
     fed.put(body | {"recipients": recipients | {"path": "s3://lists/gone.csv"}, "key": "gone"})
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
-    report = json.loads((fed.folder / "mail/failed/gone/report.json").read_text())
+    report = json.loads((fed.folder / "mail/failed/queue-gone/report.json").read_text())
     assert "s3://lists/gone.csv: there is no such object" in report["why"]
 
 
@@ -215,9 +215,9 @@ def test_a_message_in_hand_stays_hidden_and_is_given_back_at_the_end(fed: Fed) -
 
 @FAST
 def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: Fed) -> None:
-    fed.emulator.change_account(sending_enabled=False)
-    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
     with fed.working() as running:
+        fed.emulator.change_account(sending_enabled=False)
+        fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
         running.until(lambda: (running.get("/status")["queue"]["hold"] or "").startswith("ACCOUNT"))
         fed.emulator.change_account(sending_enabled=True)
         running.until(lambda: fed.left() == 0)

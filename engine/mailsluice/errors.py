@@ -21,6 +21,10 @@ class SourceChangedError(SourceError):
     """The source is not the one that this journal was begun with."""
 
 
+class SourceUnavailableError(SourceError):
+    """The recipients cannot be reached at present: the same may work later."""
+
+
 class JournalError(MailsluiceError):
     """The journal cannot be written or trusted; nothing was sent after it was noticed."""
 

@@ -22,6 +22,10 @@ from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify, hold
 logger = logging.getLogger(__name__)
 
 
+class AccountRefusedError(ConfigurationError):
+    """The account may not be asked, or not without credentials."""
+
+
 class AccountHeldError(MailsluiceError):
     """Nothing can be sent for a cause outside: an account paused, SES out of reach."""
 
@@ -244,7 +248,7 @@ class AccountGate:
         """Return where the run can do without an answer from GetAccount; raise where not."""
         answer = error.answer
         if answer.code == NO_CREDENTIALS:
-            raise ConfigurationError(
+            raise AccountRefusedError(
                 f"no AWS credentials: {answer.error}; set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
             ) from error
@@ -256,6 +260,6 @@ class AccountGate:
         if self._settings.rate == "account" and answer.http_status != 403:  # noqa: PLR2004  # as above
             raise AccountHeldError(hold_text(answer.code or "", answer.error)) from error
         if self._settings.rate == "account":
-            raise ConfigurationError(
+            raise AccountRefusedError(
                 f"{error}; allow ses:GetAccount, or give the rate, as in --set quota.rate=14"
             ) from error

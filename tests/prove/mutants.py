@@ -566,7 +566,7 @@ MUTANTS = [
     ),
     Mutant(
         "a mailing's journal stays open",
-        "worker/worker.py",
+        "worker/mailings.py",
         "            job.engine = None\n            await to_thread.run_sync(journal.close)\n",
         "            job.engine = None\n            KEPT.append(journal)\n",
         (PROOFS, "-k", "soak"),

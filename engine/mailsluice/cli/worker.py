@@ -29,12 +29,20 @@ def worker(
     to the queue, and exit 0; mailings that are not finished go on with the next worker. SIGHUP:
     read the settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written.
     """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _obey_early)
     from mailsluice import loop
 
     overrides = set_ or []
     settings = load(file, overrides)
     _log(settings.log)
     loop.run(_serve(settings, file, overrides), loop.GC_THRESHOLDS_LASTING)
+
+
+def _obey_early(number: int, _: object) -> None:
+    """Nothing has begun yet: there is nothing to settle, and the settings are being read."""
+    if number != signal.SIGHUP:
+        raise SystemExit(0)
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:

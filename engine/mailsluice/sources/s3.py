@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aioboto3
+import aiohttp
 from aiobotocore.config import AioConfig
 from anyio import to_thread
 from botocore import exceptions as botocore_errors
 
-from mailsluice.errors import SourceError
+from mailsluice.errors import SourceError, SourceUnavailableError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources.blocks import Unpacker
 
@@ -37,6 +38,10 @@ _REASONS = {
     "PreconditionFailed": "it has been replaced while it was read",
     "412": "it has been replaced while it was read",
 }
+
+
+_FINAL = _REASONS.keys() - {"403", "AccessDenied"}
+"""Nothing will become better by itself, or by a permission."""
 
 
 class S3Blocks:
@@ -123,6 +128,7 @@ class S3Blocks:
                 yield client
         except botocore_errors.ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            raise SourceError(f"{self.name}: {_REASONS.get(code, error)}") from error
-        except (botocore_errors.BotoCoreError, OSError) as error:
-            raise SourceError(f"{self.name} cannot be read: {error}") from error
+            kind = SourceError if code in _FINAL else SourceUnavailableError
+            raise kind(f"{self.name}: {_REASONS.get(code, error)}") from error
+        except (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError) as error:
+            raise SourceUnavailableError(f"{self.name} cannot be read: {error}") from error

@@ -145,7 +145,10 @@ def parse(text: str | bytes) -> Body:
     try:
         if isinstance(table.get("mailing"), dict):
             # As text: orjson's bytes have a kilobyte and more to spare, and are kept.
-            known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS).decode()
+            try:
+                known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS).decode()
+            except orjson.JSONEncodeError as error:
+                raise BodyError(f"mailing: it cannot be read: {error}") from None
             table["mailing"] = (_mailing if len(known) <= MAILING_CHARS_MAX else _read_mailing)(
                 known
             )

@@ -53,7 +53,7 @@ BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
 ASIDE_BYTES = 64 * 1024
 """A longer body is read in a thread."""
 
-Sooner = float
+HiddenS = float
 """A message is given back, hidden for so many seconds; None in its place: its end is durable."""
 
 
@@ -70,7 +70,7 @@ class Consumer:
         queue: Queue,
         segments: Segments,
         *,
-        take_list: Callable[[str, FromList, str], Awaitable[Sooner | None]],
+        take_list: Callable[[str, FromList, str], Awaitable[HiddenS | None]],
         quarantine: Callable[[Received, str], None],
     ) -> None:
         self.counts: Counter[State] = Counter()
@@ -79,6 +79,8 @@ class Consumer:
         """Messages that could not be read."""
         self.hold: str | None = None
         """Why nothing can be sent at present, for a cause outside of the messages."""
+        self.unreachable: str | None = None
+        """Why no message can be received at present."""
         self.in_hand: dict[str, Received] = {}
         """By the queue's id: received, and not deleted or given back."""
         self._settings = settings
@@ -141,6 +143,7 @@ class Consumer:
                     for received in await self._queue.receive(most):
                         self._take(received)
                 failures = 0
+                self._note_reached()
             except SDK_ERRORS as error:
                 await self._back_off(failures, error)
                 failures += 1
@@ -150,10 +153,16 @@ class Consumer:
                 self._changed()
 
     async def _back_off(self, failures: int, error: Exception) -> None:
-        if not failures:
+        if self.unreachable is None:
             logger.warning("the queue cannot be reached: %s; trying again", error)
+        self.unreachable = str(error)
         with anyio.move_on_after(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]):
             await self._stopping.wait()
+
+    def _note_reached(self) -> None:
+        if self.unreachable is not None:
+            logger.info("the queue is reached again")
+            self.unreachable = None
 
     def _take(self, received: Received) -> None:
         received.hidden_until = anyio.current_time() + self._settings.visibility_s
@@ -202,32 +211,33 @@ class Consumer:
     async def _handle(self, received: Received) -> None:
         """Send it, and tell the queue. Raises JournalError."""
         try:
-            sooner = await self._sent(received)
+            hidden_s = await self._sent(received)
         except BodyError as error:
-            sooner = await self._bury(received, str(error))
+            hidden_s = await self._bury(received, str(error))
         except Exception as error:  # one message never stops the others
             root = root_of(error) if isinstance(error, BaseExceptionGroup) else error
             if isinstance(root, JournalError):
                 raise root from None
             logger.exception("message %s is tried again", received.id)
-            sooner = self._settings.hold_s
-        if sooner is None:
+            hidden_s = self._settings.hold_s
+        if hidden_s is None:
             self._deleting.add((received, 0.0))
         else:
             while self._stopping.is_set() and self._polls:
                 await self._change.wait()  # or one of them would bring it once more
             received.leaving = True
-            self._giving_back.add((received, sooner))
+            self._giving_back.add((received, hidden_s))
 
-    async def _sent(self, received: Received) -> Sooner | None:
+    async def _sent(self, received: Received) -> HiddenS | None:
         text = received.body
         read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
             return await self._take_list(received.id, read, text)
         return await self._send(read, received.id)
 
-    async def _bury(self, received: Received, reason: str) -> Sooner | None:
-        logger.warning("message %s is malformed: %s", received.id, reason)
+    async def _bury(self, received: Received, reason: str) -> HiddenS | None:
+        # Without the reason, which may name an address.
+        logger.warning("message %s is malformed, and put aside with the reason", received.id)
         if not await self._queue.bury(received, reason):
             try:
                 await to_thread.run_sync(self._quarantine, received, reason)
@@ -237,16 +247,16 @@ class Consumer:
         self.malformed += 1
         return None
 
-    async def _send(self, read: One | Many, message_id: str) -> Sooner | None:
+    async def _send(self, read: One | Many, message_id: str) -> HiddenS | None:
         """Send all its recipients."""
         if isinstance(read, One):
             return await self._send_once(next(body.parts(read, message_id)))
-        sooners: list[Sooner] = []
+        hidden: list[HiddenS] = []
 
         async def send(part: Part) -> None:
             try:
-                if (sooner := await self._send_once(part)) is not None:
-                    sooners.append(sooner)
+                if (hidden_s := await self._send_once(part)) is not None:
+                    hidden.append(hidden_s)
             finally:
                 self._slots.release()
 
@@ -254,9 +264,9 @@ class Consumer:
             for part in body.parts(read, message_id):
                 await self._slots.acquire()
                 tasks.start_soon(send, part)
-        return max(sooners, default=None)
+        return max(hidden, default=None)
 
-    async def _send_once(self, part: Part) -> Sooner | None:
+    async def _send_once(self, part: Part) -> HiddenS | None:
         """Send it, unless it is known; one at a time of each key."""
         key = part.message.key or ""
         while (other := self._keys.get(key)) is not None:
@@ -271,7 +281,7 @@ class Consumer:
             del self._keys[key]
             ended.set()
 
-    async def _send_until_ended(self, part: Part) -> Sooner | None:
+    async def _send_until_ended(self, part: Part) -> HiddenS | None:
         while not self._stopping.is_set():
             try:
                 await self._segments.send(*part)
@@ -346,14 +356,14 @@ class _Tens:
     def add(self, each: Told) -> None:
         """One more."""
         self._waiting.append(each)
-        self._arrived.set()
+        arrived, self._arrived = self._arrived, anyio.Event()
+        arrived.set()
 
     async def run(self) -> None:
         """For ever; several may."""
         failures = 0
         while True:
-            if not self._waiting:
-                self._arrived = anyio.Event()
+            while not self._waiting:
                 await self._arrived.wait()
             if len(self._waiting) < BATCH_MAX:
                 await anyio.sleep(LINGER_S)

@@ -10,7 +10,8 @@ workers on one folder one gets it.
 
 from __future__ import annotations
 
-import contextlib
+import enum
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,19 @@ import orjson
 from mailsluice.errors import ConfigurationError
 from mailsluice.worker.queue import Received
 
+logger = logging.getLogger(__name__)
+
 JOURNAL = "mailing.journal"
 MESSAGE = "message.json"
 """In place of a mailing file, where the mailing came from a queue."""
 REPORT = "report.json"
+
+
+class Mark(enum.StrEnum):
+    """What an operator has said of a mailing, or of all: an empty file of that name."""
+
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
 
 
 class Folder:
@@ -33,6 +43,7 @@ class Folder:
         self.path = path
         self.messages = path / "messages"
         """Journals of messages from a queue."""
+        self._warned: set[str] = set()
         self._inbox = path / "inbox"
         self._working = path / "working"
         self._done = path / "done"
@@ -60,18 +71,28 @@ class Folder:
     def claim(self) -> None:
         """Move all that is in the inbox to working/, as far as nobody else is quicker."""
         for found in _folders(self._inbox):
-            # Gone: another worker has it. Not empty: somebody has made one of that name just now.
-            with contextlib.suppress(FileNotFoundError, OSError):
+            try:
                 found.rename(_free(self._working / found.name))
+            except FileNotFoundError:
+                continue  # another worker has it
+            except OSError as error:
+                self._warn_once(found, error.strerror or str(error))
+        for stray in self._inbox.iterdir():
+            if not stray.name.startswith(".") and not stray.is_dir():
+                self._warn_once(stray, "a mailing is a folder of its own, with one mailing file")
 
     def put_to_work(self, name: str, message: str) -> Path | None:
-        """A mailing that came as a message, in working/; None where it has ended before.
+        """A mailing that came as a message, in working/; None where it has been sent or tried.
 
-        Raises OSError.
+        What failed before anything was sent may come again in another form. Raises OSError.
         """
-        if (self._done / name).exists() or (self._failed / name).exists():
+        failed = self._failed / name
+        begun = (failed / JOURNAL).exists() or _says(failed, message)
+        if (self._done / name).exists() or begun:
             return None
         place = self._working / name
+        if place.exists() and not (place / MESSAGE).exists():
+            raise FileExistsError(None, "a mailing of that name was dropped into the inbox", name)
         if not place.exists():
             made = self._working / f".{name}"
             made.mkdir(exist_ok=True)
@@ -84,6 +105,23 @@ class Folder:
         kept = {"reason": reason, "body": received.body, "attributes": received.attributes}
         text = orjson.dumps(kept, default=repr, option=orjson.OPT_INDENT_2)
         _write(self._quarantine / f"{received.id}.json", text)
+
+    def mark(self, path: Path, mark: Mark) -> None:
+        """Durable on return. Raises OSError."""
+        _write(path / mark, b"")
+
+    def unmark(self, path: Path, mark: Mark) -> None:
+        """Raises OSError."""
+        (path / mark).unlink(missing_ok=True)
+
+    def marks(self, path: Path) -> set[Mark]:
+        """Those that are there."""
+        return {mark for mark in Mark if (path / mark).exists()}
+
+    def _warn_once(self, path: Path, why: str) -> None:
+        if path.name not in self._warned:
+            self._warned.add(path.name)
+            logger.warning("inbox/%s is not taken: %s", path.name, why)
 
     def claimed(self) -> list[Path]:
         """What is in working/, whoever has put it there, the oldest first."""
@@ -105,6 +143,11 @@ def mailing_file(mailing: Path) -> Path:
             f"{len(found)}"
         )
     return found[0]
+
+
+def _says(mailing: Path, message: str) -> bool:
+    place = mailing / MESSAGE
+    return place.exists() and place.read_text(encoding="utf-8") == message
 
 
 def _folders(path: Path) -> Iterator[Path]:
@@ -129,3 +172,8 @@ def _write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     begun.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

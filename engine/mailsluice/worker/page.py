@@ -100,9 +100,10 @@ class Page:
             # A name of somebody else's that leads here: his page would be of the same origin.
             raise web.HTTPForbidden(text="ask for 127.0.0.1 or localhost\n")
         if token is not None and request.path not in PROBES:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            given = given or request.query.get("token", "")  # a page cannot set headers
-            if not hmac.compare_digest(given.encode(), token.encode()):
+            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer":
+                given = request.query.get("token", "")  # a page cannot set headers
+            if not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
                 raise web.HTTPUnauthorized(text="a token is needed\n")
         return await handler(request)
 
@@ -112,7 +113,8 @@ class Page:
             content_type="text/html",
             charset="utf-8",
             headers={
-                "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:"
+                "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src data:; "
+                "frame-ancestors 'none'"
             },
         )
 
@@ -142,8 +144,12 @@ class Page:
 
     async def _act(self, request: web.Request) -> web.Response:
         name, action = request.match_info.get("name"), request.match_info["action"]
+        mailings = self._worker.mailings
         try:
-            getattr(self._worker, action)(name)
+            if name is None:
+                await self._worker.pause(paused=action == "pause")
+            else:
+                await getattr(mailings, action)(name)
         except KeyError:
             raise web.HTTPNotFound(text=f"{name}: there is no such mailing here\n") from None
         except LookupError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aioboto3
+import aiohttp
 import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
@@ -31,9 +33,19 @@ REASON_CHARS_MAX = 1_000
 
 _REGION = re.compile(r"https?://(?:sqs|queue)\.([a-z0-9-]+)\.amazonaws\.com").match
 
-SdkError = botocore_errors.BotoCoreError | botocore_errors.ClientError | OSError
-SDK_ERRORS = (botocore_errors.BotoCoreError, botocore_errors.ClientError, OSError)
+SDK_ERRORS = (
+    botocore_errors.BotoCoreError,
+    botocore_errors.ClientError,
+    aiohttp.ClientError,
+    OSError,
+)
 """What a call may raise; it may be repeated."""
+
+_UNSIGNED = (
+    botocore_errors.NoCredentialsError,
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.NoRegionError,
+)
 
 
 @dataclass(slots=True)
@@ -78,14 +90,15 @@ class Queue:
             self._client = await self._stack.enter_async_context(
                 session.client("sqs", config=config)
             )
-            await self._look()
-        except SDK_ERRORS as error:
-            await self._stack.aclose()
-            raise ConfigurationError(
-                f"[queue] url: {self._settings.url}: {error}; it needs sqs:ReceiveMessage, "
-                "sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes"
-            ) from error
+        except botocore_errors.BotoCoreError as error:
+            raise self._unusable(error) from error
         return self
+
+    def _unusable(self, error: Exception) -> ConfigurationError:
+        return ConfigurationError(
+            f"[queue] url: {self._settings.url}: {error}; it needs sqs:ReceiveMessage, "
+            "sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes"
+        )
 
     async def __aexit__(
         self,
@@ -125,7 +138,7 @@ class Queue:
     async def hide(self, messages: Sequence[tuple[Received, float]]) -> list[Received]:
         """Hide each of ten at most for so many seconds more; 0 gives it back. As `delete`."""
         entries = [
-            {"Id": str(n), "ReceiptHandle": m.handle, "VisibilityTimeout": round(hidden_s)}
+            {"Id": str(n), "ReceiptHandle": m.handle, "VisibilityTimeout": math.ceil(hidden_s)}
             for n, (m, hidden_s) in enumerate(messages)
         ]
         response = await self._client.change_message_visibility_batch(
@@ -153,10 +166,24 @@ class Queue:
             return False
         return True
 
-    async def _look(self) -> None:
-        response = await self._client.get_queue_attributes(
-            QueueUrl=self._settings.url, AttributeNames=["MessageRetentionPeriod", "RedrivePolicy"]
-        )
+    async def look(self) -> None:
+        """Learn what it is like, first of all.
+
+        Raises ConfigurationError where it cannot be used, and one of `SDK_ERRORS` where it has not
+        answered.
+        """
+        names = ["MessageRetentionPeriod", "RedrivePolicy"]
+        try:
+            response = await self._client.get_queue_attributes(
+                QueueUrl=self._settings.url, AttributeNames=names
+            )
+        except botocore_errors.ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            if 400 <= status < 500 and "Throttl" not in str(error):  # noqa: PLR2004  # HTTP's own
+                raise self._unusable(error) from error
+            raise
+        except _UNSIGNED as error:
+            raise self._unusable(error) from error
         attributes = response["Attributes"]
         self.retention_s = float(attributes["MessageRetentionPeriod"])
         if "RedrivePolicy" not in attributes:

@@ -94,6 +94,8 @@ class Segments:
         self._all: list[Segment] = []
         """The newest last."""
         self._next = anyio.Lock()
+        self._paused = False
+        self._released = False
 
     async def open(self, tasks: TaskGroup) -> None:
         """Go on with the newest. Raises JournalLockedError where another process writes it."""
@@ -134,12 +136,14 @@ class Segments:
 
     async def release(self) -> None:
         """Give up what is not under way: it is Held."""
+        self._released = True
         for segment in self._all:
             if segment.engine is not None:
                 await segment.engine.release()
 
     def pause(self, *, paused: bool) -> None:
         """Whether nothing is to be started, until the opposite is said."""
+        self._paused = paused
         for segment in self._all:
             if segment.engine is not None:
                 (segment.engine.pause if paused else segment.engine.resume)()
@@ -194,6 +198,10 @@ class Segments:
         journal = await to_thread.run_sync(self._open_journal, segment.path)
         try:
             async with self._base.beside(journal=journal, remembers_keys=False) as segment.engine:
+                if self._paused:
+                    segment.engine.pause()
+                if self._released:
+                    await segment.engine.release()
                 task_status.started()
                 await segment.idle.wait()
         finally:

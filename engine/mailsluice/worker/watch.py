@@ -102,7 +102,9 @@ class Watch:
             "in_doubt": totals.of(State.IN_DOUBT),
             "statuses": dict(totals.statuses.most_common()),
             "queue": _queue(worker),
-            "mailings": [_mailing(job) for job in worker.jobs.values()],
+            "mailings": [
+                _mailing(job, paused=worker.paused) for job in worker.mailings.jobs.values()
+            ],
             "history": [asdict(point) for point in self._history],
         }
 
@@ -111,9 +113,13 @@ def _why(worker: Worker) -> str | None:
     """Why it is not faster at this moment, for a person."""
     if worker.paused:
         return "an operator has paused it"
-    if worker.consumer is not None and worker.consumer.hold is not None:
-        return worker.consumer.hold
-    sending = [job.statistics for job in worker.jobs.values() if job.state is JobState.SENDING]
+    consumer = worker.consumer
+    hold = worker.hold or (consumer and (consumer.hold or consumer.unreachable))
+    if hold:
+        return hold
+    sending = [
+        job.statistics for job in worker.mailings.jobs.values() if job.state is JobState.SENDING
+    ]
     for now in sending:
         if now is not None:
             return now.why
@@ -127,8 +133,9 @@ def _counts(job: Job) -> Counts:
     return job.report.counts if job.report else _NOTHING
 
 
-def _mailing(job: Job) -> dict[str, Any]:
+def _mailing(job: Job, *, paused: bool) -> dict[str, Any]:
     now, counts = job.statistics, _counts(job)
+    state = JobState.PAUSED if paused and job.state is JobState.SENDING else job.state
     fraction = now.fraction_read if now else 1.0 if job.state in ENDED else None
     left_s = None
     if now is not None and now.rate_per_s and fraction:
@@ -136,7 +143,7 @@ def _mailing(job: Job) -> dict[str, Any]:
         left_s = max(0.0, rows - counts.read + counts.pending) / now.rate_per_s
     return {
         "name": job.name,
-        "state": job.state.value,
+        "state": state.value,
         "why": job.why,
         "counts": asdict(counts),
         "rate_per_s": round(now.rate_per_s, 2) if now else 0.0,
@@ -156,7 +163,7 @@ def _queue(worker: Worker) -> dict[str, Any] | None:
         "in_hand": len(consumer.in_hand),
         "waiting": worker.segments.waiting if worker.segments else 0,
         "malformed": consumer.malformed,
-        "hold": consumer.hold,
+        "hold": consumer.hold or consumer.unreachable,
         "counts": {state.value: consumer.counts[state] for state in _OF_QUEUE},
     }
 
@@ -229,19 +236,22 @@ class Metrics(Collector):
         )
 
     def _of_mailings(self) -> Iterator[Metric]:
-        jobs = list(self._worker.jobs.values())
+        jobs = list(self._worker.mailings.jobs.values())
         recipients = GaugeMetricFamily(
             "mailsluice_recipients",
             "Recipients of the mailings in the worker's hands, by state.",
             labels=["mailing", "state"],
         )
         in_flight = GaugeMetricFamily(
-            "mailsluice_calls_in_flight", "SendBulkEmail calls under way.", labels=["mailing"]
+            "mailsluice_mailing_calls_in_flight",
+            "SendBulkEmail calls of a mailing that are under way.",
+            labels=["mailing"],
         )
         for job in jobs:
-            seen = _mailing(job)
+            seen = _mailing(job, paused=self._worker.paused)
             for state, number in seen["counts"].items():
-                recipients.add_metric([job.name, state], number)
+                if state != "read":  # their sum
+                    recipients.add_metric([job.name, state], number)
             in_flight.add_metric([job.name], seen["in_flight"])
         mailings = GaugeMetricFamily("mailsluice_mailings", "Mailings by state.", labels=["state"])
         for state in JobState:
@@ -254,6 +264,11 @@ def _of_queue(consumer: Consumer) -> Iterator[Metric]:
         "mailsluice_queue_messages_in_hand",
         "Messages received and neither deleted nor given back.",
         value=len(consumer.in_hand),
+    )
+    yield GaugeMetricFamily(
+        "mailsluice_queue_reachable",
+        "0 while no message can be received.",
+        value=consumer.unreachable is None,
     )
     yield CounterMetricFamily(
         "mailsluice_queue_malformed_messages",

@@ -1,0 +1,269 @@
+"""The mailings in a worker's hands: from the folder, or from the queue, to their end."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import anyio
+import orjson
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from mailsluice import config
+from mailsluice.config import FolderSettings, SesSettings, Settings
+from mailsluice.engine import Engine
+from mailsluice.errors import (
+    ConfigurationError,
+    JournalError,
+    JournalLockedError,
+    SourceError,
+    SourceUnavailableError,
+)
+from mailsluice.mailing import Mailing
+from mailsluice.quota import AccountRefusedError
+from mailsluice.sources import files
+from mailsluice.worker import body
+from mailsluice.worker.body import BodyError, FromList
+from mailsluice.worker.folder import JOURNAL, MESSAGE, Folder, Mark, mailing_file
+from mailsluice.worker.job import ENDED, Job, JobState
+from mailsluice.worker.segments import OpenJournal
+
+logger = logging.getLogger(__name__)
+
+ENDED_MAX = 100
+"""Mailings that have ended and are still shown."""
+
+_HOLDS = (AccountRefusedError, SourceUnavailableError, JournalError)
+"""A cause outside the mailing: it is tried again."""
+
+
+class Mailings:
+    """Claims mailings, and sends them side by side on one engine's account.
+
+    What an operator has said of one is durable before he is told so.
+    """
+
+    def __init__(
+        self, folder: Folder, settings: FolderSettings, ses: SesSettings, open_journal: OpenJournal
+    ) -> None:
+        self.jobs: dict[str, Job] = {}
+        """By name, in the order in which they were claimed."""
+        self.paused = False
+        """Whether nothing at all is started."""
+        self._folder = folder
+        self._settings = settings
+        self._ses = ses
+        self._open_journal = open_journal
+        self._room = anyio.CapacityLimiter(settings.at_once)
+        self._putting = anyio.Lock()
+        self._stopping = anyio.Event()
+        self._engine: Engine
+        self._tasks: TaskGroup
+
+    async def run(self, engine: Engine, tasks: TaskGroup) -> None:
+        """Look into the folder again and again, until it is stopped."""
+        self.open(engine, tasks)
+        while not self._stopping.is_set():
+            await self._look()
+            with anyio.move_on_after(self._settings.poll_s):
+                await self._stopping.wait()
+
+    def open(self, engine: Engine, tasks: TaskGroup) -> None:
+        """From now on mailings are sent beside `engine`, by tasks of that group."""
+        self._engine = engine
+        self._tasks = tasks
+
+    def stop(self) -> None:
+        """Start no more calls; what has not ended stays where it is."""
+        self._stopping.set()
+        for job in self.jobs.values():
+            job.wind_up()
+
+    def apply(self, settings: FolderSettings) -> None:
+        """Go on by these."""
+        self._settings = settings
+        self._room.total_tokens = settings.at_once
+
+    # --- by an operator ----------------------------------------------------------------------
+
+    def pause_all(self, *, paused: bool) -> None:
+        """Whether nothing at all is started, until the opposite is said."""
+        self.paused = paused
+        for job in self.jobs.values():
+            if job.engine is not None:
+                (job.engine.pause if paused else job.engine.resume)()
+
+    async def pause(self, name: str) -> None:
+        """Start no more calls of it. Raises LookupError where it has ended, or is paused."""
+        job = self._open_job(name)
+        if job.paused:
+            raise LookupError(name)
+        await to_thread.run_sync(self._folder.mark, job.path, Mark.PAUSED)
+        job.paused = True
+        self._note(job, JobState.PAUSED)
+        job.wind_up()
+
+    async def resume(self, name: str) -> None:
+        """Go on with what is paused, or held. Raises LookupError where it is neither."""
+        job = self._open_job(name)
+        if job.state not in {JobState.PAUSED, JobState.HELD}:
+            raise LookupError(name)
+        await to_thread.run_sync(self._folder.unmark, job.path, Mark.PAUSED)
+        job.paused = False
+        self._note(job, JobState.WAITING)
+        job.changed.set()
+
+    async def cancel(self, name: str) -> None:
+        """Send no more of it, for good. Raises LookupError where it has ended already."""
+        job = self._open_job(name)
+        await to_thread.run_sync(self._folder.mark, job.path, Mark.CANCELLED)
+        job.cancelled = True
+        job.wind_up()
+
+    def _open_job(self, name: str) -> Job:
+        job = self.jobs[name]
+        if job.state in {*ENDED, JobState.STOPPED} or job.cancelled:
+            raise LookupError(name)
+        return job
+
+    # --- claims ------------------------------------------------------------------------------
+
+    async def take_list(self, message_id: str, read: FromList, text: str) -> float | None:
+        """A mailing that came as a message, as if it had been dropped; see `consumer.HiddenS`."""
+        name = f"queue-{read.key or message_id}"
+        try:
+            async with self._putting:
+                path = await to_thread.run_sync(self._folder.put_to_work, name, text)
+        except OSError as error:
+            logger.warning("%s cannot be begun: %s", name, error)
+            return self._settings.hold_s
+        if path is None:
+            logger.warning("%s has been sent, or tried, before: nothing is done", name)
+            return None
+        job = self._begin(path)
+        await job.left.wait()
+        return None if job.state in ENDED else 0.0
+
+    async def _look(self) -> None:
+        try:
+            await to_thread.run_sync(self._folder.claim)
+            claimed = await to_thread.run_sync(self._folder.claimed)
+        except OSError as error:
+            logger.warning("%s: %s; looking again", self._folder.path, error.strerror)
+            return
+        for path in claimed:
+            self._begin(path)
+        ended = [name for name, job in self.jobs.items() if job.state in ENDED]
+        for name in ended[:-ENDED_MAX]:
+            del self.jobs[name]
+
+    def _begin(self, path: Path) -> Job:
+        job = self.jobs.get(path.name)
+        if job is None or job.state in ENDED:
+            job = self.jobs[path.name] = Job(path.name, path)
+            self._tasks.start_soon(self._work, job)
+        return job
+
+    # --- one mailing -------------------------------------------------------------------------
+
+    async def _work(self, job: Job) -> None:
+        """From its claim to its end, or to the worker's."""
+        try:
+            marks = await to_thread.run_sync(self._folder.marks, job.path)
+            job.paused, job.cancelled = Mark.PAUSED in marks, Mark.CANCELLED in marks
+            while await self._once(job):
+                with anyio.move_on_after(None if job.paused else self._settings.hold_s):
+                    await job.changed.wait()
+                job.changed = anyio.Event()
+        except JournalLockedError:
+            del self.jobs[job.name]  # another worker has it
+        except Exception as error:
+            if not isinstance(error, ConfigurationError | SourceError | BodyError):
+                logger.exception("%s cannot be sent", job.name)
+            await self._end(job, JobState.FAILED, str(error) or type(error).__name__)
+        finally:
+            job.left.set()
+
+    async def _once(self, job: Job) -> bool:
+        """One attempt at the whole mailing; whether there is to be another."""
+        hold: str | None = None
+        try:
+            async with self._room:
+                if not (self._stopping.is_set() or job.cancelled or job.paused):
+                    await self._send(job)
+                    hold = job.report.hold if job.report else None
+        except JournalLockedError:
+            raise
+        except _HOLDS as error:
+            hold = str(error)
+        if job.cancelled:
+            await self._end(job, JobState.CANCELLED, "cancelled by an operator")
+        elif hold is None and job.report is not None and job.report.state == "finished":
+            await self._end(job, JobState.FINISHED, None)
+        elif self._stopping.is_set():
+            self._note(job, JobState.STOPPED)
+        else:
+            self._note(job, JobState.PAUSED if job.paused else JobState.HELD, hold)
+            return True
+        return False
+
+    async def _send(self, job: Job) -> None:
+        mailing, settings = await to_thread.run_sync(_mailing_of, job.path)
+        list_ = settings.recipients.path
+        if list_ is None or list_ == "-":
+            raise ConfigurationError(f"{job.name}: [recipients] path must name the list beside it")
+        source = files.open_source(
+            list_ if files.is_elsewhere(list_) else job.path / list_,
+            settings.recipients.fields(),
+            region=self._ses.region,
+            profile=self._ses.profile,
+        )
+        journal = await to_thread.run_sync(self._open_journal, job.path / JOURNAL)
+        try:
+            job.engine = self._engine.beside(
+                journal=journal, delivery=settings.delivery, recipients=settings.recipients
+            )
+            if self.paused:
+                job.engine.pause()
+            if job.cancelled or job.paused or self._stopping.is_set():
+                job.engine.stop()
+            else:
+                self._note(job, JobState.SENDING)
+            job.report = await job.engine.run(mailing, source)
+        finally:
+            job.engine = None
+            await to_thread.run_sync(journal.close)
+
+    async def _end(self, job: Job, state: JobState, why: str | None) -> None:
+        report = {
+            "state": state.value,
+            "why": why,
+            "report": job.report.as_dict() if job.report else None,
+        }
+        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        done = state is JobState.FINISHED
+        try:
+            text = orjson.dumps(report, option=option)
+            job.path = await to_thread.run_sync(
+                lambda: self._folder.put_away(job.path, text, done=done)
+            )
+        except OSError as error:
+            # It stays in working/: the next look finds it finished, and tries to put it away again.
+            why = f"{why or state}; it cannot be put away: {error.strerror}"
+            logger.warning("%s: %s", job.name, why)
+        self._note(job, state, why)
+
+    def _note(self, job: Job, state: JobState, why: str | None = None) -> None:
+        job.state, job.why = state, why
+        logger.info("%s: %s%s", job.name, state, f": {why}" if why else "")
+
+
+def _mailing_of(path: Path) -> tuple[Mailing, Settings]:
+    message = path / MESSAGE
+    if not message.exists():
+        return config.load(mailing_file(path))
+    read = body.parse(message.read_bytes())
+    if not isinstance(read, FromList):
+        raise BodyError(f"{MESSAGE}: it names no list")
+    return read.mailing, body.settings_of(read)
