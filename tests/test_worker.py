@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,10 @@ def worker(
     emulator: Emulator,
     text: str = WORKER,
     environment: dict[str, str] | None = None,
+    program: Sequence[str] = ("-m", "mailsluice"),
 ) -> Iterator[Running]:
     (folder / "worker.toml").write_text(text)
-    command = [sys.executable, "-m", "mailsluice", "worker", str(folder / "worker.toml")]
+    command = [sys.executable, *program, "worker", str(folder / "worker.toml")]
     environment = os.environ | emulator.environment | (environment or {})
     log = folder / "worker.log"
     with (

@@ -26,8 +26,8 @@ SCHEME = "s3://"
 PART_BYTES = 1024 * 1024
 """Stored bytes in one request: some 16,000 rows."""
 
-ATTEMPTS_MAX = 8
-"""The SDK's, of one request; with its back-off some minutes of S3 out of reach."""
+ATTEMPTS_MAX = 4
+"""The SDK's, of one request; with its back-off some seconds of S3 out of reach."""
 
 _REASONS = {
     "404": "there is no such object",

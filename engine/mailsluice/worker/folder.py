@@ -71,6 +71,9 @@ class Folder:
     def claim(self) -> None:
         """Move all that is in the inbox to working/, as far as nobody else is quicker."""
         for found in _folders(self._inbox):
+            if not _is_text(found.name):
+                self._warn_once(found, "its name is not UTF-8")
+                continue
             try:
                 found.rename(_free(self._working / found.name))
             except FileNotFoundError:
@@ -121,7 +124,8 @@ class Folder:
     def _warn_once(self, path: Path, why: str) -> None:
         if path.name not in self._warned:
             self._warned.add(path.name)
-            logger.warning("inbox/%s is not taken: %s", path.name, why)
+            shown = path.name.encode(errors="replace").decode()
+            logger.warning("inbox/%s is not taken: %s", shown, why)
 
     def claimed(self) -> list[Path]:
         """What is in working/, whoever has put it there, the oldest first."""
@@ -143,6 +147,14 @@ def mailing_file(mailing: Path) -> Path:
             f"{len(found)}"
         )
     return found[0]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _says(mailing: Path, message: str) -> bool:
