@@ -13,13 +13,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from tests.prove import child
+
+FORKED = child.context()
 
 MAILING = """\
 [mailing]
@@ -54,7 +57,7 @@ def drop(folder: Path, name: str, recipients: int, template: str = "welcome") ->
 class Running:
     """A worker's process."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | child.Forked, log: Path) -> None:
         self.process = process
         self.log = log
         self.query = ""
@@ -96,16 +99,21 @@ def worker(
     emulator: Emulator,
     text: str = WORKER,
     environment: dict[str, str] | None = None,
-    program: Sequence[str] = ("-m", "mailsluice"),
+    program: Sequence[str] = (),
 ) -> Iterator[Running]:
     (folder / "worker.toml").write_text(text)
-    command = [sys.executable, *program, "worker", str(folder / "worker.toml")]
+    arguments = ["worker", str(folder / "worker.toml")]
     environment = os.environ | emulator.environment | (environment or {})
     log = folder / "worker.log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, env=environment, stderr=stderr, text=True) as process,
-    ):
+    log.write_text("")
+    with ExitStack() as stack:
+        process: subprocess.Popen[bytes] | child.Forked
+        if program:
+            stderr = stack.enter_context(log.open("w"))
+            command = [sys.executable, *program, *arguments]
+            process = subprocess.Popen(command, env=environment, stderr=stderr)
+        else:
+            process = child.Forked(FORKED, environment, arguments, log)
         running = Running(process, log)
         try:
             running.until(lambda: running.url != "", within_s=20)

@@ -215,7 +215,7 @@ def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
     log = fed.folder / "log"
     with (
         log.open("w") as stderr,
-        subprocess.Popen(command, env=environment, stderr=stderr, text=True) as made,
+        subprocess.Popen(command, env=environment, stderr=stderr) as made,
     ):
         running = Running(made, log)
         running.until(lambda: "the queue cannot be reached" in log.read_text())
@@ -248,7 +248,7 @@ def test_a_signal_before_it_has_begun_does_no_harm(ses_emulator: Emulator, tmp_p
     log = tmp_path / "log"
     with (
         log.open("w") as stderr,
-        subprocess.Popen(command, env=environment, stderr=stderr, text=True) as made,
+        subprocess.Popen(command, env=environment, stderr=stderr) as made,
     ):
         running = Running(made, log)
         ignores = f"/proc/{made.pid}/status"

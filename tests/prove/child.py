@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ import mailsluice.cli.dry_run
 import mailsluice.engine
 import mailsluice.export
 import mailsluice.overview
-import mailsluice.sources.files  # as above
+import mailsluice.sources.files
+import mailsluice.worker.page  # as above
 
 OUTPUT = "output.txt"
 """Standard output and error, in the folder of the command."""
@@ -44,6 +46,43 @@ def start(
     process = made.Process(target=_command, args=(folder, dict(environment), list(arguments)))
     process.start()
     return process
+
+
+class Forked:
+    """A command that is running, with what a test wants of a `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        made: ForkServerContext,
+        environment: Mapping[str, str],
+        arguments: Sequence[str],
+        stderr: Path,
+    ) -> None:
+        given = (Path.cwd(), dict(environment), list(arguments), [Path(os.devnull), stderr])
+        self._process = made.Process(target=_command_alone, args=given)
+        self._process.start()
+
+    def poll(self) -> int | None:
+        """Its exit code, or minus the signal that has ended it; None while it runs."""
+        return self._process.exitcode
+
+    returncode = property(poll)
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The same when it has ended. Raises TimeoutError."""
+        self._process.join(timeout_s)
+        if self._process.exitcode is None:
+            raise TimeoutError
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Unless it has ended."""
+        if self._process.pid is not None and self._process.exitcode is None:
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """By SIGKILL."""
+        self.send_signal(signal.SIGKILL)
 
 
 def run(
