@@ -24,7 +24,7 @@ test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest
 
 .PHONY: prove
-prove: $(READY) ## Run the proofs of docs/guarantees.md in full, about an hour
+prove: $(READY) ## Run the proofs of docs/guarantees.md in full, about two hours
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,prove]'
 	$(BIN)/python -m tests.prove
 
