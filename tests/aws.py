@@ -50,6 +50,13 @@ def running() -> Iterator[Aws]:
             process.terminate()
 
 
+def left(sqs: Any, url: str) -> int:
+    """Messages that are in a queue, hidden or not."""
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(attributes[name]) for name in names)
+
+
 def free_port() -> int:
     """A port that nobody has at present."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

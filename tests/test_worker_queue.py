@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
-from tests.aws import Aws, running
+from tests.aws import Aws, left, running
 from tests.test_worker import Running, worker
 
 MAILING = {"from": "news@example.com", "template": "welcome"}
@@ -76,9 +76,7 @@ class Fed:
 
     def left(self) -> int:
         """Messages that have not been deleted."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        asked = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)
-        return sum(int(asked["Attributes"][name]) for name in names)
+        return left(self.sqs, self.url)
 
     @contextmanager
     def working(self, visibility_s: int = 30, **environment: str) -> Iterator[Running]:

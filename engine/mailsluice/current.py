@@ -145,7 +145,7 @@ class Current:
 
     def close(self) -> None:
         """It has ended, in whatever way."""
-        self._dispatcher.close()
+        self._pipeline.close()
 
     def pause(self, *, paused: bool) -> None:
         """Whether nothing is to be started, until the opposite is said."""

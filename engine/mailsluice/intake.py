@@ -108,6 +108,13 @@ class Intake:
         self._last = last
         return Chunk(first, last, entries, remarks)
 
+    def close(self) -> None:
+        """Let go of what it remembers, half a megabyte and more: no row comes after this.
+
+        Garbage refers to it (tracebacks of cancelled tasks), and may not be collected for minutes.
+        """
+        self._seen = _NOTHING_SEEN
+
     def _remember(self, seq: int, row: Row) -> None:
         """Only for what makes a later row a duplicate: an earlier process has judged this one."""
         if row.recipient is None or seq in self._remarked:

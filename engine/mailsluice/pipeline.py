@@ -59,6 +59,11 @@ class Pipeline:
                 raise self._caller_error
             tasks.cancel_scope.cancel()  # intake, where the run ends before its source
 
+    def close(self) -> None:
+        """It has ended, in whatever way."""
+        self._intake.close()
+        self._dispatcher.close()
+
     async def _take_in(self) -> None:
         try:
             await self._take_in_all()

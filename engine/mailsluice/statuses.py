@@ -59,6 +59,8 @@ class Rule:
     """Fewer attempts than `delivery.max_attempts`, where it is not None."""
     warn: bool = False
     """Whether this deserves a line in the log: nobody has described it."""
+    of_mailing: bool = False
+    """Of a hold: whether other mailings can be sent all the same."""
 
 
 _SENT = Rule(Action.SENT)
@@ -69,6 +71,7 @@ _RECONNECT = Rule(Action.RECONNECT)
 _REJECT = Rule(Action.REJECT)
 _BISECT = Rule(Action.BISECT)
 _HOLD = Rule(Action.HOLD)
+_HOLD_MAILING = Rule(Action.HOLD, of_mailing=True)
 _DOUBT = Rule(Action.DOUBT)
 
 CALLS_TEXT = "rate exceeded"
@@ -88,13 +91,13 @@ ENTRY_RULES = {
     "INVALID_PARAMETER_VALUE": _REJECT,
     "ACCOUNT_SUSPENDED": _HOLD,
     "ACCOUNT_SENDING_PAUSED": _HOLD,
-    "CONFIGURATION_SET_SENDING_PAUSED": _HOLD,
-    "CONFIGURATION_SET_NOT_FOUND": _HOLD,
-    "CONFIGURATION_SET_DOES_NOT_EXIST": _HOLD,
-    "TEMPLATE_NOT_FOUND": _HOLD,
-    "TEMPLATE_DOES_NOT_EXIST": _HOLD,
-    "MAIL_FROM_DOMAIN_NOT_VERIFIED": _HOLD,
-    "INVALID_SENDING_POOL_NAME": _HOLD,
+    "CONFIGURATION_SET_SENDING_PAUSED": _HOLD_MAILING,
+    "CONFIGURATION_SET_NOT_FOUND": _HOLD_MAILING,
+    "CONFIGURATION_SET_DOES_NOT_EXIST": _HOLD_MAILING,
+    "TEMPLATE_NOT_FOUND": _HOLD_MAILING,
+    "TEMPLATE_DOES_NOT_EXIST": _HOLD_MAILING,
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED": _HOLD_MAILING,
+    "INVALID_SENDING_POOL_NAME": _HOLD_MAILING,
 }
 """By `BulkEmailEntryResults[].Status`."""
 
@@ -117,8 +120,8 @@ CALL_RULES = {
     "ValidationException": _BISECT,
     "AccountSuspendedException": _HOLD,
     "SendingPausedException": _HOLD,
-    "MailFromDomainNotVerifiedException": _HOLD,
-    "NotFoundException": _HOLD,
+    "MailFromDomainNotVerifiedException": _HOLD_MAILING,
+    "NotFoundException": _HOLD_MAILING,
     "AccessDenied": _HOLD,
     "AccessDeniedException": _HOLD,
     "ExpiredToken": _HOLD,
@@ -143,20 +146,6 @@ CALL_RULES = {
 }
 """By the error code of a whole call."""
 
-OF_MAILING = frozenset({
-    "CONFIGURATION_SET_SENDING_PAUSED",
-    "CONFIGURATION_SET_NOT_FOUND",
-    "CONFIGURATION_SET_DOES_NOT_EXIST",
-    "TEMPLATE_NOT_FOUND",
-    "TEMPLATE_DOES_NOT_EXIST",
-    "MAIL_FROM_DOMAIN_NOT_VERIFIED",
-    "INVALID_SENDING_POOL_NAME",
-    "BadRequestException",
-    "MailFromDomainNotVerifiedException",
-    "NotFoundException",
-})  # fmt: skip
-"""What holds one mailing: others may be sent all the same. All else holds the account."""
-
 _HTTP_RULES = {401: _HOLD, 403: _HOLD, 404: _HOLD, 408: _DOUBT, 429: _THROTTLE, 503: _RECONNECT}
 
 _DAILY_TEXT = re.compile(r"daily (message|sending) quota exceeded", re.IGNORECASE)
@@ -175,6 +164,12 @@ class Verdict(NamedTuple):
 def hold_text(status: str, error: str | None) -> str:
     """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
     return f"{status}: {_ADDRESS.sub('<address>', error or 'SES gave no further text')}"
+
+
+def holds_mailing(status: str) -> bool:
+    """Whether a hold for that status is one mailing's, and not the account's."""
+    rule = ENTRY_RULES.get(status) or CALL_RULES.get(status)
+    return rule is not None and rule.of_mailing
 
 
 def classify(answer: Answer, entries: int) -> list[Verdict]:

@@ -77,8 +77,8 @@ class Feed:
     def run(self) -> None:
         """Until all are in."""
         while self.put < self._messages:
-            if left(self._sqs, self._url) > WAITING_MAX:
-                time.sleep(0.05)
+            if aws.left(self._sqs, self._url) > WAITING_MAX:
+                time.sleep(0.05)  # other processes, which have no event to wait for
                 continue
             for _ in range(10):
                 bodies = [self._body(n) for n in range(self.put, self.put + 10)]
@@ -98,13 +98,6 @@ class Feed:
         self.addresses.add(f"one{n}@example.com")
         one = {"mailing": MAILING, "to": f"one{n}@example.com", "data": {"n": n}}
         return orjson.dumps({**one, "key": f"order-{n}"} if n % 100 == 1 else one).decode()
-
-
-def left(sqs: Any, url: str) -> int:
-    """Messages that are in the queue, hidden or not."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(attributes[name]) for name in names)
 
 
 @contextmanager
@@ -154,7 +147,7 @@ def prove(size: Size) -> Proved:
             at_least("  of which put twice under one key", 1, feed.repeated),
             at_least("kills of the worker", KILLS[size], kills),
             *figures,
-            exactly("messages left in the queue", 0, left(sqs, url)),
+            exactly("messages left in the queue", 0, aws.left(sqs, url)),
             exactly("messages in quarantine", 0, buried),
             exactly("exit code of the last worker, told to stop", 0, code),
         ])  # fmt: skip
@@ -181,9 +174,9 @@ def _finish(folder: Path, environment: dict[str, str], feed: Feed, patience_s: f
     ends = time.monotonic() + patience_s
     with working(folder, environment) as process:
         while time.monotonic() < ends and process.poll() is None:
-            if feed.done.is_set() and left(feed._sqs, feed._url) == 0:
+            if feed.done.is_set() and aws.left(feed._sqs, feed._url) == 0:
                 break
-            time.sleep(0.2)
+            time.sleep(0.2)  # as above
         process.send_signal(signal.SIGTERM)
         return process.wait(60)
 

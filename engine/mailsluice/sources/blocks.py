@@ -34,6 +34,9 @@ HEAD_BYTES = 64 * 1024
 STANDARD_INPUT = "-"
 """The path that means standard input."""
 
+S3_SCHEME = "s3://"
+"""With which paths begin that are objects in S3; see `s3.S3Blocks`."""
+
 _STANDARD_INPUT_FD = 0
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS

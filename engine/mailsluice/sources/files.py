@@ -8,19 +8,27 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from anyio.lowlevel import checkpoint
 
 from mailsluice.errors import SourceError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources import Fields, Row
-from mailsluice.sources.blocks import BLOCK_BYTES, STANDARD_INPUT, Blocks, BrokenGzipError
+from mailsluice.sources.blocks import (
+    BLOCK_BYTES,
+    S3_SCHEME,
+    STANDARD_INPUT,
+    Blocks,
+    BrokenGzipError,
+)
 from mailsluice.sources.csv import CsvParser
 from mailsluice.sources.dialect import SEPARATORS
 from mailsluice.sources.lines import UTF8_BOM
 from mailsluice.sources.ndjson import NdjsonParser
-from mailsluice.sources.s3 import SCHEME, S3Blocks
+
+if TYPE_CHECKING:
+    from mailsluice.sources.s3 import S3Blocks
 
 TAB_FIRST = ("\t", *(separator for separator in SEPARATORS if separator != "\t"))
 """With one column any separator would do: a TSV's must then not be the comma."""
@@ -57,7 +65,7 @@ class Parser(Protocol):
 
 def is_elsewhere(path: str) -> bool:
     """Whether it is no path that could count from a folder: "-", or `s3://bucket/key`."""
-    return path == STANDARD_INPUT or path.startswith(SCHEME)
+    return path == STANDARD_INPUT or path.startswith(S3_SCHEME)
 
 
 def open_source(
@@ -76,7 +84,10 @@ def open_source(
     read 64 KiB. Raises SourceError where the file is missing, unreadable, or of no known suffix.
     """
     blocks: Blocks | S3Blocks
-    if isinstance(path, str) and path.startswith(SCHEME):
+    if isinstance(path, str) and path.startswith(S3_SCHEME):
+        # Only then: it takes the AWS SDK, a quarter of a second.
+        from mailsluice.sources.s3 import S3Blocks  # noqa: PLC0415
+
         blocks = S3Blocks(path, region=region, profile=profile)
     else:
         blocks = Blocks(path)

@@ -19,9 +19,7 @@ from botocore import exceptions as botocore_errors
 
 from mailsluice.errors import SourceError, SourceUnavailableError
 from mailsluice.model import SourceIdentity
-from mailsluice.sources.blocks import Unpacker
-
-SCHEME = "s3://"
+from mailsluice.sources.blocks import S3_SCHEME, Unpacker
 
 PART_BYTES = 1024 * 1024
 """Stored bytes in one request: some 16,000 rows."""
@@ -52,7 +50,7 @@ class S3Blocks:
     """
 
     def __init__(self, url: str, *, region: str | None, profile: str | None) -> None:
-        bucket, _, key = url.removeprefix(SCHEME).partition("/")
+        bucket, _, key = url.removeprefix(S3_SCHEME).partition("/")
         if not bucket or not key:
             raise SourceError(f"{url}: write it as s3://bucket/key")
         self.path = url

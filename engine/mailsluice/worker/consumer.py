@@ -20,11 +20,11 @@ from mailsluice.errors import ConfigurationError, JournalError, root_of
 from mailsluice.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import State
 from mailsluice.outbox import CLOSED
-from mailsluice.statuses import OF_MAILING
+from mailsluice.statuses import holds_mailing
 from mailsluice.waiting import REFUSED
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList, Many, One, Part
-from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received
+from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received, back_off_s
 from mailsluice.worker.segments import Segments
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,6 @@ LINGER_S = 0.02
 
 POLL_ENDS_S = 1.0
 """When the worker stops, a poll under way may still bring what the queue has just given."""
-
-BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
-"""Between two calls to a queue that does not answer."""
 
 ASIDE_BYTES = 64 * 1024
 """A longer body is read in a thread."""
@@ -156,7 +153,7 @@ class Consumer:
         if self.unreachable is None:
             logger.warning("the queue cannot be reached: %s; trying again", error)
         self.unreachable = str(error)
-        with anyio.move_on_after(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]):
+        with anyio.move_on_after(back_off_s(failures)):
             await self._stopping.wait()
 
     def _note_reached(self) -> None:
@@ -198,13 +195,14 @@ class Consumer:
         if not still:
             return
         try:
-            await self._queue.hide([(each, self._settings.visibility_s) for each in still])
+            again = await self._queue.hide([(each, self._settings.visibility_s) for each in still])
         except SDK_ERRORS as error:
             logger.warning("messages in hand could not be kept hidden: %s; trying again", error)
             return
         until = anyio.current_time() + self._settings.visibility_s
         for each in still:
-            each.hidden_until = until
+            if each not in again:
+                each.hidden_until = until
 
     # --- one message -------------------------------------------------------------------------
 
@@ -289,7 +287,7 @@ class Consumer:
             except Held as held:
                 if held.status == CLOSED:
                     break
-                if held.status in OF_MAILING:
+                if holds_mailing(held.status):
                     logger.warning("a message is held: %s", held)
                     return self._settings.hold_s
                 await self._wait_for_account(str(held))
@@ -383,5 +381,5 @@ class _Tens:
                 else:
                     self._told(each[0])
             if again:
-                await anyio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+                await anyio.sleep(back_off_s(failures))
                 failures += 1

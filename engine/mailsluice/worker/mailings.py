@@ -61,9 +61,8 @@ class Mailings:
         self._engine: Engine
         self._tasks: TaskGroup
 
-    async def run(self, engine: Engine, tasks: TaskGroup) -> None:
+    async def run(self) -> None:
         """Look into the folder again and again, until it is stopped."""
-        self.open(engine, tasks)
         while not self._stopping.is_set():
             await self._look()
             with anyio.move_on_after(self._settings.poll_s):

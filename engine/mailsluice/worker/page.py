@@ -29,14 +29,6 @@ PROBES = {"/livez", "/readyz"}
 """Open to all: they say nothing."""
 
 
-def _is_loopback(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    try:
-        return name == "localhost" or ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -155,3 +147,11 @@ class Page:
         except LookupError:
             raise web.HTTPConflict(text=f"{name}: there is nothing to {action}\n") from None
         return web.json_response(self._watch.status())
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -48,7 +48,15 @@ _UNSIGNED = (
 )
 
 
-@dataclass(slots=True)
+_BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
+
+
+def back_off_s(failures: int) -> float:
+    """How long to wait after as many failures of the queue, and one more."""
+    return _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
+
+
+@dataclass(slots=True, eq=False)
 class Received:
     """One message, as the queue gave it."""
 

@@ -16,10 +16,10 @@ from mailsluice.errors import JournalLockedError
 from mailsluice.pacing import PacerStatistics
 from mailsluice.quota import AccountHeldError, AccountRefusedError
 from mailsluice.sending import OnEvent
-from mailsluice.worker.consumer import BACK_OFF_S, Consumer
+from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.folder import Folder, Mark
 from mailsluice.worker.mailings import Mailings
-from mailsluice.worker.queue import SDK_ERRORS, Queue
+from mailsluice.worker.queue import SDK_ERRORS, Queue, back_off_s
 from mailsluice.worker.segments import OpenJournal, Segments
 
 logger = logging.getLogger(__name__)
@@ -125,13 +125,13 @@ class Worker:
     # --- beginning and end -------------------------------------------------------------------
 
     async def _take_in(self, engine: Engine) -> None:
+        self.mailings.open(engine, self._tasks)
         with self._beginning:
             await self._tasks.start(self._attend, engine)
-            self.mailings.open(engine, self._tasks)
             if self.settings.queue is not None:
                 await self._tasks.start(self._consume, engine)
             self.ready = not self._stopping.is_set()
-        await self.mailings.run(engine, self._tasks)
+        await self.mailings.run()
 
     async def _attend(self, engine: Engine, *, task_status: TaskStatus[None]) -> None:
         """Keep the pace and the day between two mailings; begin when the account can be asked."""
@@ -210,7 +210,7 @@ class Worker:
                 if not failures:
                     logger.warning("the queue cannot be reached: %s; trying again", error)
                 self.hold = f"the queue cannot be reached: {error}"
-                await anyio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+                await anyio.sleep(back_off_s(failures))
                 failures += 1
             else:
                 self.hold = None
