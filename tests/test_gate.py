@@ -74,8 +74,9 @@ def test_what_comes_after_a_pause_is_next_and_has_no_credit() -> None:
 
 def test_others_are_woken_when_a_turn_is_over_or_given_up() -> None:
     made, woken = gate(), []
-    bulk = made.join("bulk", lambda: woken.append("bulk"))
-    urgent = made.join("transactional", lambda: woken.append("urgent"))
+    bulk, urgent = made.join("bulk"), made.join("transactional")
+    bulk.wake = lambda: woken.append("bulk")
+    urgent.wake = lambda: woken.append("urgent")
     made.want(bulk)
     made.want(urgent)
     made.served(urgent, 1)

@@ -105,6 +105,7 @@ class Current:
         self._wall = wall
         self._began_at = anyio.current_time()
         self._sent_before = writer.standing.counts.sent
+        self._ended = anyio.Event()
 
     async def run(self, *, stopping: bool) -> Report:
         """Run to the end, record how it ended, and report it."""
@@ -112,7 +113,7 @@ class Current:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._chronicle)
             await self._pipeline.run()
-            tasks.cancel_scope.cancel()
+            self._ended.set()
         pending = self._writer.standing.counts.pending
         if self._dispatcher.complete and pending:
             self._dispatcher.hold = self._dispatcher.hold or (
@@ -130,7 +131,9 @@ class Current:
         recorded, recorded_at = "", 0.0
         before = self._sending.statistics().waited_s
         while True:
-            await anyio.sleep(CHRONICLE_S)
+            with anyio.move_on_after(CHRONICLE_S):
+                await self._ended.wait()
+                return
             now = self._sending.statistics().waited_s
             waited_s = {reason: total - before.get(reason, 0.0) for reason, total in now.items()}
             before = now

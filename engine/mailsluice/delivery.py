@@ -41,9 +41,7 @@ class Delivery:
         random: Random,
         on_event: OnEvent | None,
         remembers_keys: bool,
-        is_taken: Callable[[], bool],
     ) -> None:
-        """`is_taken` says whether a run is using the journal."""
         self.outbox: Outbox | None = None
         """None before it is open, and after its end."""
         self._journal = journal
@@ -55,7 +53,6 @@ class Delivery:
         self._random = random
         self._on_event = on_event
         self._remembers_keys = remembers_keys
-        self._is_taken = is_taken
         self._opened: asyncio.Future[Outbox] | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -66,13 +63,18 @@ class Delivery:
         """Whether the journal is the messages'."""
         return self._opened is not None
 
-    async def open(self) -> Outbox:
-        """The outbox, which the first message opens. Raises what keeps it from opening."""
+    async def open(self, *, taken: bool) -> Outbox:
+        """The outbox, which the first message opens. Raises what keeps it from opening.
+
+        `taken`: a run is using the journal.
+        """
         if self._opened is None:
             self._opened = opened = asyncio.get_running_loop().create_future()
             # Whoever asked may have been cancelled meanwhile.
             opened.add_done_callback(lambda future: future.cancelled() or future.exception())
-            self._task = asyncio.create_task(self._run(opened), name="mailsluice outbox")
+            self._task = asyncio.create_task(
+                self._run(opened, taken=taken), name="mailsluice outbox"
+            )
         return await asyncio.shield(self._opened)
 
     def pause(self, *, paused: bool) -> None:
@@ -104,11 +106,11 @@ class Delivery:
         await asyncio.wait([task])
         self.outbox = self._opened = None
 
-    async def _run(self, opened: asyncio.Future[Outbox]) -> None:
+    async def _run(self, opened: asyncio.Future[Outbox], *, taken: bool) -> None:
         """Run the outbox; whatever fails is the senders' to be told."""
         journal = self._journal
         try:
-            if self._is_taken():
+            if taken:
                 raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
             known = (
                 await aside(journal.blocks, history.keys_of, journal)

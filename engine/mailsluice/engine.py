@@ -115,7 +115,6 @@ class Engine:
             random=self._random,
             on_event=on_event,
             remembers_keys=remembers_keys,
-            is_taken=lambda: journal is not None and self._run_journal is journal,
         )
         self._entered = False
         self._paused = False
@@ -377,7 +376,8 @@ class Engine:
             return self._delivering.outbox  # which knows by itself whether it is closing
         if not self._entered:
             raise RuntimeError("the engine is not open: use `async with Engine.open(...)`")
-        return await self._delivering.open()
+        taken = self._journal is not None and self._run_journal is self._journal
+        return await self._delivering.open(taken=taken)
 
     async def _drain(self) -> None:
         """Send what was taken, and settle what a run has under way, as far as there is time."""

@@ -26,14 +26,18 @@ CALLS_KEPT = 1 / 8
 """Part of the calls at once, one at least, that the bulk lane leaves free for the other."""
 
 
+def _nobody() -> None:
+    """Wakes nobody."""
+
+
 class Place:
     """One stream at the gate; made by `Gate.join`."""
 
-    def __init__(self, lane: Lane, order: int, wake: Callable[[], None]) -> None:
+    def __init__(self, lane: Lane, order: int) -> None:
         self.lane = lane
         self.wants = False
         """Whether it has something to send now."""
-        self.wake = wake
+        self.wake: Callable[[], None] = _nobody
         """Called when it should look again."""
         self.had = 0.0
         """Weight that it has sent."""
@@ -75,10 +79,10 @@ class Gate:
         self._served = 0.0
         """By the lane that was served last, before it was."""
 
-    def join(self, lane: Lane, wake: Callable[[], None] = lambda: None) -> Place:
+    def join(self, lane: Lane) -> Place:
         """One more stream; it ends by `leave`."""
         self._joined += 1
-        place = Place(lane, self._joined, wake)
+        place = Place(lane, self._joined)
         self._places.append(place)
         return place
 
@@ -86,6 +90,7 @@ class Gate:
         """The stream has ended."""
         self.rest(place)
         self._places.remove(place)
+        place.wake = _nobody  # whoever it was refers to this
 
     def want(self, place: Place) -> None:
         """It has something to send, and may."""

@@ -151,7 +151,9 @@ class Sending:
         self.room = Signal()
         """Set whenever the dispatcher may want more."""
         self._now = asyncio.get_running_loop().time
-        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._batches: asyncio.Queue[Batch | None] = asyncio.Queue()
+        """None tells one sender that there will be no more."""
+        self._senders = 0
         self._idle = 0
         """Senders without work."""
         self._calls = 0
@@ -165,9 +167,14 @@ class Sending:
         Raises JournalError where nothing more can be recorded. What was in flight has been settled,
         or is in doubt in the journal.
         """
-        async with anyio.create_task_group() as tasks:
-            await self._dispatch(tasks)
-            tasks.cancel_scope.cancel()  # senders without work
+        try:
+            async with anyio.create_task_group() as tasks:
+                await self._dispatch(tasks)
+                # Not cancelled: the traceback of that keeps all of this alive until a collection.
+                for _ in range(self._senders):
+                    self._batches.put_nowait(None)
+        finally:
+            self._listener = Listener()  # who may refer to this
 
     def wake(self) -> None:
         """Something outside has changed: the daily quota, a request to stop, the rate."""
@@ -189,6 +196,7 @@ class Sending:
                     if self._idle:
                         self._idle -= 1
                     else:
+                        self._senders += 1
                         tasks.start_soon(self._send_in_turn)
                     self.room.set()
                 case Wait(until, reason):
@@ -200,8 +208,8 @@ class Sending:
 
     async def _send_in_turn(self) -> None:
         """Send one batch after the other: a turn costs less than a task."""
-        while True:
-            await self._send(await self._batches.get())
+        while (batch := await self._batches.get()) is not None:
+            await self._send(batch)
             self._idle += 1
 
     async def _send(self, batch: Batch) -> None:
