@@ -17,7 +17,7 @@ GC_THRESHOLDS = (20_000, 20, 50)
 
 
 GC_THRESHOLDS_LASTING = (20_000, 5, 5)
-"""For a process that lasts: each mailing and each stream of messages leaves cycles behind."""
+"""For a process that lasts: each call of the SDK leaves cycles behind, and so does what fails."""
 
 
 def run(

@@ -41,7 +41,10 @@ class Call(NamedTuple):
 def available() -> bool:
     """Whether this machine lets us trace."""
     strace = shutil.which("strace")
-    return bool(strace) and not subprocess.run([str(strace), "-qq", "true"], check=False).returncode
+    if not strace:
+        return False
+    traced = subprocess.run([strace, "-qq", "-o", os.devnull, "true"], check=False)
+    return not traced.returncode
 
 
 def run(
