@@ -9,8 +9,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +212,63 @@ def test_a_message_in_hand_stays_hidden_and_is_given_back_at_the_end(fed: Fed) -
         times += [each["Attributes"]["ApproximateReceiveCount"] for each in some]
     assert times == ["2"] * (150 - sent), "given to the worker once, and now to us"
     assert set(fed.emulator.ledger.by_address().values()) == {1}
+
+
+HIDE = "AmazonSQS.ChangeMessageVisibilityBatch"
+
+
+@contextmanager
+def slow_to_hide(aws: Aws) -> Iterator[tuple[Aws, threading.Event]]:
+    """The same queues, where hiding messages longer takes a second; set when that is asked."""
+    asked = threading.Event()
+
+    class Peer(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            target = self.headers["X-Amz-Target"]
+            if target == HIDE and b'"VisibilityTimeout": 4' in body:
+                asked.set()
+                threading.Event().wait(1.0)  # the latency
+            request = urllib.request.Request(
+                aws.environment["AWS_ENDPOINT_URL_SQS"], body, dict(self.headers.items())
+            )
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                found = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(found)))
+            self.end_headers()
+            with suppress(ConnectionError):  # who asked may have ended
+                self.wfile.write(found)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Peer) as server:
+        server.daemon_threads = False  # leaving waits for them
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield Aws(f"http://127.0.0.1:{server.server_port}"), asked
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=5, daily_max=-1))
+def test_what_is_given_back_is_not_hidden_by_an_earlier_call_that_comes_later(
+    aws: Aws, ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    fed = Fed(aws, ses_emulator, tmp_path)
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(60)))
+    with slow_to_hide(aws) as (fed.aws, asked), fed.working(visibility_s=4) as running:
+        assert asked.wait(30)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+    back = 0
+    while some := fed.sqs.receive_message(QueueUrl=fed.url, MaxNumberOfMessages=10).get("Messages"):
+        back += len(some)
+    assert back == 60 - len(ses_emulator.ledger)
 
 
 @FAST

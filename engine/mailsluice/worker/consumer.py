@@ -80,6 +80,8 @@ class Consumer:
         """Why no message can be received at present."""
         self.in_hand: dict[str, Received] = {}
         """By the queue's id: received, and not deleted or given back."""
+        self._hiding: set[str] = set()
+        """Ids of those that the queue is being told to hide longer."""
         self._settings = settings
         self._queue = queue
         self._segments = segments
@@ -194,11 +196,16 @@ class Consumer:
         still = [each for each in some if each.id in self.in_hand and not each.leaving]
         if not still:
             return
+        ids = {each.id for each in still}
+        self._hiding |= ids
         try:
             again = await self._queue.hide([(each, self._settings.visibility_s) for each in still])
         except SDK_ERRORS as error:
             logger.warning("messages in hand could not be kept hidden: %s; trying again", error)
             return
+        finally:
+            self._hiding -= ids
+            self._changed()
         until = anyio.current_time() + self._settings.visibility_s
         for each in still:
             if each not in again:
@@ -224,6 +231,8 @@ class Consumer:
             while self._stopping.is_set() and self._polls:
                 await self._change.wait()  # or one of them would bring it once more
             received.leaving = True
+            while received.id in self._hiding:
+                await self._change.wait()  # or that call, if it is the later one, hides it again
             self._giving_back.add((received, hidden_s))
 
     async def _sent(self, received: Received) -> HiddenS | None:
