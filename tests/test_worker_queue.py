@@ -219,23 +219,28 @@ HIDE = "AmazonSQS.ChangeMessageVisibilityBatch"
 
 @contextmanager
 def slow_to_hide(aws: Aws) -> Iterator[tuple[Aws, threading.Event]]:
-    """The same queues, where hiding messages longer takes a second; set when that is asked."""
-    asked = threading.Event()
+    """The same queues, where a call that hides messages longer is overtaken by one that gives them
+    back, if that comes within a second; set when the first of them is asked.
+    """
+    asked, given_back = threading.Event(), threading.Event()
 
     class Peer(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            target = self.headers["X-Amz-Target"]
-            if target == HIDE and b'"VisibilityTimeout": 4' in body:
+            hides = self.headers["X-Amz-Target"] == HIDE
+            longer = hides and b'"VisibilityTimeout": 4' in body
+            if longer:
                 asked.set()
-                threading.Event().wait(1.0)  # the latency
+                given_back.wait(1.0)
             request = urllib.request.Request(
                 aws.environment["AWS_ENDPOINT_URL_SQS"], body, dict(self.headers.items())
             )
             with urllib.request.urlopen(request, timeout=30) as answer:
                 found = answer.read()
+                if hides and not longer:
+                    given_back.set()
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.headers["Content-Type"])
             self.send_header("Content-Length", str(len(found)))

@@ -11,7 +11,6 @@ from anyio import to_thread
 
 from mailsluice import history, resume
 from mailsluice.config import DeliverySettings, MessageSettings
-from mailsluice.errors import JournalError
 from mailsluice.journal import Journal
 from mailsluice.journal.writer import Writer
 from mailsluice.message import Held
@@ -63,18 +62,13 @@ class Delivery:
         """Whether the journal is the messages'."""
         return self._opened is not None
 
-    async def open(self, *, taken: bool) -> Outbox:
-        """The outbox, which the first message opens. Raises what keeps it from opening.
-
-        `taken`: a run is using the journal.
-        """
+    async def open(self) -> Outbox:
+        """The outbox, which the first message opens. Raises what keeps it from opening."""
         if self._opened is None:
             self._opened = opened = asyncio.get_running_loop().create_future()
             # Whoever asked may have been cancelled meanwhile.
             opened.add_done_callback(lambda future: future.cancelled() or future.exception())
-            self._task = asyncio.create_task(
-                self._run(opened, taken=taken), name="mailsluice outbox"
-            )
+            self._task = asyncio.create_task(self._run(opened), name="mailsluice outbox")
         return await asyncio.shield(self._opened)
 
     def pause(self, *, paused: bool) -> None:
@@ -106,12 +100,10 @@ class Delivery:
         await asyncio.wait([task])
         self.outbox = self._opened = None
 
-    async def _run(self, opened: asyncio.Future[Outbox], *, taken: bool) -> None:
+    async def _run(self, opened: asyncio.Future[Outbox]) -> None:
         """Run the outbox; whatever fails is the senders' to be told."""
         journal = self._journal
         try:
-            if taken:
-                raise JournalError(f"{journal.name}: a run is using it; give that run its own")  # noqa: TRY301
             known = (
                 await aside(journal.blocks, history.keys_of, journal)
                 if self._remembers_keys

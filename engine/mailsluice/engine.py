@@ -376,8 +376,9 @@ class Engine:
             return self._delivering.outbox  # which knows by itself whether it is closing
         if not self._entered:
             raise RuntimeError("the engine is not open: use `async with Engine.open(...)`")
-        taken = self._journal is not None and self._run_journal is self._journal
-        return await self._delivering.open(taken=taken)
+        if self._journal is not None and self._run_journal is self._journal:
+            raise JournalError(f"{self._journal.name}: a run is using it; give that run its own")
+        return await self._delivering.open()
 
     async def _drain(self) -> None:
         """Send what was taken, and settle what a run has under way, as far as there is time."""

@@ -119,9 +119,11 @@ def renewed(kept: str, text: str) -> str:
     blocks = {block.split(" | ")[0]: block for block in _blocks(old)}
     blocks |= {block.split(" | ")[0]: block for block in _blocks(fresh)}
     names = ", ".join(block.split(" | ")[0].removeprefix("| ") for block in _blocks(fresh))
-    note = text.partition("\n")[0].replace("`make prove`", f"Run again since ({names})")
+    again = f"Run again since ({names})"
+    note = text.partition("\n")[0].replace("`make prove`", again)
     before, table_head = head.rsplit("\n\n", 1)
-    return f"{before}\n\n{note}\n\n{table_head}{line}{''.join(blocks.values())}"
+    kept_notes = [each for each in before.split("\n\n") if not each.startswith(again)]
+    return "\n\n".join([*kept_notes, note, table_head]) + f"{line}{''.join(blocks.values())}"
 
 
 def _blocks(rows: str) -> list[str]:
