@@ -39,12 +39,14 @@ from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
 
 LASTS_S = {"short": 6.0, "full": 3_600.0}
 
-MAILING_EVERY_S = {"short": 2.0, "full": 20.0}
-MAILING_ROWS = {"short": 200, "full": 2_000}
+MAILING_EVERY_S = {"short": 2.0, "full": 8.0}
+"""The hundred that have ended and are still shown are complete before the warming up is over."""
+MAILING_ROWS = {"short": 200, "full": 800}
 
 OPERATED_EVERY_S = {"short": 3.0, "full": 60.0}
 
-PAUSED_S = 0.5
+PAUSED_S = {"short": 0.5, "full": 3.0}
+"""In full: as many messages come as may be in hand, so that each pause shows the most memory."""
 
 MESSAGES_A_BATCH = 10
 BATCH_EVERY_S = 0.2
@@ -63,6 +65,7 @@ path = "mail"
 poll_s = 0.5
 [queue]
 url = "{url}"
+in_hand = 100
 visibility_s = 30
 wait_s = 1
 [http]
@@ -165,7 +168,7 @@ class Load:
             self.get("/metrics")
             self.get("/pause", "POST")
             process.send_signal(signal.SIGHUP)
-            self._over.wait(PAUSED_S)
+            self._over.wait(PAUSED_S[self._size])
             self.get("/resume", "POST")
             self.operated += 1
 

@@ -38,13 +38,24 @@ class Reader:
     def __init__(self, lines: Sequence[str], separator: str) -> None:
         # The limit is the process's. It is only ever raised, so nobody else's file is refused.
         csv.field_size_limit(max(csv.field_size_limit(), ROW_BYTES_MAX))
-        self.ran_out = False
-        """Whether more lines were asked for than there are."""
-        self.records = csv.reader(chain(lines, self._end()), delimiter=separator, strict=True)
+        self._end = _End()
+        self.records = csv.reader(chain(lines, self._end), delimiter=separator, strict=True)
 
-    def _end(self) -> Iterator[str]:
-        self.ran_out = True
-        yield from ()
+    @property
+    def ran_out(self) -> bool:
+        """Whether more lines were asked for than there are."""
+        return self._end.reached
+
+
+class _End(Iterator[str]):
+    """No lines. It knows nothing of its reader: a cycle would keep that until a collection."""
+
+    def __init__(self) -> None:
+        self.reached = False
+
+    def __next__(self) -> str:
+        self.reached = True
+        raise StopIteration
 
 
 def read_header(
