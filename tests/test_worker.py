@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from tests.prove import child
 
 FORKED = child.context()
@@ -143,6 +143,21 @@ def test_five_mailings_are_finished_side_by_side(ses_emulator: Emulator, tmp_pat
     for n in range(5):
         report = json.loads((tmp_path / f"mail/done/mailing{n}/report.json").read_text())
         assert (report["state"], report["report"]["counts"]["sent"]) == ("finished", 400)
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=10, daily_max=-1))
+def test_why_it_is_not_faster_is_what_holds_for_all(ses_emulator: Emulator, tmp_path: Path) -> None:
+    ses_emulator.faults.add(EntryFault(status="TRANSIENT_FAILURE", address="first*"))
+    drop(tmp_path, "first", 1)
+    drop(tmp_path, "second", 300)
+
+    def seen() -> tuple[str, str | None]:
+        status = running.get("/status")
+        first = [each["why_not_faster"] for each in status["mailings"] if each["name"] == "first"]
+        return status["why"] or "", first[0] if first else None
+
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: seen() == ("the rate: 10 recipients/s are allowed", "back-off"))
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))

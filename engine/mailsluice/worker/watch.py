@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from mailsluice.gate import LANE_SHARES, Lane
 from mailsluice.model import Counts, State
+from mailsluice.reasons import Reason
 from mailsluice.sending import BatchSettled
 from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.job import ENDED, Job, JobState
@@ -117,14 +118,19 @@ def _why(worker: Worker) -> str | None:
     hold = worker.hold or (consumer and (consumer.hold or consumer.unreachable))
     if hold:
         return hold
-    sending = [
-        job.statistics for job in worker.mailings.jobs.values() if job.state is JobState.SENDING
+    sending = [job for job in worker.mailings.jobs.values() if job.state is JobState.SENDING]
+    reasons: list[tuple[Reason, str]] = [
+        (now.pipeline.waiting_for, now.why) for job in sending if (now := job.statistics)
     ]
-    for now in sending:
-        if now is not None:
-            return now.why
-    reason = worker.segments.waiting_for if worker.segments is not None else None
-    return None if reason is None else f"messages wait for {reason}"
+    messages = worker.segments.waiting_for if worker.segments is not None else None
+    if messages is not None:
+        reasons.append((messages, f"messages wait for {messages}"))
+    _, why = min(reasons, key=lambda each: each[0] in _ITS_OWN, default=(None, None))
+    return why
+
+
+_ITS_OWN = {Reason.SOURCE, Reason.TURN, Reason.BACKOFF, Reason.ANSWERS, Reason.STOPPING}
+"""What one mailing waits for while others go on: a reason that holds for all says more."""
 
 
 def _counts(job: Job) -> Counts:
