@@ -145,6 +145,17 @@ def test_five_mailings_are_finished_side_by_side(ses_emulator: Emulator, tmp_pat
         assert (report["state"], report["report"]["counts"]["sent"]) == ("finished", 400)
 
 
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=5_000, daily_max=-1))
+def test_calls_in_flight_are_those_of_each_mailing(ses_emulator: Emulator, tmp_path: Path) -> None:
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=2.0))
+    drop(tmp_path, "one", 1)
+    drop(tmp_path, "two", 120)
+    with worker(tmp_path, ses_emulator) as running:
+        family = 'mailsluice_mailing_calls_in_flight{mailing="'
+        wanted = {f'{family}one"}} 1.0', f'{family}two"}} 3.0'}
+        running.until(lambda: wanted <= set(running.get("/metrics").splitlines()))
+
+
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=10, daily_max=-1))
 def test_why_it_is_not_faster_is_what_holds_for_all(ses_emulator: Emulator, tmp_path: Path) -> None:
     ses_emulator.faults.add(EntryFault(status="TRANSIENT_FAILURE", address="first*"))

@@ -338,6 +338,8 @@ def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_d
     choice = {"MAILSLUICE_DELIVERY__IN_DOUBT": in_doubt}
     with fed.working(visibility_s=3, **choice) as running:
         assert fed.emulator.wait_for(calls=1, timeout_s=30)
+        running.until(lambda: running.get("/status")["queue"]["in_flight"] == 1)
+        assert "mailsluice_queue_calls_in_flight 1.0\n" in running.get("/metrics")
         running.process.kill()
         running.process.wait()
     with fed.working(visibility_s=3, **choice) as running:

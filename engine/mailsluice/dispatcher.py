@@ -90,7 +90,9 @@ class DispatcherStatistics:
     fresh: int
     deferred: int
     in_flight: int
+    """Its own calls under way."""
     in_flight_max: int
+    """Of all that share the gate."""
     latency_s: float
     """What SES takes to answer, the mean of the last calls."""
     hold: str | None
@@ -453,12 +455,17 @@ class Dispatcher:
         left = self._fresh or self._retries or self._due or self._bisection.waiting
         return not (left or self._flying or self._ruling)
 
+    @property
+    def in_flight(self) -> int:
+        """Its calls under way."""
+        return len(self._flying)
+
     def statistics(self, now: float) -> DispatcherStatistics:
         """What is held at this moment."""
         return DispatcherStatistics(
             fresh=len(self._fresh),
             deferred=len(self._retries) + len(self._due),
-            in_flight=self._flights.number,
+            in_flight=self.in_flight,
             in_flight_max=self._flights.most,
             latency_s=self._flights.latency_s,
             hold=self.hold,

@@ -91,6 +91,8 @@ class OutboxStatistics:
     """Of the journal; `pending` are those that wait or are under way."""
     waiting: int
     """Messages that have not been attempted yet."""
+    in_flight: int
+    """Calls under way."""
     streams: int
     """Mailings, each lane counted, of which something is waiting or was lately."""
     waiting_for: Reason | None
@@ -250,6 +252,7 @@ class Outbox:
         return OutboxStatistics(
             counts=self._writer.standing.counts,
             waiting=self._settings.queue_max - self._slots.value,
+            in_flight=sum(each.dispatcher.in_flight for each in self._streams.values()),
             streams=len(self._streams),
             waiting_for=next(
                 (

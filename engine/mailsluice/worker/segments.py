@@ -154,6 +154,11 @@ class Segments:
         return sum(each.waiting for each in self._statistics())
 
     @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return sum(each.in_flight for each in self._statistics())
+
+    @property
     def waiting_for(self) -> Reason | None:
         """Why they are not sent faster; None where none is waiting."""
         return next((each.waiting_for for each in self._statistics() if each.waiting_for), None)

@@ -22,6 +22,7 @@ from mailsluice.reasons import Reason
 from mailsluice.sending import BatchSettled
 from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.job import ENDED, Job, JobState
+from mailsluice.worker.segments import Segments
 from mailsluice.worker.worker import Worker
 
 HISTORY_MAX = 300
@@ -168,6 +169,7 @@ def _queue(worker: Worker) -> dict[str, Any] | None:
     return {
         "in_hand": len(consumer.in_hand),
         "waiting": worker.segments.waiting if worker.segments else 0,
+        "in_flight": worker.segments.in_flight if worker.segments else 0,
         "malformed": consumer.malformed,
         "hold": consumer.hold or consumer.unreachable,
         "counts": {state.value: consumer.counts[state] for state in _OF_QUEUE},
@@ -199,8 +201,9 @@ class Metrics(Collector):
         yield from self._of_calls()
         yield from self._of_pace()
         yield from self._of_mailings()
-        if (consumer := self._worker.consumer) is not None:
-            yield from _of_queue(consumer)
+        segments = self._worker.segments
+        if (consumer := self._worker.consumer) is not None and segments is not None:
+            yield from _of_queue(consumer, segments)
 
     def _of_calls(self) -> Iterator[Metric]:
         yield CounterMetricFamily(
@@ -265,11 +268,16 @@ class Metrics(Collector):
         yield from (recipients, in_flight, mailings)
 
 
-def _of_queue(consumer: Consumer) -> Iterator[Metric]:
+def _of_queue(consumer: Consumer, segments: Segments) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "mailsluice_queue_messages_in_hand",
         "Messages received and neither deleted nor given back.",
         value=len(consumer.in_hand),
+    )
+    yield GaugeMetricFamily(
+        "mailsluice_queue_calls_in_flight",
+        "SendBulkEmail calls of messages that are under way.",
+        value=segments.in_flight,
     )
     yield GaugeMetricFamily(
         "mailsluice_queue_reachable",
