@@ -116,7 +116,7 @@ class Page:
     async def _ready(self, _: web.Request) -> web.Response:
         if self._worker.ready:
             return web.Response(text="ok\n")
-        raise web.HTTPServiceUnavailable(text="it takes in nothing more\n")
+        raise web.HTTPServiceUnavailable(text="it takes in nothing\n")
 
     async def _status(self, _: web.Request) -> web.Response:
         return web.json_response(self._watch.status())
