@@ -228,6 +228,24 @@ async def test_no_more_calls_than_in_flight_at_once(ses_emulator: Emulator) -> N
     assert max(seen) == 3
 
 
+async def test_runs_side_by_side_take_turns_where_calls_are_scarce(ses_emulator: Emulator) -> None:
+    ses_emulator.change_account(rate_per_s=1e6)
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=0.05))
+    settings = Settings(delivery=DeliverySettings(in_flight=2))
+    long = Mailing(from_address="a@example.com", template="long")
+    async with (
+        Engine.open(settings) as engine,
+        engine.attended(),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(engine.beside().run, long, addresses(5_000))
+        await until(ses_emulator, calls=4)
+        report = await engine.beside().run(MAILING, [f"short{n}@example.com" for n in range(500)])
+        mails = ses_emulator.ledger.by_address()
+        assert report.counts.sent == 500
+        assert 500 <= sum(not each.startswith("short") for each in mails) <= 1_500
+
+
 async def test_the_loop_goes_on_turning_while_a_list_is_read_and_sent(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:

@@ -195,9 +195,10 @@ class Dispatcher:
             self._gate.rest(self._place)
             return waiting
         self._gate.want(self._place)
-        full = self._flights.number >= self._gate.calls_max(self._place)
-        if full or len(self._flying) >= self._in_flight_max:
+        if len(self._flying) >= self._in_flight_max:
             self._gate.rest(self._place)  # others may start what this one may not
+            return Wait(None, self._flights.why_full)
+        if not self._gate.may_start(self._place):
             return Wait(None, self._flights.why_full)
         if not self._gate.is_next(self._place):
             return Wait(None, Reason.TURN)
@@ -371,9 +372,8 @@ class Dispatcher:
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """What the answer says of SES's pace, of the rate and of the day."""
-        left_at = self._flights.landed(batch.number, now)
+        left_at = self._gate.landed(self._place, batch.number, now)
         del self._flying[batch.number]
-        self._gate.wake_others(self._place)
         self.daily.in_flight -= batch.daily_weight
         taken = _part(batch, verdicts, (Action.SENT, Action.DOUBT))
         throttled = _part(batch, verdicts, (Action.THROTTLE,))

@@ -88,9 +88,12 @@ class Gate:
 
     def leave(self, place: Place) -> None:
         """The stream has ended."""
-        self.rest(place)
+        place.wants = False
         self._places.remove(place)
         place.wake = _nobody  # whoever it was refers to this
+        self._wake_next(
+            place
+        )  # the bulk lane may have more calls where it was the last of the other
 
     def want(self, place: Place) -> None:
         """It has something to send, and may."""
@@ -106,12 +109,20 @@ class Gate:
         """It has nothing to send, or may not send it now."""
         if place.wants:
             place.wants = False
-            self.wake_others(place)
+            self._wake_next(place)
+
+    def may_start(self, place: Place) -> bool:
+        """Whether there is a free call for it."""
+        return self.flights.number < self.calls_max(place.lane)
 
     def is_next(self, place: Place) -> bool:
-        """Whether it is its turn; it must want it."""
-        rank = self._rank(place)
-        return all(rank <= self._rank(other) for other in self._places if other.wants)
+        """Whether it is its turn, of those that want it and for which there is a free call."""
+        return self._next() is place
+
+    def _next(self) -> Place | None:
+        free = {lane for lane in LANE_SHARES if self.flights.number < self.calls_max(lane)}
+        wanting = (each for each in self._places if each.wants and each.lane in free)
+        return min(wanting, key=self._rank, default=None)
 
     def _rank(self, place: Place) -> tuple[float, bool, float, int]:
         """The lowest of those that want is next."""
@@ -124,14 +135,20 @@ class Gate:
         self._served, lane.served = lane.had, place.had
         lane.had += weight / self.lane_shares[place.lane]
         place.had += weight
-        self.wake_others(place)
+        self._wake_next(place)
         self.number += 1
         return self.number
 
-    def calls_max(self, place: Place) -> int:
-        """Calls under way of all streams, below which it may start another."""
+    def landed(self, place: Place, batch: int, now: float) -> float:
+        """A call of it is over, and free for another. When it had left."""
+        left_at = self.flights.landed(batch, now)
+        self._wake_next(place)
+        return left_at
+
+    def calls_max(self, lane: Lane) -> int:
+        """Calls under way of all streams, below which one of that lane may start another."""
         most = self.flights.most
-        if place.lane == "transactional" or all(each.lane == "bulk" for each in self._places):
+        if lane == "transactional" or all(each.lane == "bulk" for each in self._places):
             return most
         return max(1, most - max(1, int(most * CALLS_KEPT)))
 
@@ -140,8 +157,8 @@ class Gate:
         for place in self._places:
             place.wake()
 
-    def wake_others(self, place: Place) -> None:
-        """Have those look again that were waiting for this one."""
-        for other in self._places:
-            if other is not place and other.wants:
-                other.wake()
+    def _wake_next(self, place: Place) -> None:
+        """Have the one look again whose turn it is now; `place` is about to do so anyway."""
+        found = self._next()
+        if found is not None and found is not place:
+            found.wake()
