@@ -352,6 +352,11 @@ class Engine:
         """The pace of the account at this moment; None while nothing is being sent."""
         return self._account.statistics()
 
+    @property
+    def account_hold(self) -> str | None:
+        """Why SES would not send anything for this account at present; None where it would."""
+        return self._account.hold
+
     def message_statistics(self) -> OutboxStatistics | None:
         """The present moment of single messages; None before the first."""
         outbox = self._delivering.outbox

@@ -167,6 +167,11 @@ class AccountGate:
         self._keeper.settings = settings
         self._keeper.apply_again()
 
+    @property
+    def hold(self) -> str | None:
+        """Why the account sends nothing, as GetAccount says; None where it does."""
+        return None if self._gate is None else self._gate.hold
+
     def statistics(self) -> PacerStatistics | None:
         """The pace at this moment; None while nobody sends."""
         return None if self._gate is None else self._gate.pacer.statistics(anyio.current_time())

@@ -85,20 +85,25 @@ class Folder:
                 self._warn_once(stray, "a mailing is a folder of its own, with one mailing file")
 
     def put_to_work(self, name: str, message: str) -> Path | None:
-        """A mailing that came as a message, in working/; None where it has been sent or tried.
+        """A mailing that came as a message, in working/; None where it has been sent, or cancelled.
 
-        What failed before anything was sent may come again in another form. Raises OSError.
+        What failed before anything was sent may come again: it is taken from failed/, so that there
+        is one place for each name. Raises OSError.
         """
-        failed = self._failed / name
-        begun = (failed / JOURNAL).exists() or _says(failed, message)
+        place, failed = self._working / name, self._failed / name
+        for found in (place, failed):
+            if found.exists() and not (found / MESSAGE).exists():
+                why = "a mailing of that name was dropped into the inbox"
+                raise FileExistsError(None, why, str(found))
+        begun = (failed / JOURNAL).exists() or Mark.CANCELLED in self.marks(failed)
         if (self._done / name).exists() or begun:
             return None
-        place = self._working / name
-        if place.exists() and not (place / MESSAGE).exists():
-            raise FileExistsError(None, "a mailing of that name was dropped into the inbox", name)
         if not place.exists():
             made = self._working / f".{name}"
+            if failed.exists():
+                failed.rename(made)
             made.mkdir(exist_ok=True)
+            (made / REPORT).unlink(missing_ok=True)
             _write(made / MESSAGE, message.encode())
             made.rename(place)
         return place
@@ -131,16 +136,22 @@ class Folder:
         """What is in working/, whoever has put it there, the oldest first."""
         return sorted(_folders(self._working), key=lambda each: (each.stat().st_mtime, each.name))
 
-    def put_away(self, mailing: Path, report: bytes, *, done: bool) -> Path:
-        """Write the report into it and move it to done/ or failed/; where it is then."""
+    def put_away(self, mailing: Path, report: bytes, *, done: bool, begun: bool) -> Path:
+        """Write the report into it and move it to done/ or failed/; where it is then.
+
+        `begun`: something of it is in its journal; the journal of another is not kept in failed/.
+        """
         _write(mailing / REPORT, report)
+        if not (done or begun):
+            for each in mailing.glob(f"{JOURNAL}*"):
+                each.unlink()
         place = _free((self._done if done else self._failed) / mailing.name)
         return mailing.rename(place)
 
 
 def mailing_file(mailing: Path) -> Path:
     """The one mailing file in a mailing's folder. Raises ConfigurationError."""
-    found = sorted(mailing.glob("*.toml"))
+    found = sorted(each for each in mailing.glob("*.toml") if each.is_file())
     if len(found) != 1:
         raise ConfigurationError(
             f"{mailing.name}: a mailing's folder holds one mailing file (*.toml), and not "
@@ -155,11 +166,6 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _says(mailing: Path, message: str) -> bool:
-    place = mailing / MESSAGE
-    return place.exists() and place.read_text(encoding="utf-8") == message
 
 
 def _folders(path: Path) -> Iterator[Path]:

@@ -10,6 +10,7 @@ import anyio
 
 from mailsluice.current import Statistics
 from mailsluice.engine import Engine
+from mailsluice.model import Counts
 from mailsluice.report import Report
 
 
@@ -44,9 +45,17 @@ class Job:
     """Of a hold or a failure."""
     report: Report | None = None
     """Of its last run here."""
+    counts: Counts | None = None
+    """What its journal says; None while that is not known, and while it is being sent."""
+    fraction_read: float | None = None
+    """Of its list, by its last run here."""
     engine: Engine | None = None
     paused: bool = False
     cancelled: bool = False
+    marking: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while what an operator says is written, or read."""
+    waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """Its wait for its turn among those that are sent at once."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Set when it is to be tried again before its time, or given up."""
     left: anyio.Event = field(default_factory=anyio.Event)
@@ -61,4 +70,5 @@ class Job:
         """Start no more calls of it, and wait for nothing."""
         if self.engine is not None:
             self.engine.stop()
+        self.waiting.cancel()
         self.changed.set()

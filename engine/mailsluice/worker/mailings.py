@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import anyio
@@ -10,7 +13,7 @@ import orjson
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from mailsluice import config
+from mailsluice import config, overview
 from mailsluice.config import FolderSettings, SesSettings, Settings
 from mailsluice.engine import Engine
 from mailsluice.errors import (
@@ -21,7 +24,9 @@ from mailsluice.errors import (
     SourceUnavailableError,
 )
 from mailsluice.mailing import Mailing
+from mailsluice.model import Counts
 from mailsluice.quota import AccountRefusedError
+from mailsluice.remedies import SOURCE_BROKEN
 from mailsluice.sources import files
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
@@ -36,6 +41,10 @@ ENDED_MAX = 100
 
 _HOLDS = (AccountRefusedError, SourceUnavailableError, JournalError)
 """A cause outside the mailing: it is tried again."""
+
+
+class _ElsewhereError(Exception):
+    """Another worker has put the mailing away."""
 
 
 class Mailings:
@@ -96,10 +105,11 @@ class Mailings:
     async def pause(self, name: str) -> None:
         """Start no more calls of it. Raises LookupError where it has ended, or is paused."""
         job = self._open_job(name)
-        if job.paused:
-            raise LookupError(name)
-        await to_thread.run_sync(self._folder.mark, job.path, Mark.PAUSED)
-        job.paused = True
+        async with job.marking:
+            if job.paused:
+                raise LookupError(name)
+            await to_thread.run_sync(self._folder.mark, job.path, Mark.PAUSED)
+            job.paused = True
         self._note(job, JobState.PAUSED)
         job.wind_up()
 
@@ -108,16 +118,18 @@ class Mailings:
         job = self._open_job(name)
         if job.state not in {JobState.PAUSED, JobState.HELD}:
             raise LookupError(name)
-        await to_thread.run_sync(self._folder.unmark, job.path, Mark.PAUSED)
-        job.paused = False
+        async with job.marking:
+            await to_thread.run_sync(self._folder.unmark, job.path, Mark.PAUSED)
+            job.paused = False
         self._note(job, JobState.WAITING)
         job.changed.set()
 
     async def cancel(self, name: str) -> None:
         """Send no more of it, for good. Raises LookupError where it has ended already."""
         job = self._open_job(name)
-        await to_thread.run_sync(self._folder.mark, job.path, Mark.CANCELLED)
-        job.cancelled = True
+        async with job.marking:
+            await to_thread.run_sync(self._folder.mark, job.path, Mark.CANCELLED)
+            job.cancelled = True
         job.wind_up()
 
     def _open_job(self, name: str) -> Job:
@@ -131,18 +143,25 @@ class Mailings:
     async def take_list(self, message_id: str, read: FromList, text: str) -> float | None:
         """A mailing that came as a message, as if it had been dropped; see `consumer.HiddenS`."""
         name = f"queue-{read.key or message_id}"
-        try:
-            async with self._putting:
-                path = await to_thread.run_sync(self._folder.put_to_work, name, text)
-        except OSError as error:
-            logger.warning("%s cannot be begun: %s", name, error)
-            return self._settings.hold_s
-        if path is None:
-            logger.warning("%s has been sent, or tried, before: nothing is done", name)
-            return None
-        job = self._begin(path)
-        await job.left.wait()
-        return None if job.state in ENDED else 0.0
+        while True:
+            try:
+                async with self._putting:
+                    path = await to_thread.run_sync(self._folder.put_to_work, name, text)
+            except OSError as error:
+                logger.warning("%s cannot be begun: %s", name, error)
+                return self._settings.hold_s
+            if path is None:
+                logger.warning("%s has been sent, or tried, before: nothing is done", name)
+                return None
+            job = self._begin(path)
+            await job.left.wait()
+            if job.state in ENDED:
+                return None
+            if self._stopping.is_set():
+                return 0.0
+            # Another worker has it. The message stays in hand until that is through with it.
+            with anyio.move_on_after(self._settings.hold_s):
+                await self._stopping.wait()
 
     async def _look(self) -> None:
         try:
@@ -169,13 +188,11 @@ class Mailings:
     async def _work(self, job: Job) -> None:
         """From its claim to its end, or to the worker's."""
         try:
-            marks = await to_thread.run_sync(self._folder.marks, job.path)
-            job.paused, job.cancelled = Mark.PAUSED in marks, Mark.CANCELLED in marks
             while await self._once(job):
-                with anyio.move_on_after(None if job.paused else self._settings.hold_s):
+                with anyio.move_on_after(self._settings.hold_s):
                     await job.changed.wait()
                 job.changed = anyio.Event()
-        except JournalLockedError:
+        except (JournalLockedError, _ElsewhereError):
             del self.jobs[job.name]  # another worker has it
         except Exception as error:
             if not isinstance(error, ConfigurationError | SourceError | BodyError):
@@ -188,8 +205,11 @@ class Mailings:
         """One attempt at the whole mailing; whether there is to be another."""
         hold: str | None = None
         try:
-            async with self._room:
-                if not (self._stopping.is_set() or job.cancelled or job.paused):
+            await self._see_marks(job)
+            if job.counts is None:
+                job.counts = await to_thread.run_sync(self._counts_in, job.path / JOURNAL)
+            async with self._room_for(job) as free:
+                if free:
                     await self._send(job)
                     hold = job.report.hold if job.report else None
         except JournalLockedError:
@@ -198,6 +218,8 @@ class Mailings:
             hold = str(error)
         if job.cancelled:
             await self._end(job, JobState.CANCELLED, "cancelled by an operator")
+        elif hold is not None and hold.startswith(SOURCE_BROKEN):
+            await self._end(job, JobState.FAILED, hold)
         elif hold is None and job.report is not None and job.report.state == "finished":
             await self._end(job, JobState.FINISHED, None)
         elif self._stopping.is_set():
@@ -206,6 +228,47 @@ class Mailings:
             self._note(job, JobState.PAUSED if job.paused else JobState.HELD, hold)
             return True
         return False
+
+    async def _see_marks(self, job: Job) -> None:
+        """What an operator has said of it, to this worker or to another. Raises _ElsewhereError."""
+        async with job.marking:
+            gone, marks = await to_thread.run_sync(
+                lambda: (not job.path.exists(), self._folder.marks(job.path))
+            )
+            if gone:
+                raise _ElsewhereError
+            job.paused = Mark.PAUSED in marks
+            job.cancelled = job.cancelled or Mark.CANCELLED in marks
+
+    def _may_be_sent(self, job: Job) -> bool:
+        return not (self._stopping.is_set() or job.cancelled or job.paused)
+
+    @asynccontextmanager
+    async def _room_for(self, job: Job) -> AsyncIterator[bool]:
+        """Whether it is to be sent now: waits for its turn, unless somebody says otherwise."""
+        if not self._may_be_sent(job):
+            yield False
+            return
+        borrower = object()
+        with anyio.CancelScope() as job.waiting:
+            await self._room.acquire_on_behalf_of(borrower)
+        if job.waiting.cancelled_caught:
+            yield False
+            return
+        try:
+            yield self._may_be_sent(job)
+        finally:
+            self._room.release_on_behalf_of(borrower)
+
+    def _counts_in(self, path: Path) -> Counts:
+        """What a journal says, if there is one. Raises JournalError."""
+        if not path.exists():
+            return Counts()
+        journal = self._open_journal(path)
+        try:
+            return overview.of(journal, running=False).counts
+        finally:
+            journal.close()
 
     async def _send(self, job: Job) -> None:
         mailing, settings = await to_thread.run_sync(_mailing_of, job.path)
@@ -220,32 +283,41 @@ class Mailings:
         )
         journal = await to_thread.run_sync(self._open_journal, job.path / JOURNAL)
         try:
+            await self._see_marks(job)  # who had the journal until now may have been told something
+            if not self._may_be_sent(job):
+                return
+            job.counts = None
             job.engine = self._engine.beside(
                 journal=journal, delivery=settings.delivery, recipients=settings.recipients
             )
             if self.paused:
                 job.engine.pause()
-            if job.cancelled or job.paused or self._stopping.is_set():
-                job.engine.stop()
-            else:
-                self._note(job, JobState.SENDING)
+            self._note(job, JobState.SENDING)
             job.report = await job.engine.run(mailing, source)
+            job.counts = job.report.counts
         finally:
             job.engine = None
+            job.fraction_read = source.fraction_read
             await to_thread.run_sync(journal.close)
 
     async def _end(self, job: Job, state: JobState, why: str | None) -> None:
+        if job.counts is None:
+            with suppress(JournalError):
+                job.counts = await to_thread.run_sync(self._counts_in, job.path / JOURNAL)
+        why = why and _as_text(why)
         report = {
             "state": state.value,
             "why": why,
+            "counts": asdict(job.counts) if job.counts else None,
             "report": job.report.as_dict() if job.report else None,
         }
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         done = state is JobState.FINISHED
+        begun = job.counts is None or job.counts.read > 0
         try:
             text = orjson.dumps(report, option=option)
             job.path = await to_thread.run_sync(
-                lambda: self._folder.put_away(job.path, text, done=done)
+                lambda: self._folder.put_away(job.path, text, done=done, begun=begun)
             )
         except OSError as error:
             # It stays in working/: the next look finds it finished, and tries to put it away again.
@@ -254,8 +326,13 @@ class Mailings:
         self._note(job, state, why)
 
     def _note(self, job: Job, state: JobState, why: str | None = None) -> None:
-        job.state, job.why = state, why
-        logger.info("%s: %s%s", job.name, state, f": {why}" if why else "")
+        job.state, job.why = state, why and _as_text(why)
+        logger.info("%s: %s%s", job.name, state, f": {job.why}" if why else "")
+
+
+def _as_text(why: str) -> str:
+    """It may name a file whose name is no text."""
+    return why.encode(errors="replace").decode()
 
 
 def _mailing_of(path: Path) -> tuple[Mailing, Settings]:

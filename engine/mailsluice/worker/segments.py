@@ -7,9 +7,10 @@ bytes; the journals themselves stay, as the record of what was sent, until an op
 from __future__ import annotations
 
 import logging
+import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import anyio
@@ -30,14 +31,17 @@ logger = logging.getLogger(__name__)
 ROWS_MAX = 100_000
 """Messages in one journal: 12 MB, and 0.8 MB of memory for its keys."""
 
+_NAME = re.compile(r"messages-[0-9]{6,}\.journal")
+"""Another name is an operator's."""
+
 OpenJournal = Callable[[Path], Journal]
 
 
 class Keys:
     """Keys by their hash, 64 bits each, sorted. Two of one hash among 10^7: 3 in a million."""
 
-    def __init__(self) -> None:
-        self._hashes = array("q")
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._hashes = array("q", sorted(map(hash, keys)))
 
     def __contains__(self, key: str) -> bool:
         place = bisect_left(self._hashes, hash(key))
@@ -62,6 +66,8 @@ class Segment:
         """Of messages that were sent, or may have been."""
         self.rows = 0
         """Messages that are in it, about."""
+        self.in_doubt = 0
+        """Messages that may have been sent."""
         self.under_way = 0
         self.engine: Engine | None = None
         self.idle = anyio.Event()
@@ -101,9 +107,9 @@ class Segments:
         """Go on with the newest. Raises JournalLockedError where another process writes it."""
         self._tasks = tasks
         await to_thread.run_sync(lambda: self._folder.mkdir(parents=True, exist_ok=True))
-        paths = sorted(self._folder.glob("messages-*.journal")) or [
-            self._folder / "messages-000001.journal"
-        ]
+        paths = sorted(
+            path for path in self._folder.glob("messages-*.journal") if _NAME.fullmatch(path.name)
+        ) or [self._folder / "messages-000001.journal"]
         # The newest first: it says whether another process is at it.
         for path in reversed(paths):
             if (segment := await to_thread.run_sync(self._remembered, path)) is not None:
@@ -121,6 +127,7 @@ class Segments:
         try:
             receipt = await segment.engine.send(message, lane=lane)
         except InDoubt:
+            segment.in_doubt += 1
             self._note(segment, message)
             raise
         else:
@@ -152,6 +159,11 @@ class Segments:
     def waiting(self) -> int:
         """Messages that have not been attempted yet."""
         return sum(each.waiting for each in self._statistics())
+
+    @property
+    def in_doubt(self) -> int:
+        """Messages that may have been sent, of all that are remembered."""
+        return sum(each.in_doubt for each in self._all)
 
     @property
     def in_flight(self) -> int:
@@ -221,8 +233,9 @@ class Segments:
         segment = Segment(path, written_at)
         journal = self._open_journal(path)
         try:
-            for key in history.keys_of(journal, self._in_doubt):
-                segment.keys.add(key)
+            known = history.keys_of(journal, self._in_doubt)
+            segment.keys = Keys(known)
+            segment.in_doubt = sum(isinstance(each, InDoubt) for each in known.values())
             segment.rows = len(segment.keys)
         finally:
             journal.close()

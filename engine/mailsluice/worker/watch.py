@@ -21,12 +21,15 @@ from mailsluice.model import Counts, State
 from mailsluice.reasons import Reason
 from mailsluice.sending import BatchSettled
 from mailsluice.worker.consumer import Consumer
-from mailsluice.worker.job import ENDED, Job, JobState
+from mailsluice.worker.job import Job, JobState
 from mailsluice.worker.segments import Segments
 from mailsluice.worker.worker import Worker
 
 HISTORY_MAX = 300
 """Seconds that the page's chart shows."""
+
+PACE_S = 30.0
+"""Seconds over which the pace of a mailing is taken."""
 
 _NOTHING = Counts()
 
@@ -62,6 +65,23 @@ class Point:
     allowed_per_s: float
 
 
+class _Pace:
+    """Of one mailing, in the last `PACE_S` in which nobody paused it."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, sent: int) -> None:
+        self._seen.append((now, sent))
+        while now - self._seen[0][0] > PACE_S:
+            self._seen.popleft()
+
+    @property
+    def per_s(self) -> float:
+        (began, before), (now, sent) = self._seen[0], self._seen[-1]
+        return (sent - before) / (now - began) if now > began else 0.0
+
+
 class Watch:
     """Looks at a worker once a second."""
 
@@ -71,6 +91,8 @@ class Watch:
         self._history: deque[Point] = deque(maxlen=HISTORY_MAX)
         self._sent: Counter[Lane] = Counter()
         self._per_s: dict[Lane, float] = dict.fromkeys(LANE_SHARES, 0.0)
+        self._paces: dict[str, _Pace] = {}
+        """Of the mailings that are being sent."""
         self._looked_at = time.monotonic()
 
     def look(self) -> None:
@@ -81,9 +103,16 @@ class Watch:
             self._per_s[lane] = (states[State.SENT] - self._sent[lane]) / since_s
             self._sent[lane] = states[State.SENT]
         self._looked_at = now
-        pace = self._worker.pace
-        allowed_per_s = pace.allowed_per_s if pace else 0.0
-        self._history.append(Point(time.time(), sum(self._per_s.values()), allowed_per_s))
+        sent_per_s, allowed_per_s = sum(self._per_s.values()), _allowed_per_s(self._worker)
+        self._history.append(Point(time.time(), sent_per_s, allowed_per_s))
+        sending = {
+            name: job.statistics.counts.sent
+            for name, job in self._worker.mailings.jobs.items()
+            if job.statistics is not None and not self._worker.paused
+        }
+        self._paces = {name: self._paces.get(name) or _Pace() for name in sending}
+        for name, sent in sending.items():
+            self._paces[name].add(now, sent)
 
     def status(self) -> dict[str, Any]:
         """The present moment, as JSON has it."""
@@ -94,18 +123,19 @@ class Watch:
             "paused": worker.paused,
             "why": _why(worker),
             "quota_per_s": pace.ceiling_per_s if pace else 0.0,
-            "allowed_per_s": pace.allowed_per_s if pace else 0.0,
+            "allowed_per_s": _allowed_per_s(worker),
             "calls": totals.calls,
             "slow_downs": pace.throttles if pace else 0,
             "lanes": {
                 lane: {"sent": states[State.SENT], "sent_per_s": round(self._per_s[lane], 2)}
                 for lane, states in totals.states.items()
             },
-            "in_doubt": totals.of(State.IN_DOUBT),
+            "in_doubt": _in_doubt(worker),
             "statuses": dict(totals.statuses.most_common()),
             "queue": _queue(worker),
             "mailings": [
-                _mailing(job, paused=worker.paused) for job in worker.mailings.jobs.values()
+                _mailing(job, self._paces[name].per_s if name in self._paces else 0.0)
+                for name, job in worker.mailings.jobs.items()
             ],
             "history": [asdict(point) for point in self._history],
         }
@@ -115,8 +145,12 @@ def _why(worker: Worker) -> str | None:
     """Why it is not faster at this moment, for a person."""
     if worker.paused:
         return "an operator has paused it"
-    consumer = worker.consumer
-    hold = worker.hold or (consumer and (consumer.hold or consumer.unreachable))
+    consumer, engine = worker.consumer, worker.engine
+    hold = (
+        worker.hold
+        or (consumer.hold or consumer.unreachable if consumer else None)
+        or (engine.account_hold if engine else None)
+    )
     if hold:
         return hold
     sending = [job for job in worker.mailings.jobs.values() if job.state is JobState.SENDING]
@@ -126,8 +160,23 @@ def _why(worker: Worker) -> str | None:
     messages = worker.segments.waiting_for if worker.segments is not None else None
     if messages is not None:
         reasons.append((messages, f"messages wait for {messages}"))
-    _, why = min(reasons, key=lambda each: each[0] in _ITS_OWN, default=(None, None))
+    if not reasons:
+        held = (job for job in worker.mailings.jobs.values() if job.state is JobState.HELD)
+        return next((f"{job.name} is held: {job.why}" for job in held), None)
+    _, why = min(reasons, key=lambda each: each[0] in _ITS_OWN)
     return why
+
+
+def _allowed_per_s(worker: Worker) -> float:
+    pace, engine = worker.pace, worker.engine
+    held = engine is None or engine.account_hold is not None
+    return 0.0 if pace is None or held else pace.allowed_per_s
+
+
+def _in_doubt(worker: Worker) -> int:
+    """Of messages and of the mailings that are shown, whichever process sent them."""
+    of_messages = worker.segments.in_doubt if worker.segments else 0
+    return of_messages + sum(_counts(job).in_doubt for job in worker.mailings.jobs.values())
 
 
 _ITS_OWN = {Reason.SOURCE, Reason.TURN, Reason.BACKOFF, Reason.ANSWERS, Reason.STOPPING}
@@ -135,25 +184,25 @@ _ITS_OWN = {Reason.SOURCE, Reason.TURN, Reason.BACKOFF, Reason.ANSWERS, Reason.S
 
 
 def _counts(job: Job) -> Counts:
-    if (now := job.statistics) is not None:
-        return now.counts
-    return job.report.counts if job.report else _NOTHING
+    now = job.statistics
+    return now.counts if now else job.counts or _NOTHING
 
 
-def _mailing(job: Job, *, paused: bool) -> dict[str, Any]:
+def _mailing(job: Job, rate_per_s: float) -> dict[str, Any]:
     now, counts = job.statistics, _counts(job)
-    state = JobState.PAUSED if paused and job.state is JobState.SENDING else job.state
-    fraction = now.fraction_read if now else 1.0 if job.state in ENDED else None
+    fraction = now.fraction_read if now else job.fraction_read
+    if job.state is JobState.FINISHED:
+        fraction = 1.0
     left_s = None
-    if now is not None and now.rate_per_s and fraction:
+    if rate_per_s and fraction:
         rows = counts.read / fraction
-        left_s = max(0.0, rows - counts.read + counts.pending) / now.rate_per_s
+        left_s = max(0.0, rows - counts.read + counts.pending) / rate_per_s
     return {
         "name": job.name,
-        "state": state.value,
+        "state": job.state.value,
         "why": job.why,
         "counts": asdict(counts),
-        "rate_per_s": round(now.rate_per_s, 2) if now else 0.0,
+        "rate_per_s": round(rate_per_s, 2),
         "fraction_read": fraction,
         "left_s": left_s,
         "why_not_faster": now.why if now and job.state is JobState.SENDING else None,
@@ -231,7 +280,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "mailsluice_rate_allowed_recipients_per_second",
             "The paced rate at this moment.",
-            value=pace.allowed_per_s if pace else 0.0,
+            value=_allowed_per_s(self._worker),
         )
         yield GaugeMetricFamily(
             "mailsluice_rate_quota_recipients_per_second",
@@ -257,11 +306,11 @@ class Metrics(Collector):
             labels=["mailing"],
         )
         for job in jobs:
-            seen = _mailing(job, paused=self._worker.paused)
-            for state, number in seen["counts"].items():
+            for state, number in asdict(_counts(job)).items():
                 if state != "read":  # their sum
                     recipients.add_metric([job.name, state], number)
-            in_flight.add_metric([job.name], seen["in_flight"])
+            now = job.statistics
+            in_flight.add_metric([job.name], now.dispatcher.in_flight if now else 0)
         mailings = GaugeMetricFamily("mailsluice_mailings", "Mailings by state.", labels=["state"])
         for state in JobState:
             mailings.add_metric([state.value], sum(job.state is state for job in jobs))

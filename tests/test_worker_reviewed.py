@@ -1,0 +1,213 @@
+"""What a second review of the worker by attack found: each a test that failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailsluice.emulator import AccountSettings, Emulator
+from tests.aws import Aws, running
+from tests.test_worker import WORKER, Running, drop, worker
+from tests.test_worker_queue import FAST, MAILING, Fed
+
+SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=40, daily_max=-1))
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
+    return Fed(aws, ses_emulator, tmp_path)
+
+
+class Lists:
+    """Lists in S3, and messages that name them."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._s3 = aws.client("s3")
+        self._s3.create_bucket(Bucket="lists")
+        self._folder = random.getrandbits(48)
+
+    def put(self, name: str, rows: int) -> None:
+        text = "".join(f"{name}{n}@example.com\n" for n in range(rows))
+        self._s3.put_object(
+            Bucket="lists", Key=f"{self._folder}/{name}.csv", Body=f"email\n{text}".encode()
+        )
+
+    def message(self, name: str, key: str, suffix: str = "csv") -> dict[str, Any]:
+        path = f"s3://lists/{self._folder}/{name}.{suffix}"
+        return {"mailing": MAILING, "recipients": {"path": path}, "key": key}
+
+
+def sent_to(emulator: Emulator, name: str) -> int:
+    return sum(address.startswith(name) for address in emulator.ledger.by_address())
+
+
+def mailing(running: Running, name: str) -> dict[str, Any]:
+    """What the status says of it."""
+    found = [each for each in running.get("/status")["mailings"] if each["name"] == name]
+    return found[0] if found else {"state": None}
+
+
+# --- the folder ------------------------------------------------------------------------------
+
+
+def test_a_file_whose_name_is_no_text_does_not_end_the_worker(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop(tmp_path, "bad", 1)
+    place = tmp_path / "mail/inbox/bad"
+    (place / "mailing.toml").unlink()
+    with Path(os.fsdecode(os.fsencode(place) + b"/m\xe4rz.toml")).open("w") as file:
+        file.write("[mailing]\nfrom = 'nobody'\n")
+    drop(tmp_path, "good", 3)
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"bad": "failed", "good": "finished"})
+
+
+@SLOW
+def test_a_mailing_that_waits_for_its_turn_is_cancelled_at_once(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    with worker(tmp_path, ses_emulator, WORKER.replace("[http]", "at_once = 1\n[http]")) as running:
+        drop(tmp_path, "first", 1_000)
+        running.until(lambda: running.states() == {"first": "sending"})
+        drop(tmp_path, "second", 10)
+        drop(tmp_path, "third", 10)
+        running.until(lambda: list(running.states().values()) == ["sending", "waiting", "waiting"])
+        running.get("/mailings/second/cancel", "POST")
+        running.get("/mailings/third/pause", "POST")
+        running.until(lambda: running.states().get("second") == "cancelled")
+        assert running.states() == {"first": "sending", "second": "cancelled", "third": "paused"}
+        running.get("/mailings/third/resume", "POST")
+        running.until(lambda: running.states()["third"] == "waiting")
+        running.get("/mailings/first/cancel", "POST")
+        running.until(lambda: running.states()["third"] == "finished")
+    assert sent_to(ses_emulator, "second") == 0
+
+
+@SLOW
+def test_what_an_earlier_worker_sent_is_counted(ses_emulator: Emulator, tmp_path: Path) -> None:
+    drop(tmp_path, "one", 400)
+    with worker(tmp_path, ses_emulator) as running:
+        assert ses_emulator.wait_for(accepted=40, timeout_s=30)
+        running.get("/mailings/one/pause", "POST")
+        running.until(lambda: mailing(running, "one")["in_flight"] == 0)
+    sent = len(ses_emulator.ledger)
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: mailing(running, "one")["state"] == "paused")
+        assert mailing(running, "one")["counts"]["sent"] == sent
+        assert f'{{mailing="one",state="sent"}} {sent:.1f}' in running.get("/metrics")
+        running.get("/mailings/one/cancel", "POST")
+        running.until(lambda: mailing(running, "one")["state"] == "cancelled")
+        seen = mailing(running, "one")
+        assert (seen["counts"]["sent"], seen["fraction_read"]) == (sent, None)
+    report = json.loads((tmp_path / "mail/failed/one/report.json").read_text())
+    assert report["counts"]["sent"] == sent
+
+
+@SLOW
+def test_a_pause_holds_for_the_other_workers_of_a_folder(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    text = WORKER.replace('"mail"', f'"{tmp_path}/mail"\nat_once = 1')
+    with worker(beside, ses_emulator, text) as other:
+        drop(tmp_path, "busy", 200)
+        other.until(lambda: other.states() == {"busy": "sending"})
+        with worker(tmp_path, ses_emulator) as running:
+            drop(tmp_path, "one", 2_000)
+            other.until(lambda: other.states().get("one") == "waiting")
+            running.until(lambda: running.states().get("one") == "sending")
+            assert sent_to(ses_emulator, "one") < 2_000
+            running.get("/mailings/one/pause", "POST")
+            running.until(lambda: mailing(running, "one")["in_flight"] == 0)
+            sent = sent_to(ses_emulator, "one")
+            other.until(lambda: other.states().get("busy") == "finished")
+            other.until(lambda: other.states().get("one") == "paused")
+            assert sent_to(ses_emulator, "one") == sent
+            # And so does what ends it.
+            running.get("/mailings/one/cancel", "POST")
+            running.until(lambda: running.states()["one"] == "cancelled")
+            other.until(lambda: "one" not in other.states())
+    assert sent_to(ses_emulator, "one") == sent
+
+
+def test_a_pipe_in_place_of_a_mailing_file_does_not_stop_it(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop(tmp_path, "bad", 1)
+    (tmp_path / "mail/inbox/bad/mailing.toml").unlink()
+    os.mkfifo(tmp_path / "mail/inbox/bad/mailing.toml")
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"bad": "failed"})
+
+
+# --- mailings that come as messages ----------------------------------------------------------
+
+
+@FAST
+def test_a_mailing_of_which_nothing_was_sent_may_come_again(fed: Fed) -> None:
+    lists = Lists(fed.aws)
+    with fed.working() as running:
+        fed.put(lists.message("late", "november"))
+        running.until(lambda: fed.left() == 0)
+        assert mailing(running, "queue-november")["state"] == "failed"
+        lists.put("late", 20)
+        fed.put(lists.message("late", "november"))
+        running.until(lambda: fed.left() == 0)
+        assert mailing(running, "queue-november")["state"] == "finished"
+    assert sent_to(fed.emulator, "late") == 20
+    assert list((fed.folder / "mail/failed").iterdir()) == []
+
+
+@SLOW
+def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> None:
+    lists = Lists(fed.aws)
+    lists.put("list", 400)
+    with fed.working() as running:
+        fed.put(lists.message("list", "november", suffix="xls"))
+        running.until(lambda: fed.left() == 0)
+        for _ in range(2):
+            fed.put(lists.message("list", "november"))
+            if not len(fed.emulator.ledger):
+                assert fed.emulator.wait_for(accepted=40, timeout_s=30)
+                running.get("/mailings/queue-november/cancel", "POST")
+            running.until(lambda: fed.left() == 0)
+        assert mailing(running, "queue-november")["state"] == "cancelled"
+    assert set(fed.emulator.ledger.by_address().values()) == {1}
+    assert 0 < len(fed.emulator.ledger) < 400
+    assert [each.name for each in (fed.folder / "mail/failed").iterdir()] == ["queue-november"]
+
+
+@SLOW
+def test_a_message_whose_mailing_another_worker_has_is_kept(fed: Fed) -> None:
+    lists = Lists(fed.aws)
+    lists.put("list", 300)
+    (fed.folder / "beside").mkdir()
+    fed.put(lists.message("list", "november"))
+    with fed.working(visibility_s=3) as running:
+        assert fed.emulator.wait_for(accepted=40, timeout_s=30)
+        running.process.send_signal(signal.SIGKILL)
+        running.process.wait(10)
+    text = WORKER.replace('"mail"', f'"{fed.folder}/mail"')
+    with worker(fed.folder / "beside", fed.emulator, text, fed.aws.environment) as other:
+        other.until(lambda: other.states() == {"queue-november": "sending"})
+        with fed.working(visibility_s=3) as running:
+            running.until(lambda: running.get("/status")["queue"]["in_hand"] == 1)
+            other.until(lambda: mailing(other, "queue-november")["counts"]["sent"] > 150)
+            assert running.get("/status")["queue"]["in_hand"] == 1
+            running.until(lambda: fed.left() == 0)
+    assert set(fed.emulator.ledger.by_address().values()) == {1}
