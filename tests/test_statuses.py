@@ -126,7 +126,7 @@ def test_a_hold_never_quotes_an_address(address: str) -> None:
 
 
 def test_a_hold_is_of_one_mailing_or_of_the_account() -> None:
-    for status in ("TEMPLATE_DOES_NOT_EXIST", "CONFIGURATION_SET_NOT_FOUND", "NotFoundException"):
+    for status in ("TEMPLATE_DOES_NOT_EXIST", "AccessDeniedException", "NotFoundException"):
         assert statuses.holds_mailing(status)
     for status in ("ACCOUNT_SUSPENDED", "SendingPausedException", "ExpiredToken", "never heard of"):
         assert not statuses.holds_mailing(status)

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, Emulator
+from mailsluice import overview
+from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.journal.sqlite import SqliteJournal
 from tests.aws import Aws, running
 from tests.test_worker import WORKER, Running, drop, worker
 from tests.test_worker_queue import FAST, MAILING, Fed
@@ -193,8 +195,14 @@ def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> 
 
 
 @SLOW
-def test_a_message_whose_mailing_another_worker_has_is_kept(fed: Fed) -> None:
-    lists = Lists(fed.aws)
+def test_a_message_whose_mailing_another_worker_has_is_kept(
+    aws: Aws, ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    grave = Fed(aws, ses_emulator, tmp_path)
+    arn = grave.sqs.get_queue_attributes(QueueUrl=grave.url, AttributeNames=["QueueArn"])
+    policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "3"}
+    fed = Fed(aws, ses_emulator, tmp_path, RedrivePolicy=json.dumps(policy))
+    lists = Lists(aws)
     lists.put("list", 300)
     (fed.folder / "beside").mkdir()
     fed.put(lists.message("list", "november"))
@@ -210,4 +218,95 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(fed: Fed) -> None:
             other.until(lambda: mailing(other, "queue-november")["counts"]["sent"] > 150)
             assert running.get("/status")["queue"]["in_hand"] == 1
             running.until(lambda: fed.left() == 0)
+    assert grave.left() == 0
     assert set(fed.emulator.ledger.by_address().values()) == {1}
+
+
+# --- messages --------------------------------------------------------------------------------
+
+
+@FAST
+def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: Fed) -> None:
+    denied = CallFault(fault="error", code="AccessDeniedException", address="poison*")
+    fed.emulator.faults.add(denied)
+    poison = {"mailing": MAILING | {"from": "no@example.com"}, "to": "poison@example.com"}
+    fed.put(poison, poison)
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(60)))
+    with fed.working() as running:
+        running.until(lambda: sent_to(fed.emulator, "one") == 60, within_s=10)
+        assert running.get("/status")["queue"]["hold"] is None
+        running.until(lambda: fed.left() == 2)
+
+
+@FAST
+def test_one_message_tries_for_all_while_the_account_is_held(fed: Fed) -> None:
+    paused = CallFault(fault="error", code="SendingPausedException")
+    fed.emulator.faults.add(paused)
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
+    with fed.working() as running:
+
+        def calls() -> int:
+            return int(running.get("/status")["calls"])
+
+        running.until(lambda: running.get("/status")["queue"]["hold"] is not None)
+        running.until(lambda: running.get("/status")["queue"]["in_flight"] == 0)
+        before = calls()
+        running.until(lambda: calls() >= before + 3)
+        fed.emulator.faults.clear()
+        running.until(lambda: fed.left() == 0)
+        counts = running.get("/status")["queue"]["counts"]
+        assert (counts["sent"], counts["failed"]) == (40, 0)
+    journal = SqliteJournal.read(fed.folder / "mail/messages/messages-000001.journal")
+    rows = overview.of(journal, running=False).counts.read
+    journal.close()
+    assert rows <= 40 + 40 + 5, "once each, once more each, and the tries between"
+
+
+@SLOW
+def test_mailings_to_lists_take_no_place_of_single_messages(fed: Fed) -> None:
+    lists = Lists(fed.aws)
+    lists.put("list", 1_000)
+    fed.put(*(lists.message("list", f"november{n}") for n in range(6)))
+    with fed.working(MAILSLUICE_QUEUE__IN_HAND="5") as running:
+        running.until(lambda: len(running.states()) == 6)
+        fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(3)))
+        running.until(lambda: sent_to(fed.emulator, "one") == 3)
+        assert set(running.states().values()) <= {"sending", "waiting"}
+
+
+@SLOW
+def test_the_lanes_hold_for_messages_to_many(fed: Fed) -> None:
+    def many(name: str, recipients: int, lane: str) -> dict[str, Any]:
+        to = [{"to": f"{name}{n}@example.com"} for n in range(recipients)]
+        return {"mailing": MAILING, "recipients": to, "lane": lane}
+
+    fed.put(*(many(f"bulk{n}.", 100, "bulk") for n in range(10)))
+    with fed.working(MAILSLUICE_QUEUE__IN_HAND="20") as running:
+        running.until(lambda: sent_to(fed.emulator, "bulk") > 0)
+        before = sent_to(fed.emulator, "bulk")
+        fed.put(many("urgent", 40, "transactional"))
+        running.until(lambda: sent_to(fed.emulator, "urgent") == 40)
+        assert sent_to(fed.emulator, "bulk") - before < 100
+
+
+@FAST
+def test_a_journal_of_another_name_is_an_operators(fed: Fed) -> None:
+    messages = fed.folder / "mail/messages"
+    messages.mkdir(parents=True)
+    (messages / "messages-old.journal").write_text("not one of ours")
+    fed.put({"mailing": MAILING, "to": "one@example.com"})
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+    assert sent_to(fed.emulator, "one") == 1
+
+
+@FAST
+def test_doubts_of_an_earlier_worker_are_shown(fed: Fed) -> None:
+    fed.emulator.faults.add(CallFault(fault="late", delay_s=60))
+    fed.put({"mailing": MAILING, "to": "one@example.com"})
+    with fed.working(visibility_s=3) as running:
+        assert fed.emulator.wait_for(calls=1, timeout_s=30)
+        running.process.send_signal(signal.SIGKILL)
+        running.process.wait(10)
+    with fed.working(visibility_s=3) as running:
+        assert running.get("/status")["in_doubt"] == 1

@@ -261,7 +261,8 @@ class Dispatcher:
         next_due = self._retries[0].due if self._retries else None
         if ready == 0:
             if next_due is not None or not self._source_ended:
-                source = Reason.JOURNAL if self.recording else Reason.SOURCE
+                source = Reason.ANSWERS if self._single else Reason.SOURCE
+                source = Reason.JOURNAL if self.recording else source
                 return Wait(next_due, Reason.BACKOFF if self._source_ended else source)
             return self._drained(Reason.ANSWERS)
         linger_until = self._fresh_since + self._linger_s

@@ -17,9 +17,11 @@ from anyio.abc import TaskGroup
 
 from mailsluice.config import QueueSettings
 from mailsluice.errors import ConfigurationError, JournalError, root_of
+from mailsluice.gate import LANE_SHARES
 from mailsluice.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import State
 from mailsluice.outbox import CLOSED
+from mailsluice.remedies import QUOTA_TOO_SMALL
 from mailsluice.statuses import holds_mailing
 from mailsluice.waiting import REFUSED
 from mailsluice.worker import body
@@ -34,6 +36,9 @@ POLLS = 4
 
 TELLERS = 4
 """Calls at once that delete messages, and as many that give back."""
+
+LISTS_MAX = 1_000
+"""Mailings to lists in hand at once."""
 
 BYTES_MAX = 64 * 1024 * 1024
 """Of the bodies in hand: read, they take several times as much."""
@@ -52,6 +57,10 @@ ASIDE_BYTES = 64 * 1024
 
 HiddenS = float
 """A message is given back, hidden for so many seconds; None in its place: its end is durable."""
+
+
+class _AccountHeldError(Exception):
+    """Nothing is sent at present, whatever the message."""
 
 
 class Consumer:
@@ -96,8 +105,10 @@ class Consumer:
         self._change = anyio.Event()
         self._keys: dict[str, anyio.Event] = {}
         """Keys of what is being sent."""
-        self._slots = anyio.Semaphore(settings.in_hand)
+        self._slots = {lane: anyio.Semaphore(settings.in_hand) for lane in LANE_SHARES}
         """Recipients of messages with many that are being sent."""
+        self._lists = 0
+        """Messages in hand that are mailings to lists."""
         self._deleting = _Tens(self._delete, self._left)
         self._giving_back = _Tens(queue.hide, self._left)
         self._tasks: TaskGroup
@@ -131,7 +142,8 @@ class Consumer:
     async def _receive(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            most = min(BATCH_MAX, self._settings.in_hand - len(self.in_hand) - self._asked)
+            in_hand = len(self.in_hand) - self._lists + self._asked
+            most = min(BATCH_MAX, self._settings.in_hand - in_hand)
             if most <= 0 or self.hold is not None or self._bytes > BYTES_MAX:
                 await self._change.wait()
                 continue
@@ -239,8 +251,19 @@ class Consumer:
         text = received.body
         read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
-            return await self._take_list(received.id, read, text)
+            return await self._send_list(received.id, read, text)
         return await self._send(read, received.id)
+
+    async def _send_list(self, message_id: str, read: FromList, text: str) -> HiddenS | None:
+        """It takes hours, and no place of those that take a moment."""
+        if self._lists >= LISTS_MAX:
+            return self._settings.hold_s
+        self._lists += 1
+        self._changed()
+        try:
+            return await self._take_list(message_id, read, text)
+        finally:
+            self._lists -= 1
 
     async def _bury(self, received: Received, reason: str) -> HiddenS | None:
         # Without the reason, which may name an address.
@@ -259,18 +282,23 @@ class Consumer:
         if isinstance(read, One):
             return await self._send_once(next(body.parts(read, message_id)))
         hidden: list[HiddenS] = []
+        failures: list[Exception] = []
 
         async def send(part: Part) -> None:
             try:
                 if (hidden_s := await self._send_once(part)) is not None:
                     hidden.append(hidden_s)
+            except Exception as error:  # noqa: BLE001  # the others under way get their outcomes
+                failures.append(error)
             finally:
-                self._slots.release()
+                self._slots[part.lane].release()
 
         async with anyio.create_task_group() as tasks:
             for part in body.parts(read, message_id):
-                await self._slots.acquire()
+                await self._slots[part.lane].acquire()
                 tasks.start_soon(send, part)
+        if failures:
+            raise next((each for each in failures if isinstance(each, JournalError)), failures[0])
         return max(hidden, default=None)
 
     async def _send_once(self, part: Part) -> HiddenS | None:
@@ -289,38 +317,64 @@ class Consumer:
             ended.set()
 
     async def _send_until_ended(self, part: Part) -> HiddenS | None:
-        while not self._stopping.is_set():
-            try:
-                await self._segments.send(*part)
-                self.counts[State.SENT] += 1
-            except Held as held:
-                if held.status == CLOSED:
-                    break
-                if holds_mailing(held.status):
-                    logger.warning("a message is held: %s", held)
-                    return self._settings.hold_s
-                await self._wait_for_account(str(held))
-                continue
-            except ConfigurationError as error:  # credentials that are gone
-                await self._wait_for_account(str(error))
-                continue
-            except InDoubt:
-                self.counts[State.IN_DOUBT] += 1
-            except Rejected as rejected:
-                refused = rejected.status == REFUSED
-                self.counts[State.REFUSED if refused else State.REJECTED] += 1
-            except Failed:
-                self.counts[State.FAILED] += 1
-            return None
-        return 0.0
+        """Until it has an outcome, whatever the account does meanwhile."""
+        tries_for_all = False
+        try:
+            while not self._stopping.is_set():
+                try:
+                    return await self._attempt(part)
+                except _AccountHeldError as held:
+                    tries_for_all = await self._wait_for_account(str(held), tries_for_all)
+            return 0.0
+        finally:
+            if tries_for_all:
+                self._go_on()
 
-    async def _wait_for_account(self, why: str) -> None:
-        """Keep what is in hand: given back, it would use up its receives for nothing."""
+    async def _attempt(self, part: Part) -> HiddenS | None:
+        """Send it, and count what becomes of it. Raises _AccountHeldError."""
+        try:
+            await self._segments.send(*part)
+            self.counts[State.SENT] += 1
+            self._go_on()
+        except Held as held:
+            if held.status == CLOSED:
+                return 0.0
+            # A message to fewer addresses may have room in the day.
+            if not holds_mailing(held.status) and held.status != QUOTA_TOO_SMALL:
+                raise _AccountHeldError(str(held)) from None
+            logger.warning("a message is held: %s", held)
+            return self._settings.hold_s
+        except ConfigurationError as error:  # credentials that are gone
+            raise _AccountHeldError(str(error)) from None
+        except InDoubt:
+            self.counts[State.IN_DOUBT] += 1
+        except Rejected as rejected:
+            refused = rejected.status == REFUSED
+            self.counts[State.REFUSED if refused else State.REJECTED] += 1
+        except Failed:
+            self.counts[State.FAILED] += 1
+        return None
+
+    async def _wait_for_account(self, why: str, tries_for_all: bool) -> bool:  # noqa: FBT001
+        """Keep what is in hand: given back, it would use up its receives for nothing.
+
+        Each attempt is a row of the journal: one message tries again for all.
+        """
         if self.hold is None:
-            self.hold = why
+            self.hold, tries_for_all = why, True
             logger.warning("nothing is sent: %s", why)
-        with anyio.move_on_after(self._settings.hold_s):
-            await self._stopping.wait()
+        if tries_for_all:
+            with anyio.move_on_after(self._settings.hold_s):
+                await self._stopping.wait()
+        else:
+            await self._until_others_go_on()
+        return tries_for_all
+
+    async def _until_others_go_on(self) -> None:
+        while self.hold is not None and not self._stopping.is_set():
+            await self._change.wait()
+
+    def _go_on(self) -> None:
         if self.hold is not None:
             self.hold = None
             self._changed()

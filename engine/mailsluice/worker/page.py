@@ -145,7 +145,9 @@ class Page:
         except KeyError:
             raise web.HTTPNotFound(text=f"{name}: there is no such mailing here\n") from None
         except LookupError:
-            raise web.HTTPConflict(text=f"{name}: there is nothing to {action}\n") from None
+            with_all = ": all are paused, and are resumed together" if self._worker.paused else ""
+            text = f"{name}: there is nothing to {action}{with_all}\n"
+            raise web.HTTPConflict(text=text) from None
         return web.json_response(self._watch.status())
 
 

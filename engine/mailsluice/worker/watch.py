@@ -134,7 +134,11 @@ class Watch:
             "statuses": dict(totals.statuses.most_common()),
             "queue": _queue(worker),
             "mailings": [
-                _mailing(job, self._paces[name].per_s if name in self._paces else 0.0)
+                _mailing(
+                    job,
+                    self._paces[name].per_s if name in self._paces else 0.0,
+                    paused=worker.paused,
+                )
                 for name, job in worker.mailings.jobs.items()
             ],
             "history": [asdict(point) for point in self._history],
@@ -188,7 +192,11 @@ def _counts(job: Job) -> Counts:
     return now.counts if now else job.counts or _NOTHING
 
 
-def _mailing(job: Job, rate_per_s: float) -> dict[str, Any]:
+def _state(job: Job, *, paused: bool) -> JobState:
+    return JobState.PAUSED if paused and job.state is JobState.SENDING else job.state
+
+
+def _mailing(job: Job, rate_per_s: float, *, paused: bool) -> dict[str, Any]:
     now, counts = job.statistics, _counts(job)
     fraction = now.fraction_read if now else job.fraction_read
     if job.state is JobState.FINISHED:
@@ -199,7 +207,7 @@ def _mailing(job: Job, rate_per_s: float) -> dict[str, Any]:
         left_s = max(0.0, rows - counts.read + counts.pending) / rate_per_s
     return {
         "name": job.name,
-        "state": job.state.value,
+        "state": _state(job, paused=paused).value,
         "why": job.why,
         "counts": asdict(counts),
         "rate_per_s": round(rate_per_s, 2),
@@ -313,7 +321,8 @@ class Metrics(Collector):
             in_flight.add_metric([job.name], now.dispatcher.in_flight if now else 0)
         mailings = GaugeMetricFamily("mailsluice_mailings", "Mailings by state.", labels=["state"])
         for state in JobState:
-            mailings.add_metric([state.value], sum(job.state is state for job in jobs))
+            alike = sum(_state(job, paused=self._worker.paused) is state for job in jobs)
+            mailings.add_metric([state.value], alike)
         yield from (recipients, in_flight, mailings)
 
 
