@@ -148,6 +148,8 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     [
         ('host = "0.0.0.0"', "a token is needed"),
         ('host = "0.0.0.0"\ntoken = "short"', "at least 16"),
+        ('host = "0.0.0.0"\ntoken = "0123456789abcdef\\n"', "line ends"),
+        ('host = "0.0.0.0"\ntoken = "0123456789abcde€"', "ASCII"),
         ('host = "nowhere"', "host"),
     ],
 )

@@ -6,6 +6,8 @@ import json
 import os
 import random
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +222,74 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
             running.until(lambda: fed.left() == 0)
     assert grave.left() == 0
     assert set(fed.emulator.ledger.by_address().values()) == {1}
+
+
+# --- operators -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [f"x = {'[' * 5_000}", f"x = {'9' * 5_000}", '[folder]\npath = "ma\\u0000il"', "x = \x00"],
+    ids=["nested", "number", "path", "byte"],
+)
+def test_no_file_ends_a_worker_that_reads_it_again(
+    ses_emulator: Emulator, tmp_path: Path, broken: str
+) -> None:
+    with worker(tmp_path, ses_emulator) as running:
+        (tmp_path / "worker.toml").write_text(broken)
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: "the settings stay as they were" in running.log.read_text())
+
+
+@SLOW
+def test_what_an_operator_says_twice_is_refused_with_the_reason(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    def told(running: Running, path: str) -> str:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            running.get(path, "POST")
+        with refused.value as error:
+            return f"{error.code} {error.read().decode()}"
+
+    drop(tmp_path, "n{b}", 400)
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"n{b}": "sending"})
+        running.get("/pause", "POST")
+        assert told(running, "/pause") == "409 the worker: there is nothing to pause\n"
+        assert told(running, "/mailings/n%7Bb%7D/resume").startswith(
+            "409 n{b}: there is nothing to resume:"
+        )
+        running.get("/mailings/n%7Bb%7D/cancel", "POST")
+        running.until(lambda: running.states() == {"n{b}": "cancelled"})
+        running.get("/resume", "POST")
+        assert told(running, "/resume") == "409 the worker: there is nothing to resume\n"
+
+
+def test_an_open_page_does_not_keep_a_worker(ses_emulator: Emulator, tmp_path: Path) -> None:
+    with worker(tmp_path, ses_emulator) as running:
+        with urllib.request.urlopen(f"{running.url}/events", timeout=10) as events:
+            assert events.readline().startswith(b"data: ")
+            running.process.send_signal(signal.SIGTERM)
+            # To its end, and not broken off.
+            while events.readline():
+                pass
+        assert running.process.wait(10) == 0
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=5_000, daily_max=-1))
+def test_the_limit_on_calls_that_is_named_is_the_mailings_own(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    ses_emulator.faults.add(CallFault(fault="late", delay_s=0.3))
+    drop(tmp_path, "one", 2_000)
+    file = tmp_path / "mail/inbox/one/mailing.toml"
+    file.write_text(f"{file.read_text()}[delivery]\nin_flight = 2\n")
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(
+            lambda: (mailing(running, "one").get("why_not_faster") or "").startswith(
+                "the in-flight limit: 2 calls at once"
+            )
+        )
 
 
 # --- messages --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ are those of the README: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA__RATE
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
@@ -213,6 +214,13 @@ class HttpSettings(_Table):
             raise ValueError("a token is needed on any address but 127.0.0.1 and ::1")
         return self
 
+    @field_validator("token")
+    @classmethod
+    def _can_be_a_header(cls, token: str | None) -> str | None:
+        if token is not None and not re.fullmatch(r"[!-~]+", token):
+            raise ValueError("use printable ASCII characters without spaces or line ends")
+        return token
+
     @property
     def url(self) -> str:
         """Where it is served."""
@@ -304,7 +312,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: it cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: it is not UTF-8 ({error.reason})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers and nesting without end
         raise ConfigurationError(f"{path}: it is not TOML: {error}") from error
 
 

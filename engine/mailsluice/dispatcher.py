@@ -92,7 +92,7 @@ class DispatcherStatistics:
     in_flight: int
     """Its own calls under way."""
     in_flight_max: int
-    """Of all that share the gate."""
+    """Calls at once, at most."""
     latency_s: float
     """What SES takes to answer, the mean of the last calls."""
     hold: str | None
@@ -467,7 +467,7 @@ class Dispatcher:
             fresh=len(self._fresh),
             deferred=len(self._retries) + len(self._due),
             in_flight=self.in_flight,
-            in_flight_max=self._flights.most,
+            in_flight_max=min(self._in_flight_max, self._flights.most),
             latency_s=self._flights.latency_s,
             hold=self.hold,
             daily=self.daily.statistics(now, self._least_weight if self._ready else 1),

@@ -47,6 +47,7 @@ def cancel(file: File, mailing: Mailing, set_: Set = None) -> None:
 
 
 def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) -> None:
+    from http.client import HTTPException
     from urllib.error import HTTPError, URLError
     from urllib.parse import quote
     from urllib.request import ProxyHandler, Request, build_opener
@@ -66,6 +67,8 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
     except HTTPError as error:
         with error:
             raise ConfigurationError(error.read().decode(errors="replace").strip()) from error
+    except HTTPException:
+        raise ConfigurationError(f"what answers at {http.url} is no worker") from None
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise ConfigurationError(

@@ -48,9 +48,13 @@ def _obey_early(number: int, _: object) -> None:
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
     """A worker's settings. Raises ConfigurationError."""
     from mailsluice import config
+    from mailsluice.errors import ConfigurationError
 
     settings = config.load_worker(file, overrides)
-    place = (file.parent / settings.folder.path).resolve()
+    try:
+        place = (file.parent / settings.folder.path).resolve()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise ConfigurationError(f"{file}: [folder] path: it is no path: {error}") from error
     folder = settings.folder.model_copy(update={"path": place})
     return settings.model_copy(update={"folder": folder})
 

@@ -40,6 +40,7 @@ class Page:
         self._settings = settings
         self._watch = Watch(worker, totals)
         self._looked = anyio.Event()
+        self._over = False
         self._registry = CollectorRegistry()
         self._registry.register(Metrics(worker, totals))
         self._page = (resources.files(__package__) / "page.html").read_bytes()
@@ -57,7 +58,7 @@ class Page:
                 web.get("/events", self._events),
                 web.get("/metrics", self._metrics),
                 web.post("/{action:pause|resume}", self._act),
-                web.post("/mailings/{name}/{action:pause|resume|cancel}", self._act),
+                web.post("/mailings/{name:[^/]+}/{action:pause|resume|cancel}", self._act),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -73,6 +74,8 @@ class Page:
                 yield url
                 tasks.cancel_scope.cancel()
         finally:
+            self._over = True
+            self._looked.set()
             await runner.cleanup()
 
     async def _look(self) -> None:
@@ -129,25 +132,29 @@ class Page:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        while True:
+        while not self._over:
             looked = self._looked
             await response.write(b"data: " + orjson.dumps(self._watch.status()) + b"\n\n")
             await looked.wait()
+        return response
 
     async def _act(self, request: web.Request) -> web.Response:
         name, action = request.match_info.get("name"), request.match_info["action"]
-        mailings = self._worker.mailings
+        mailings, what = self._worker.mailings, name or "the worker"
         try:
             if name is None:
                 await self._worker.pause(paused=action == "pause")
             else:
                 await getattr(mailings, action)(name)
         except KeyError:
-            raise web.HTTPNotFound(text=f"{name}: there is no such mailing here\n") from None
+            raise web.HTTPNotFound(text=f"{what}: there is no such mailing here\n") from None
         except LookupError:
             with_all = ": all are paused, and are resumed together" if self._worker.paused else ""
-            text = f"{name}: there is nothing to {action}{with_all}\n"
+            text = f"{what}: there is nothing to {action}{with_all if name else ''}\n"
             raise web.HTTPConflict(text=text) from None
+        except OSError as error:
+            text = f"{what}: it cannot be recorded: {error.strerror}\n"
+            raise web.HTTPServiceUnavailable(text=text) from None
         return web.json_response(self._watch.status())
 
 

@@ -112,7 +112,12 @@ class Worker:
         return self.mailings.paused
 
     async def pause(self, *, paused: bool) -> None:
-        """Start no more calls of anything, or go on; it holds for the next worker, too."""
+        """Start no more calls of anything, or go on; it holds for the next worker, too.
+
+        Raises LookupError where it is so already.
+        """
+        if paused == self.paused:
+            raise LookupError
         tell = self._folder.mark if paused else self._folder.unmark
         await to_thread.run_sync(tell, self._folder.path, Mark.PAUSED)
         self._pause_all(paused=paused)
