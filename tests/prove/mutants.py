@@ -543,6 +543,21 @@ MUTANTS = [
         ("tests/test_gate.py",),
     ),
     Mutant(
+        "a stream that finds no free call gives up its turn",
+        "dispatcher.py",
+        "        if not self._gate.may_start(self._place):\n",
+        "        if not self._gate.may_start(self._place):\n"
+        "            self._gate.rest(self._place)\n",
+        ("tests/test_gate.py",),
+    ),
+    Mutant(
+        "a pause is not looked for again when a mailing's journal is free",
+        "worker/mailings.py",
+        "            await self._see_marks(job)  # who",
+        "            # who",
+        ("tests/test_worker_reviewed.py", "-k", "pause_holds"),
+    ),
+    Mutant(
         "a message is deleted before it is sent",
         "worker/consumer.py",
         "        return await self._send(read, received.id)\n",
@@ -567,8 +582,8 @@ MUTANTS = [
     Mutant(
         "a mailing's journal stays open",
         "worker/mailings.py",
-        "            job.engine = None\n            await to_thread.run_sync(journal.close)\n",
-        "            job.engine = None\n            KEPT.append(journal)\n",
+        "            await to_thread.run_sync(journal.close)\n\n    async def _end(",
+        "            KEPT.append(journal)\n\n    async def _end(",
         (PROOFS, "-k", "soak"),
         more=(
             (
