@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -149,6 +150,26 @@ def test_a_pause_holds_for_the_other_workers_of_a_folder(
     assert sent_to(ses_emulator, "one") == sent
 
 
+@FAST
+def test_a_list_that_breaks_off_is_put_away_with_what_came_before_settled(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop(tmp_path, "one", 3_000)
+    place = tmp_path / "mail/inbox/one"
+    mailing_file = place / "mailing.toml"
+    mailing_file.write_text(mailing_file.read_text().replace("list.csv", "list.csv.gz"))
+    draw = random.Random(1)
+    rows = "".join(f"one{n}.{draw.getrandbits(100)}@example.com\n" for n in range(3_000))
+    whole = gzip.compress(f"email\n{rows}".encode())
+    (place / "list.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"one": "failed"})
+    report = json.loads((tmp_path / "mail/failed/one/report.json").read_text())
+    assert report["why"].startswith("SOURCE_BROKEN: ")
+    assert 0 < report["counts"]["sent"] == len(ses_emulator.ledger) < 3_000
+    assert report["counts"]["pending"] == 0
+
+
 def test_a_pipe_in_place_of_a_mailing_file_does_not_stop_it(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -205,7 +226,7 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
     policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "3"}
     fed = Fed(aws, ses_emulator, tmp_path, RedrivePolicy=json.dumps(policy))
     lists = Lists(aws)
-    lists.put("list", 300)
+    lists.put("list", 160)
     (fed.folder / "beside").mkdir()
     fed.put(lists.message("list", "november"))
     with fed.working(visibility_s=3) as running:
@@ -217,7 +238,7 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
         other.until(lambda: other.states() == {"queue-november": "sending"})
         with fed.working(visibility_s=3) as running:
             running.until(lambda: running.get("/status")["queue"]["in_hand"] == 1)
-            other.until(lambda: mailing(other, "queue-november")["counts"]["sent"] > 150)
+            other.until(lambda: mailing(other, "queue-november")["counts"]["sent"] > 110)
             assert running.get("/status")["queue"]["in_hand"] == 1
             running.until(lambda: fed.left() == 0)
     assert grave.left() == 0
@@ -254,7 +275,9 @@ def test_what_an_operator_says_twice_is_refused_with_the_reason(
     drop(tmp_path, "n{b}", 400)
     with worker(tmp_path, ses_emulator) as running:
         running.until(lambda: running.states() == {"n{b}": "sending"})
+        running.until(lambda: mailing(running, "n{b}")["left_s"] is not None)
         running.get("/pause", "POST")
+        running.until(lambda: mailing(running, "n{b}")["left_s"] is None)
         assert told(running, "/pause") == "409 the worker: there is nothing to pause\n"
         refused = told(running, "/mailings/n%7Bb%7D/resume")
         assert refused.startswith("409 n{b}: there is nothing to resume: all are paused")

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.sim import days, world
+from tests.sim import world
 
 # A killed process leaves coroutines behind that nobody will ever run.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -36,10 +36,3 @@ def told(hash_seed: str) -> str:
         check=True,
     )
     return ended.stdout.split()[-1]
-
-
-def test_a_mailing_that_the_daily_quota_stretches_over_days_is_finished() -> None:
-    mailing = days.send(recipients=12_000, daily_max=5_000, rate_per_s=200)
-    assert mailing.accepted == 12_000
-    assert 2 <= mailing.days < 2.2
-    assert mailing.accepted_in_a_day <= 5_000
