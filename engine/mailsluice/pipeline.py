@@ -43,6 +43,8 @@ class Pipeline:
         self._wall = wall
         self._now = asyncio.get_running_loop().time
         self._caller_error: Exception | None = None
+        self._broken: str | None = None
+        """How the source broke off."""
 
     async def run(self) -> None:
         """Send until nothing is left, the run is held, or it is told to stop.
@@ -57,6 +59,8 @@ class Pipeline:
             await self._sending.record_rulings(self._dispatcher.rule_on_suspects())
             if self._caller_error is not None:
                 raise self._caller_error
+            if self._dispatcher.complete:
+                self._dispatcher.hold = self._dispatcher.hold or self._broken
             tasks.cancel_scope.cancel()  # intake, where the run ends before its source
 
     def close(self) -> None:
@@ -70,11 +74,12 @@ class Pipeline:
         except SourceError as error:
             if self._writer.standing.counts.read == 0:
                 raise
-            # What came before the break has been accepted and is accounted for.
-            self._dispatcher.hold = (
+            # What came before the break has been accepted, and is sent.
+            self._broken = (
                 f"{SOURCE_BROKEN}: {error}; what came before is settled: give the very same bytes "
                 "again, or send what `export` does not list as a run of its own"
             )
+            self._dispatcher.source_ended()
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  # the caller's own; raised when all is drained
