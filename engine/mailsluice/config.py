@@ -338,7 +338,7 @@ def _value(text: str) -> Any:
     """A flag's value: TOML where it is TOML (50, true, ["a"]), otherwise the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -91,9 +91,7 @@ class Gate:
         place.wants = False
         self._places.remove(place)
         place.wake = _nobody  # whoever it was refers to this
-        self._wake_next(
-            place
-        )  # the bulk lane may have more calls where it was the last of the other
+        self._wake_next(place)  # the last of its lane leaves more calls to the other
 
     def want(self, place: Place) -> None:
         """It has something to send, and may."""

@@ -44,7 +44,7 @@ _HOLDS = (AccountRefusedError, SourceUnavailableError, JournalError)
 
 
 class _ElsewhereError(Exception):
-    """Another worker has put the mailing away."""
+    """The mailing is not where it was: another worker, or an operator, has put it away."""
 
 
 class Mailings:
@@ -192,8 +192,11 @@ class Mailings:
                 with anyio.move_on_after(self._settings.hold_s):
                     await job.changed.wait()
                 job.changed = anyio.Event()
-        except (JournalLockedError, _ElsewhereError):
+        except JournalLockedError:
             del self.jobs[job.name]  # another worker has it
+        except _ElsewhereError:
+            logger.info("%s: somebody else has put it away", job.name)
+            del self.jobs[job.name]
         except Exception as error:
             if not isinstance(error, ConfigurationError | SourceError | BodyError):
                 logger.exception("%s cannot be sent", job.name)
@@ -301,7 +304,8 @@ class Mailings:
             await to_thread.run_sync(journal.close)
 
     async def _end(self, job: Job, state: JobState, why: str | None) -> None:
-        if job.counts is None:
+        if not (job.counts and job.counts.read):
+            job.counts = None  # another worker may have begun it meanwhile
             with suppress(JournalError):
                 job.counts = await to_thread.run_sync(self._counts_in, job.path / JOURNAL)
         why = why and _as_text(why)
@@ -326,8 +330,10 @@ class Mailings:
         self._note(job, state, why)
 
     def _note(self, job: Job, state: JobState, why: str | None = None) -> None:
-        job.state, job.why = state, why and _as_text(why)
-        logger.info("%s: %s%s", job.name, state, f": {job.why}" if why else "")
+        why = why and _as_text(why)
+        if (state, why) != (job.state, job.why):
+            logger.info("%s: %s%s", job.name, state, f": {why}" if why else "")
+        job.state, job.why = state, why
 
 
 def _as_text(why: str) -> str:
