@@ -16,8 +16,9 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """Instead of (700, 10, 10): see `gc.set_threshold`."""
 
 
-GC_THRESHOLDS_LASTING = (20_000, 5, 5)
-"""For a process that lasts: each call of the SDK leaves cycles behind, and so does what fails."""
+GC_THRESHOLDS_LASTING = (2_000, 10, 5)
+"""For a process that lasts: each call of the SDK leaves cycles behind, and so does what fails. They
+are megabytes where they are seldom collected, and leave holes that the next ones do not fit into."""
 
 
 def run(

@@ -197,7 +197,7 @@ class Outbox:
         self._given_up: list[GivenUp] = []
         self._arrived = asyncio.Event()
         self._prefixes: dict[int, tuple[Mailing, bytes]] = {}
-        """By identity: a mailing that is kept here is not another one's."""
+        """By identity: a mailing that is kept here is not another one's. The latest is the last."""
         self._prefixes_bytes = 0
         self._streams: dict[StreamKey, _Stream] = {}
         self._tasks: TaskGroup | None = None
@@ -462,18 +462,19 @@ class Outbox:
         stream.sending.wake()
 
     async def _stream_of(self, mailing: Mailing, lane: Lane) -> _Stream:
-        found = self._prefixes.get(id(mailing))
+        found = self._prefixes.pop(id(mailing), None)
         if found is None:
-            if len(self._prefixes) >= PREFIXES_MAX or self._prefixes_bytes > PREFIXES_BYTES_MAX:
-                self._prefixes.clear()
-                self._prefixes_bytes = 0
             prefix = (
                 await to_thread.run_sync(mailing.prefix)
                 if mailing.attachments
                 else mailing.prefix()
             )
-            found = self._prefixes[id(mailing)] = mailing, prefix
+            found = mailing, prefix
             self._prefixes_bytes += len(prefix)
+        self._prefixes[id(mailing)] = found  # the last of all
+        while len(self._prefixes) > PREFIXES_MAX or self._prefixes_bytes > PREFIXES_BYTES_MAX:
+            _, forgotten = self._prefixes.pop(next(iter(self._prefixes)))
+            self._prefixes_bytes -= len(forgotten)
         return self._opened(StreamKey(found[1], mailing.tags_id, lane), mailing)
 
     def _opened(self, key: StreamKey, mailing: Mailing) -> _Stream:
