@@ -18,7 +18,7 @@ GC_THRESHOLDS = (20_000, 20, 50)
 
 GC_THRESHOLDS_LASTING = (2_000, 10, 5)
 """For a process that lasts: each call of the SDK leaves cycles behind, and so does what fails. They
-are megabytes where they are seldom collected, and leave holes that the next ones do not fit into."""
+are megabytes where they are seldom collected, and leave holes that the next do not fit into."""
 
 
 def run(
