@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,15 +36,9 @@ main()
 """
 
 
-@pytest.fixture(scope="module")
-def loopback() -> Iterator[Aws]:
-    with aws.running() as started:
-        yield started
-
-
 @pytest.fixture
-def fed(loopback: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
-    return Fed(loopback, ses_emulator, tmp_path)
+def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
+    return Fed(aws, ses_emulator, tmp_path)
 
 
 def killed(running: Running) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
-from tests.aws import Aws, left, running
+from tests.aws import Aws, left
 from tests.test_worker import Running, worker
 
 MAILING = {"from": "news@example.com", "template": "welcome"}
@@ -51,22 +51,27 @@ FAST_ACCOUNT = AccountSettings(rate_per_s=5_000, daily_max=-1)
 FAST = pytest.mark.ses_emulator(account=FAST_ACCOUNT)
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
-    with running() as started:
-        yield started
-
-
 class Fed:
     """A queue, and the worker that it feeds."""
 
-    def __init__(self, aws: Aws, emulator: Emulator, folder: Path, **attributes: str) -> None:
+    def __init__(
+        self, aws: Aws, emulator: Emulator, folder: Path, dead_letters: Fed | None = None
+    ) -> None:
         self.aws = aws
         self.emulator = emulator
         self.folder = folder
         self.sqs = aws.client("sqs")
         name = f"queue{random.getrandbits(48)}"
+        attributes = {}
+        if dead_letters is not None:
+            policy = {"deadLetterTargetArn": dead_letters._arn(), "maxReceiveCount": "3"}
+            attributes["RedrivePolicy"] = json.dumps(policy)
         self.url = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+    def _arn(self) -> str:
+        asked = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
+        arn: str = asked["Attributes"]["QueueArn"]
+        return arn
 
     def put(self, *bodies: Any) -> list[str]:
         """The ids of these messages."""
@@ -140,16 +145,12 @@ def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_res
 def test_the_dead_letter_queue_is_used_where_there_is_one(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    grave = Fed(aws, ses_emulator, tmp_path)
-    arn = grave.sqs.get_queue_attributes(QueueUrl=grave.url, AttributeNames=["QueueArn"])
-    policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "5"}
-    fed = Fed(aws, ses_emulator, tmp_path, RedrivePolicy=json.dumps(policy))
+    dead = Fed(aws, ses_emulator, tmp_path)
+    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
     fed.put("no JSON")
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
-    (found,) = fed.sqs.receive_message(QueueUrl=grave.url, MessageAttributeNames=["All"])[
-        "Messages"
-    ]
+    (found,) = fed.sqs.receive_message(QueueUrl=dead.url, MessageAttributeNames=["All"])["Messages"]
     assert found["Body"] == "no JSON"
     assert "not JSON" in found["MessageAttributes"]["mailsluice-reason"]["StringValue"]
     assert list((tmp_path / "mail" / "quarantine").iterdir()) == []

@@ -9,7 +9,6 @@ import random
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,11 @@ import pytest
 from mailsluice import overview
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
-from tests.aws import Aws, running
+from tests.aws import Aws
 from tests.test_worker import WORKER, Running, drop, worker
 from tests.test_worker_queue import FAST, MAILING, Fed
 
 SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=40, daily_max=-1))
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture
@@ -221,10 +214,8 @@ def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> 
 def test_a_message_whose_mailing_another_worker_has_is_kept(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    grave = Fed(aws, ses_emulator, tmp_path)
-    arn = grave.sqs.get_queue_attributes(QueueUrl=grave.url, AttributeNames=["QueueArn"])
-    policy = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "3"}
-    fed = Fed(aws, ses_emulator, tmp_path, RedrivePolicy=json.dumps(policy))
+    dead = Fed(aws, ses_emulator, tmp_path)
+    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
     lists = Lists(aws)
     lists.put("list", 160)
     (fed.folder / "beside").mkdir()
@@ -241,7 +232,7 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
             other.until(lambda: mailing(other, "queue-november")["counts"]["sent"] > 110)
             assert running.get("/status")["queue"]["in_hand"] == 1
             running.until(lambda: fed.left() == 0)
-    assert grave.left() == 0
+    assert dead.left() == 0
     assert set(fed.emulator.ledger.by_address().values()) == {1}
 
 

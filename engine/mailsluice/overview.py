@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 
 from mailsluice.journal import STATE_CODES, Event, Journal, Run, Settlement
 from mailsluice.journal.standing import HELD, Standing
 from mailsluice.model import Counts, State
+from mailsluice.recent_rate import RecentRate
 
-PACE_S = 60.0
-"""Seconds before the last record over which the pace is taken."""
+RATE_S = 60.0
+"""Seconds before the last record over which the rate is taken."""
 
 ROWS_MAX = 20
 """Rows in doubt that are named."""
@@ -28,7 +29,7 @@ class Overview:
     """What limits it, or keeps it from sending; None where it waited for nothing for long."""
     waiting_since: float | None
     pace_per_s: float
-    """Recipients sent per second in the last `PACE_S`, as far as the records go back."""
+    """Recipients sent per second in the last `RATE_S`, as far as the records go back."""
     run: Run | None
     reopened: State | None
     """Which recipients of the finished run are being sent once more."""
@@ -50,12 +51,14 @@ def of(journal: Journal, *, running: bool) -> Overview:
     """Read the whole journal; `running` says whether a process is writing it."""
     standing = Standing()
     answers: Counter[str] = Counter()
-    pace = _Pace()
+    rate, sent = RecentRate(RATE_S), 0
     for record in journal.replay(details=True):
         standing.apply(record)
         if isinstance(record, Settlement):
             answers.update(record.statuses)
-            pace.add(record)
+            sent += record.states.count(STATE_CODES[State.SENT])
+        if isinstance(record, Settlement | Event):
+            rate.add(record.at, sent)
     if not running:
         standing.apply_all(_unanswered(standing))
     event = standing.last_event
@@ -65,7 +68,7 @@ def of(journal: Journal, *, running: bool) -> Overview:
         hold=event.text if event and event.name == HELD else None,
         waiting_for=waiting.text if waiting else None,
         waiting_since=waiting.at if waiting else None,
-        pace_per_s=pace.per_s(standing.last_at),
+        pace_per_s=rate.per_s,
         run=journal.run,
         reopened=standing.reopened,
         last_at=standing.last_at if event else None,
@@ -102,23 +105,3 @@ def _state(standing: Standing) -> str:
             return "reopened"
         case Event(_, name):
             return name
-
-
-class _Pace:
-    """Recipients sent in the last `PACE_S` of the records."""
-
-    def __init__(self) -> None:
-        self._sent: deque[tuple[float, int]] = deque()
-        self._first_at: float | None = None
-
-    def add(self, record: Settlement) -> None:
-        self._first_at = record.at if self._first_at is None else self._first_at
-        self._sent.append((record.at, record.states.count(STATE_CODES[State.SENT])))
-        while record.at - self._sent[0][0] > PACE_S:
-            self._sent.popleft()
-
-    def per_s(self, now: float) -> float:
-        if self._first_at is None or now <= self._first_at:
-            return 0.0
-        seconds = min(PACE_S, now - self._first_at)
-        return sum(sent for at, sent in self._sent if at >= now - PACE_S) / seconds

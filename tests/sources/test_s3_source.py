@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from mailsluice.emulator import AccountSettings, Emulator
 from mailsluice.errors import SourceError
 from mailsluice.sources import Fields, files, s3
-from tests.aws import ACCESS, Aws, running
+from tests.aws import ACCESS, Aws
 
 MAILING = """\
 [mailing]
@@ -29,12 +29,6 @@ path = "{path}"
 
 ROWS = 40_000
 """2.5 parts."""
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
-    with running() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import deque
 from datetime import timedelta
 
 import anyio
@@ -20,6 +19,7 @@ from mailsluice.current import Statistics
 from mailsluice.engine import Engine
 from mailsluice.forecast import DAYS_MAX, Forecast
 from mailsluice.reasons import Reason
+from mailsluice.recent_rate import RecentRate
 from mailsluice.remedies import remedy
 from mailsluice.report import Report
 
@@ -29,30 +29,13 @@ REFRESH_S = 0.25
 LINE_S = 10.0
 """Between two lines where there is no terminal."""
 
-PACE_S = 15.0
+RATE_S = 15.0
 """Seconds over which the displayed rate is taken."""
 
 ETA_S = 5.0
 """Between two forecasts, each of which takes milliseconds."""
 
 BAR_CHARACTERS = 30
-
-
-class _Pace:
-    """Recipients sent per second over the last seconds: the average hides what happens now."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def of(self, now: Statistics) -> float:
-        """The present pace, `now` included."""
-        self._seen.append((now.elapsed_s, now.counts.sent))
-        while now.elapsed_s - self._seen[0][0] > PACE_S:
-            self._seen.popleft()
-        then_s, then_sent = self._seen[0]
-        if then_s == now.elapsed_s:
-            return now.rate_per_s
-        return (now.counts.sent - then_sent) / (now.elapsed_s - then_s)
 
 
 class _Eta:
@@ -93,16 +76,18 @@ def _rate_of_sending(now: Statistics) -> float:
     sending_s = now.elapsed_s - now.pipeline.waited_s.get(Reason.DAILY, 0.0)
     sent = now.rate_per_s * now.elapsed_s
     # So soon the average says nothing.
-    return sent / sending_s if sent and sending_s > PACE_S else now.pacer.allowed_per_s
+    return sent / sending_s if sent and sending_s > RATE_S else now.pacer.allowed_per_s
 
 
 async def show(engine: Engine, console: Console, expected: Expected) -> None:
     """Tell the plan when the run begins, then draw until cancelled."""
     with voice.unheard_is_fine():
-        if plan := _plan(await engine.begun(), expected):
+        begun, rate = await engine.begun(), RecentRate(RATE_S)
+        if plan := _plan(begun, expected):
             console.print(plan, markup=False, highlight=False, soft_wrap=True)
+        rate.add(begun.elapsed_s, begun.counts.sent)
         show = _show_live if console.is_terminal else _show_lines
-        await show(engine, console, _Pace(), _Eta(expected))
+        await show(engine, console, rate, _Eta(expected))
 
 
 def _plan(now: Statistics, expected: Expected) -> str | None:
@@ -123,35 +108,37 @@ def _plan(now: Statistics, expected: Expected) -> str | None:
     )
 
 
-async def _show_live(engine: Engine, console: Console, pace: _Pace, eta: _Eta) -> None:
+async def _show_live(engine: Engine, console: Console, rate: RecentRate, eta: _Eta) -> None:
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             now = engine.statistics()
             if now is not None:
-                live.update(_picture(now, pace.of(now), eta.of(now)), refresh=True)
+                rate.add(now.elapsed_s, now.counts.sent)
+                live.update(_picture(now, rate.per_s, eta.of(now)), refresh=True)
             await anyio.sleep(REFRESH_S)
 
 
-async def _show_lines(engine: Engine, console: Console, pace: _Pace, eta: _Eta) -> None:
+async def _show_lines(engine: Engine, console: Console, rate: RecentRate, eta: _Eta) -> None:
     while True:
         await anyio.sleep(LINE_S)
         now = engine.statistics()
         if now is not None:
-            line = _line(now, pace.of(now), eta.of(now))
+            rate.add(now.elapsed_s, now.counts.sent)
+            line = _line(now, rate.per_s, eta.of(now))
             console.print(line, highlight=False, soft_wrap=True)
 
 
-def _line(now: Statistics, pace: float, eta: str) -> str:
+def _line(now: Statistics, per_s: float, eta: str) -> str:
     counts = now.counts
     return (
-        f"sent {counts.sent} ({pace:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
+        f"sent {counts.sent} ({per_s:.1f}/s of {now.pacer.ceiling_per_s:g}/s), "
         f"deferred {now.dispatcher.deferred}, in doubt {counts.in_doubt}, "
         f"rejected {counts.rejected + counts.failed}, refused {counts.refused}, "
         f"ETA {eta}, waiting for {now.why}"
     )
 
 
-def _picture(now: Statistics, pace: float, eta: str) -> Table:
+def _picture(now: Statistics, per_s: float, eta: str) -> Table:
     counts, share = now.counts, _done_share(now)
     table = Table.grid(padding=(0, 2))
     if share is not None:
@@ -159,7 +146,7 @@ def _picture(now: Statistics, pace: float, eta: str) -> Table:
         table.add_row("progress", f"{'█' * full}{'░' * (BAR_CHARACTERS - full)} {share:.0%}")
     quota = now.pacer.ceiling_per_s
     table.add_row("sent", f"[bold green]{counts.sent:,}[/]")
-    table.add_row("rate", f"{pace:,.1f}/s of {quota:,.6g}/s ({pace / quota:.0%})")
+    table.add_row("rate", f"{per_s:,.1f}/s of {quota:,.6g}/s ({per_s / quota:.0%})")
     table.add_row("deferred", f"{now.dispatcher.deferred:,}")
     table.add_row("in doubt", f"[yellow]{counts.in_doubt:,}[/]" if counts.in_doubt else "0")
     bad = counts.refused + counts.rejected + counts.failed

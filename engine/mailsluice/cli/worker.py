@@ -89,7 +89,7 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
     from mailsluice.errors import ConfigurationError, root_of
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.worker.page import Page
-    from mailsluice.worker.watch import Totals
+    from mailsluice.worker.totals import Totals
     from mailsluice.worker.worker import Worker
 
     totals = Totals()

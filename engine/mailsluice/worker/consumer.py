@@ -55,6 +55,16 @@ POLL_ENDS_S = 1.0
 ASIDE_BYTES = 64 * 1024
 """A longer body is read in a thread."""
 
+COUNTED = (
+    State.SENT,
+    State.REFUSED,
+    State.REJECTED,
+    State.FAILED,
+    State.IN_DOUBT,
+    State.DUPLICATE,
+)
+"""What can become of a recipient of a message; duplicate: its key is known."""
+
 HiddenS = float
 """A message is given back, hidden for so many seconds; None in its place: its end is durable."""
 
@@ -80,7 +90,7 @@ class Consumer:
         quarantine: Callable[[Received, str], None],
     ) -> None:
         self.counts: Counter[State] = Counter()
-        """Recipients by what became of them, in this process; duplicates are those known by key."""
+        """Recipients by what became of them, in this process: `COUNTED`."""
         self.malformed = 0
         """Messages that could not be read."""
         self.hold: str | None = None

@@ -66,6 +66,16 @@ class Job:
         """The present moment of its run; None where it is not running."""
         return self.engine.statistics() if self.engine else None
 
+    @property
+    def known(self) -> Counts:
+        """Of its recipients, as far as it is known here."""
+        now = self.statistics
+        return now.counts if now else self.counts or Counts()
+
+    def seen(self, *, paused: bool) -> JobState:
+        """Where it stands for who looks at it, where the worker is paused or not."""
+        return JobState.PAUSED if paused and self.state is JobState.SENDING else self.state
+
     def wind_up(self) -> None:
         """Start no more calls of it, and wait for nothing."""
         if self.engine is not None:

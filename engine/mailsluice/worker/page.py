@@ -17,7 +17,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mailsluice.config import HttpSettings
-from mailsluice.worker.watch import Metrics, Totals, Watch
+from mailsluice.worker.metrics import Metrics
+from mailsluice.worker.totals import Totals
+from mailsluice.worker.watch import Watch
 from mailsluice.worker.worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -107,6 +107,12 @@ class Worker:
         return None if self.engine is None else self.engine.pacer_statistics()
 
     @property
+    def allowed_per_s(self) -> float:
+        """Recipients a second that may be sent at this moment."""
+        pace, engine = self.pace, self.engine
+        return 0.0 if pace is None or engine is None or engine.account_hold else pace.allowed_per_s
+
+    @property
     def paused(self) -> bool:
         """Whether an operator has paused all of it."""
         return self.mailings.paused

@@ -1,0 +1,135 @@
+"""What Prometheus is told of a worker, when it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from mailsluice.model import State
+from mailsluice.worker.consumer import COUNTED, Consumer
+from mailsluice.worker.job import JobState
+from mailsluice.worker.segments import Segments
+from mailsluice.worker.totals import Totals
+from mailsluice.worker.worker import Worker
+
+
+class Metrics(Collector):
+    """A worker's families: names and units by Prometheus's conventions."""
+
+    def __init__(self, worker: Worker, totals: Totals) -> None:
+        self._worker = worker
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family; counters begin anew with each process, as Prometheus expects."""
+        yield InfoMetricFamily(
+            "mailsluice_worker", "Which worker this is.", value={"id": self._worker.id}
+        )
+        yield from self._of_calls()
+        yield from self._of_pace()
+        yield from self._of_mailings()
+        segments = self._worker.segments
+        if (consumer := self._worker.consumer) is not None and segments is not None:
+            yield from _of_queue(consumer, segments)
+
+    def _of_calls(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "mailsluice_calls", "SendBulkEmail calls that were answered.", value=self._totals.calls
+        )
+        attempts = CounterMetricFamily(
+            "mailsluice_attempts",
+            "Attempts, one a recipient and call, by what became of them; pending: deferred.",
+            labels=["lane", "state"],
+        )
+        for lane, states in self._totals.states.items():
+            for state in (State.SENT, State.PENDING, State.REJECTED, State.FAILED, State.IN_DOUBT):
+                attempts.add_metric([lane, state.value], states[state])
+        unsent = CounterMetricFamily(
+            "mailsluice_unsent_attempts",
+            "Attempts that sent nothing, by SES's status.",
+            labels=["status"],
+        )
+        for status, number in self._totals.statuses.items():
+            unsent.add_metric([status], number)
+        yield from (attempts, unsent)
+
+    def _of_pace(self) -> Iterator[Metric]:
+        pace = self._worker.pace
+        yield GaugeMetricFamily(
+            "mailsluice_rate_allowed_recipients_per_second",
+            "The paced rate at this moment.",
+            value=self._worker.allowed_per_s,
+        )
+        yield GaugeMetricFamily(
+            "mailsluice_rate_quota_recipients_per_second",
+            "What the account, or the configuration, allows.",
+            value=pace.ceiling_per_s if pace else 0.0,
+        )
+        yield GaugeMetricFamily(
+            "mailsluice_paused",
+            "1 while an operator has paused the worker.",
+            value=self._worker.paused,
+        )
+
+    def _of_mailings(self) -> Iterator[Metric]:
+        jobs = list(self._worker.mailings.jobs.values())
+        recipients = GaugeMetricFamily(
+            "mailsluice_recipients",
+            "Recipients of the mailings in the worker's hands, by state.",
+            labels=["mailing", "state"],
+        )
+        in_flight = GaugeMetricFamily(
+            "mailsluice_mailing_calls_in_flight",
+            "SendBulkEmail calls of a mailing that are under way.",
+            labels=["mailing"],
+        )
+        for job in jobs:
+            for state, number in asdict(job.known).items():
+                if state != "read":  # their sum
+                    recipients.add_metric([job.name, state], number)
+            now = job.statistics
+            in_flight.add_metric([job.name], now.dispatcher.in_flight if now else 0)
+        mailings = GaugeMetricFamily("mailsluice_mailings", "Mailings by state.", labels=["state"])
+        for state in JobState:
+            alike = sum(job.seen(paused=self._worker.paused) is state for job in jobs)
+            mailings.add_metric([state.value], alike)
+        yield from (recipients, in_flight, mailings)
+
+
+def _of_queue(consumer: Consumer, segments: Segments) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "mailsluice_queue_messages_in_hand",
+        "Messages received and neither deleted nor given back.",
+        value=len(consumer.in_hand),
+    )
+    yield GaugeMetricFamily(
+        "mailsluice_queue_calls_in_flight",
+        "SendBulkEmail calls of messages that are under way.",
+        value=segments.in_flight,
+    )
+    yield GaugeMetricFamily(
+        "mailsluice_queue_reachable",
+        "0 while no message can be received.",
+        value=consumer.unreachable is None,
+    )
+    yield CounterMetricFamily(
+        "mailsluice_queue_malformed_messages",
+        "Messages that went to the dead-letter queue or to quarantine.",
+        value=consumer.malformed,
+    )
+    recipients = CounterMetricFamily(
+        "mailsluice_queue_recipients",
+        "Recipients of messages by what became of them; duplicate: known by key.",
+        labels=["state"],
+    )
+    for state in COUNTED:
+        recipients.add_metric([state.value], consumer.counts[state])
+    yield recipients

@@ -1,0 +1,26 @@
+"""What this process has done so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mailsluice.gate import LANE_SHARES, Lane
+from mailsluice.model import State
+from mailsluice.sending import BatchSettled
+
+
+class Totals:
+    """Call by call: `settled` is an engine's `on_event`."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.states: dict[Lane, Counter[State]] = {lane: Counter() for lane in LANE_SHARES}
+        """Recipients by what became of an attempt; pending: deferred."""
+        self.statuses: Counter[str] = Counter()
+        """Attempts that sent nothing, by SES's status."""
+
+    def settled(self, event: BatchSettled) -> None:
+        """One more call has its answer."""
+        self.calls += 1
+        self.states[event.lane].update(event.states)
+        self.statuses.update(event.statuses)
