@@ -17,8 +17,9 @@ import pytest
 from mailsluice.cli.worker import load
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.worker.consumer import TELLERS, Told, _Tens
+from mailsluice.worker.consumer import TELLERS
 from mailsluice.worker.queue import Received
+from mailsluice.worker.teller import Teller, Told
 from mailsluice.worker.worker import Worker
 from tests import aws
 from tests.aws import Aws
@@ -283,13 +284,13 @@ async def test_the_queue_is_told_by_several_at_once() -> None:
         if not left:
             tasks.cancel_scope.cancel()
 
-    tens = _Tens(tell, told)
+    teller = Teller(tell, told)
     async with anyio.create_task_group() as tasks:
         for _ in range(TELLERS):
-            tasks.start_soon(tens.run)
+            tasks.start_soon(teller.run)
         await anyio.wait_all_tasks_blocked()
         for n in range(400):
-            tens.add((Received(str(n), "handle", "body", {}), 0.0))
+            teller.add((Received(str(n), "handle", "body", {}), 0.0))
     assert (left, most) == (0, TELLERS)
 
 

@@ -560,9 +560,9 @@ MUTANTS = [
     Mutant(
         "a message is deleted before it is sent",
         "worker/consumer.py",
-        "        return await self._send(read, received.id)\n",
+        "        return await self.sender.send(read, received.id)\n",
         "        self._deleting.add((received, 0.0))\n"
-        "        return await self._send(read, received.id)\n",
+        "        return await self.sender.send(read, received.id)\n",
         (QUEUE, "-k", "given_back"),
     ),
     Mutant(

@@ -16,7 +16,8 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any, NamedTuple
@@ -39,16 +40,19 @@ from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
 
 LASTS_S = {"short": 6.0, "full": 3_600.0}
 
-MAILINGS_EVERY_S = {"short": 2.0, "full": 24.0}
+MAILINGS_EVERY_S = {"short": 1.0, "full": 20.0}
 """The hundred that have ended and are still shown are complete before the warming up is over."""
 MAILINGS_AT_ONCE = {"short": 1, "full": 3}
 """As many as may be sent side by side, so that each time shows the most memory."""
 MAILING_ROWS = {"short": 200, "full": 800}
 
-OPERATED_EVERY_S = {"short": 3.0, "full": 60.0}
+OPERATED_EVERY = 2
+"""It is paused at every second of those times, while these mailings are being sent."""
+OPERATED_AFTER_S = 1.0
 
 PAUSED_S = {"short": 0.5, "full": 3.0}
-"""In full: as many messages come as may be in hand, so that each pause shows the most memory."""
+"""In full: as many messages come as may be in hand. All that can coincide does so at each pause, so
+that the most memory is in use again and again, and not by chance late in the hour."""
 
 MESSAGES_A_BATCH = 10
 BATCH_EVERY_S = 0.2
@@ -60,6 +64,9 @@ SLOPE_MAX = 2.0
 """Megabytes an hour: between two samples it is more."""
 
 RETENTION_S = 300
+
+AS_DEPLOYED = {"MALLOC_ARENA_MAX": "1"}
+"""As in configs/."""
 
 SETTINGS = """\
 [folder]
@@ -114,7 +121,7 @@ class Load:
     @contextmanager
     def running(self, process: Popen[bytes]) -> Iterator[None]:
         """As long as the context lasts."""
-        loops = [self._put_messages, self._drop_mailings, lambda: self._operate(process)]
+        loops = [self._put_messages, lambda: self._drop_mailings_and_operate(process)]
         threads = [threading.Thread(target=loop) for loop in loops]
         for thread in threads:
             thread.start()
@@ -153,11 +160,15 @@ class Load:
         mailing = MAILING | ({"data": {"n": n}} if n % 20 == 0 else {})
         return orjson.dumps({"mailing": mailing, "to": f"one{n}@example.com"}).decode()
 
-    def _drop_mailings(self) -> None:
+    def _drop_mailings_and_operate(self, process: Popen[bytes]) -> None:
         inbox = self._folder / "mail" / "inbox"
-        while not self._over.wait(MAILINGS_EVERY_S[self._size]):
+        for number in count(1):
+            if self._over.wait(MAILINGS_EVERY_S[self._size]):
+                return
             for _ in range(MAILINGS_AT_ONCE[self._size]):
                 self._drop(inbox)
+            if number % OPERATED_EVERY == 0 and not self._over.wait(OPERATED_AFTER_S):
+                self._operate(process)
 
     def _drop(self, inbox: Path) -> None:
         number = self.mailings
@@ -171,13 +182,12 @@ class Load:
         self.mailings += 1
 
     def _operate(self, process: Popen[bytes]) -> None:
-        while not self._over.wait(OPERATED_EVERY_S[self._size]):
-            self.get("/metrics")
-            self.get("/pause", "POST")
-            process.send_signal(signal.SIGHUP)
-            self._over.wait(PAUSED_S[self._size])
-            self.get("/resume", "POST")
-            self.operated += 1
+        self.get("/metrics")
+        self.get("/pause", "POST")
+        process.send_signal(signal.SIGHUP)
+        self._over.wait(PAUSED_S[self._size])
+        self.get("/resume", "POST")
+        self.operated += 1
 
 
 def prove(size: Size) -> Proved:
@@ -205,7 +215,7 @@ def prove(size: Size) -> Proved:
         port = aws.free_port()
         (folder / "worker.toml").write_text(SETTINGS.format(url=url, port=port))
         command = [sys.executable, "-m", "mailsluice", "worker", str(folder / "worker.toml")]
-        environment = os.environ | emulator.environment | loopback.environment
+        environment = os.environ | AS_DEPLOYED | emulator.environment | loopback.environment
         load = Load(folder, sqs, url, f"http://127.0.0.1:{port}", size)
         with Popen(command, env=environment, stderr=DEVNULL) as process:
             try:
@@ -284,8 +294,11 @@ def _of_samples(samples: list[Sample], size: Size) -> list[Figure]:
 
 def _files(pid: int) -> int:
     """Descriptors that are no sockets: those come and go."""
-    links = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(not each.startswith("socket:") for each in links)
+    files = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            files += not str(each.readlink()).startswith("socket:")
+    return files
 
 
 def _wait_until_at_rest(load: Load, process: Popen[bytes], patience_s: float) -> bool:

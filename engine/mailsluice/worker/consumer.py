@@ -8,7 +8,6 @@ its keys. While it is in hand it stays hidden from others.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import anyio
@@ -16,18 +15,13 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from mailsluice.config import QueueSettings
-from mailsluice.errors import ConfigurationError, JournalError, root_of
-from mailsluice.gate import LANE_SHARES
-from mailsluice.message import Failed, Held, InDoubt, Rejected
-from mailsluice.model import State
-from mailsluice.outbox import CLOSED
-from mailsluice.remedies import QUOTA_TOO_SMALL
-from mailsluice.statuses import holds_mailing
-from mailsluice.waiting import REFUSED
+from mailsluice.errors import JournalError, root_of
 from mailsluice.worker import body
-from mailsluice.worker.body import BodyError, FromList, Many, One, Part
+from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received, back_off_s
 from mailsluice.worker.segments import Segments
+from mailsluice.worker.sender import HiddenS, Sender
+from mailsluice.worker.teller import Teller, Told
 
 logger = logging.getLogger(__name__)
 
@@ -46,31 +40,11 @@ BYTES_MAX = 64 * 1024 * 1024
 EXTENSIONS = 4
 """In the time for which a message is hidden: three may fail."""
 
-LINGER_S = 0.02
-"""A message that is to be deleted waits so long for nine others."""
-
 POLL_ENDS_S = 1.0
 """When the worker stops, a poll under way may still bring what the queue has just given."""
 
 ASIDE_BYTES = 64 * 1024
 """A longer body is read in a thread."""
-
-COUNTED = (
-    State.SENT,
-    State.REFUSED,
-    State.REJECTED,
-    State.FAILED,
-    State.IN_DOUBT,
-    State.DUPLICATE,
-)
-"""What can become of a recipient of a message; duplicate: its key is known."""
-
-HiddenS = float
-"""A message is given back, hidden for so many seconds; None in its place: its end is durable."""
-
-
-class _AccountHeldError(Exception):
-    """Nothing is sent at present, whatever the message."""
 
 
 class Consumer:
@@ -89,12 +63,9 @@ class Consumer:
         take_list: Callable[[str, FromList, str], Awaitable[HiddenS | None]],
         quarantine: Callable[[Received, str], None],
     ) -> None:
-        self.counts: Counter[State] = Counter()
-        """Recipients by what became of them, in this process: `COUNTED`."""
+        self.sender = Sender(settings, segments, went_on=self._changed)
         self.malformed = 0
         """Messages that could not be read."""
-        self.hold: str | None = None
-        """Why nothing can be sent at present, for a cause outside of the messages."""
         self.unreachable: str | None = None
         """Why no message can be received at present."""
         self.in_hand: dict[str, Received] = {}
@@ -103,7 +74,6 @@ class Consumer:
         """Ids of those that the queue is being told to hide longer."""
         self._settings = settings
         self._queue = queue
-        self._segments = segments
         self._take_list = take_list
         self._quarantine = quarantine
         self._bytes = 0
@@ -113,14 +83,10 @@ class Consumer:
         self._polls: set[anyio.CancelScope] = set()
         self._stopping = anyio.Event()
         self._change = anyio.Event()
-        self._keys: dict[str, anyio.Event] = {}
-        """Keys of what is being sent."""
-        self._slots = {lane: anyio.Semaphore(settings.in_hand) for lane in LANE_SHARES}
-        """Recipients of messages with many that are being sent."""
         self._lists = 0
         """Messages in hand that are mailings to lists."""
-        self._deleting = _Tens(self._delete, self._left)
-        self._giving_back = _Tens(queue.hide, self._left)
+        self._deleting = Teller(self._delete, self._left)
+        self._giving_back = Teller(queue.hide, self._left)
         self._tasks: TaskGroup
 
     async def run(self) -> None:
@@ -143,6 +109,7 @@ class Consumer:
     def stop(self) -> None:
         """Receive nothing more."""
         self._stopping.set()
+        self.sender.stop()
         for poll in self._polls:
             poll.deadline = anyio.current_time() + POLL_ENDS_S
         self._changed()
@@ -154,7 +121,7 @@ class Consumer:
         while not self._stopping.is_set():
             in_hand = len(self.in_hand) - self._lists + self._asked
             most = min(BATCH_MAX, self._settings.in_hand - in_hand)
-            if most <= 0 or self.hold is not None or self._bytes > BYTES_MAX:
+            if most <= 0 or self.sender.hold is not None or self._bytes > BYTES_MAX:
                 await self._change.wait()
                 continue
             self._asked += most
@@ -262,7 +229,7 @@ class Consumer:
         read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
             return await self._send_list(received.id, read, text)
-        return await self._send(read, received.id)
+        return await self.sender.send(read, received.id)
 
     async def _send_list(self, message_id: str, read: FromList, text: str) -> HiddenS | None:
         """It takes hours, and no place of those that take a moment."""
@@ -287,111 +254,9 @@ class Consumer:
         self.malformed += 1
         return None
 
-    async def _send(self, read: One | Many, message_id: str) -> HiddenS | None:
-        """Send all its recipients."""
-        if isinstance(read, One):
-            return await self._send_once(next(body.parts(read, message_id)))
-        hidden: list[HiddenS] = []
-        failures: list[Exception] = []
-
-        async def send(part: Part) -> None:
-            try:
-                if (hidden_s := await self._send_once(part)) is not None:
-                    hidden.append(hidden_s)
-            except Exception as error:  # noqa: BLE001  # the others under way get their outcomes
-                failures.append(error)
-            finally:
-                self._slots[part.lane].release()
-
-        async with anyio.create_task_group() as tasks:
-            for part in body.parts(read, message_id):
-                await self._slots[part.lane].acquire()
-                tasks.start_soon(send, part)
-        if failures:
-            raise next((each for each in failures if isinstance(each, JournalError)), failures[0])
-        return max(hidden, default=None)
-
-    async def _send_once(self, part: Part) -> HiddenS | None:
-        """Send it, unless it is known; one at a time of each key."""
-        key = part.message.key or ""
-        while (other := self._keys.get(key)) is not None:
-            await other.wait()
-        self._keys[key] = ended = anyio.Event()
-        try:
-            if self._segments.knows(key):
-                self.counts[State.DUPLICATE] += 1
-                return None
-            return await self._send_until_ended(part)
-        finally:
-            del self._keys[key]
-            ended.set()
-
-    async def _send_until_ended(self, part: Part) -> HiddenS | None:
-        """Until it has an outcome, whatever the account does meanwhile."""
-        tries_for_all = False
-        try:
-            while not self._stopping.is_set():
-                try:
-                    return await self._attempt(part)
-                except _AccountHeldError as held:
-                    tries_for_all = await self._wait_for_account(str(held), tries_for_all)
-            return 0.0
-        finally:
-            if tries_for_all:
-                self._go_on()
-
-    async def _attempt(self, part: Part) -> HiddenS | None:
-        """Send it, and count what becomes of it. Raises _AccountHeldError."""
-        try:
-            await self._segments.send(*part)
-            self.counts[State.SENT] += 1
-            self._go_on()
-        except Held as held:
-            if held.status == CLOSED:
-                return 0.0
-            # A message to fewer addresses may have room in the day.
-            if not holds_mailing(held.status) and held.status != QUOTA_TOO_SMALL:
-                raise _AccountHeldError(str(held)) from None
-            logger.warning("a message is held: %s", held)
-            return self._settings.hold_s
-        except ConfigurationError as error:  # credentials that are gone
-            raise _AccountHeldError(str(error)) from None
-        except InDoubt:
-            self.counts[State.IN_DOUBT] += 1
-        except Rejected as rejected:
-            refused = rejected.status == REFUSED
-            self.counts[State.REFUSED if refused else State.REJECTED] += 1
-        except Failed:
-            self.counts[State.FAILED] += 1
-        return None
-
-    async def _wait_for_account(self, why: str, tries_for_all: bool) -> bool:  # noqa: FBT001
-        """Keep what is in hand: given back, it would use up its receives for nothing.
-
-        Each attempt is a row of the journal: one message tries again for all.
-        """
-        if self.hold is None:
-            self.hold, tries_for_all = why, True
-            logger.warning("nothing is sent: %s", why)
-        if tries_for_all:
-            with anyio.move_on_after(self._settings.hold_s):
-                await self._stopping.wait()
-        else:
-            await self._until_others_go_on()
-        return tries_for_all
-
-    async def _until_others_go_on(self) -> None:
-        while self.hold is not None and not self._stopping.is_set():
-            await self._change.wait()
-
-    def _go_on(self) -> None:
-        if self.hold is not None:
-            self.hold = None
-            self._changed()
-
     # --- the queue is told -------------------------------------------------------------------
 
-    async def _delete(self, some: Sequence[tuple[Received, float]]) -> list[Received]:
+    async def _delete(self, some: Sequence[Told]) -> list[Received]:
         return await self._queue.delete([received for received, _ in some])
 
     def _left(self, received: Received) -> None:
@@ -406,53 +271,3 @@ class Consumer:
 
 async def _parse_aside(text: str) -> body.Body:
     return await to_thread.run_sync(body.parse, text)
-
-
-Told = tuple[Received, float]
-
-
-class _Tens:
-    """Tells the queue something of ten messages at a time, until it has understood."""
-
-    def __init__(
-        self,
-        tell: Callable[[Sequence[Told]], Awaitable[list[Received]]],
-        told: Callable[[Received], None],
-    ) -> None:
-        self._tell = tell
-        self._told = told
-        self._waiting: deque[Told] = deque()
-        self._arrived = anyio.Event()
-
-    def add(self, each: Told) -> None:
-        """One more."""
-        self._waiting.append(each)
-        arrived, self._arrived = self._arrived, anyio.Event()
-        arrived.set()
-
-    async def run(self) -> None:
-        """For ever; several may."""
-        failures = 0
-        while True:
-            while not self._waiting:
-                await self._arrived.wait()
-            if len(self._waiting) < BATCH_MAX:
-                await anyio.sleep(LINGER_S)
-            some = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
-            if not some:
-                continue
-            try:
-                again = {id(each) for each in await self._tell(some)}
-                failures = 0
-            except SDK_ERRORS as error:
-                if not failures:
-                    logger.warning("the queue cannot be told: %s; trying again", error)
-                again = {id(received) for received, _ in some}
-            for each in some:
-                if id(each[0]) in again:
-                    self._waiting.append(each)
-                else:
-                    self._told(each[0])
-            if again:
-                await anyio.sleep(back_off_s(failures))
-                failures += 1

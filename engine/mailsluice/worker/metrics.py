@@ -14,9 +14,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from mailsluice.model import State
-from mailsluice.worker.consumer import COUNTED, Consumer
+from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.job import JobState
 from mailsluice.worker.segments import Segments
+from mailsluice.worker.sender import COUNTED
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
@@ -131,5 +132,5 @@ def _of_queue(consumer: Consumer, segments: Segments) -> Iterator[Metric]:
         labels=["state"],
     )
     for state in COUNTED:
-        recipients.add_metric([state.value], consumer.counts[state])
+        recipients.add_metric([state.value], consumer.sender.counts[state])
     yield recipients

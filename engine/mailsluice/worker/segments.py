@@ -1,16 +1,14 @@
 """The journals of messages from a queue: one after the other, so that none grows for ever.
 
-A queue may give a message again as long as it keeps messages. So long a key is remembered, in eight
-bytes; the journals themselves stay, as the record of what was sent, until an operator removes them.
+A queue may give a message again as long as it keeps messages. So long its key is remembered; the
+journals themselves stay, as the record of what was sent, until an operator removes them.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
@@ -25,11 +23,12 @@ from mailsluice.journal import Journal
 from mailsluice.message import InDoubt, Message, Receipt
 from mailsluice.outbox import OutboxStatistics
 from mailsluice.reasons import Reason
+from mailsluice.worker.keys import Keys
 
 logger = logging.getLogger(__name__)
 
 ROWS_MAX = 100_000
-"""Messages in one journal: 12 MB, and 0.8 MB of memory for its keys."""
+"""Messages in one journal: 12 MB."""
 
 _NAME = re.compile(r"messages-[0-9]{6,}\.journal")
 """Another name is an operator's."""
@@ -37,33 +36,13 @@ _NAME = re.compile(r"messages-[0-9]{6,}\.journal")
 OpenJournal = Callable[[Path], Journal]
 
 
-class Keys:
-    """Keys by their hash, 64 bits each, sorted. Two of one hash among 10^7: 3 in a million."""
-
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        self._hashes = array("q", sorted(map(hash, keys)))
-
-    def __contains__(self, key: str) -> bool:
-        place = bisect_left(self._hashes, hash(key))
-        return place < len(self._hashes) and self._hashes[place] == hash(key)
-
-    def __len__(self) -> int:
-        return len(self._hashes)
-
-    def add(self, key: str) -> None:
-        """Remember it."""
-        self._hashes.insert(bisect_left(self._hashes, hash(key)), hash(key))
-
-
 class Segment:
-    """One journal, and what it knows."""
+    """One journal, and what is known of it."""
 
     def __init__(self, path: Path, written_at: float) -> None:
         self.path = path
         self.written_at = written_at
         """Seconds since the epoch, of the last message."""
-        self.keys = Keys()
-        """Of messages that were sent, or may have been."""
         self.rows = 0
         """Messages that are in it, about."""
         self.in_doubt = 0
@@ -75,7 +54,7 @@ class Segment:
 
 
 class Segments:
-    """The newest takes messages; the older ones tell which are known.
+    """The newest takes messages.
 
     `retention_s` is how long the queue keeps a message.
     """
@@ -99,6 +78,8 @@ class Segments:
         self._tasks: TaskGroup
         self._all: list[Segment] = []
         """The newest last."""
+        self._keys = Keys(retention_s)
+        """Of messages that were sent, or may have been."""
         self._next = anyio.Lock()
         self._paused = False
         self._released = False
@@ -139,7 +120,7 @@ class Segments:
 
     def knows(self, key: str) -> bool:
         """Whether a message was sent under it, or may have been."""
-        return any(key in each.keys for each in self._all)
+        return key in self._keys
 
     async def release(self) -> None:
         """Give up what is not under way: it is Held."""
@@ -188,8 +169,8 @@ class Segments:
 
     def _note(self, segment: Segment, message: Message) -> None:
         segment.written_at = self._wall()
-        if message.key and message.key not in segment.keys:
-            segment.keys.add(message.key)
+        if message.key:
+            self._keys.add(message.key, segment.written_at)
 
     def _look(self, segment: Segment) -> None:
         if not segment.under_way and segment is not self._all[-1]:
@@ -234,9 +215,9 @@ class Segments:
         journal = self._open_journal(path)
         try:
             known = history.keys_of(journal, self._in_doubt)
-            segment.keys = Keys(known)
+            self._keys.add_all(known, written_at)
             segment.in_doubt = sum(isinstance(each, InDoubt) for each in known.values())
-            segment.rows = len(segment.keys)
+            segment.rows = len(known)
         finally:
             journal.close()
         return segment

@@ -11,8 +11,8 @@ from mailsluice.gate import LANE_SHARES, Lane
 from mailsluice.model import State
 from mailsluice.reasons import Reason
 from mailsluice.recent_rate import RecentRate
-from mailsluice.worker.consumer import COUNTED
 from mailsluice.worker.job import Job, JobState
+from mailsluice.worker.sender import COUNTED
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
@@ -100,7 +100,7 @@ def _why(worker: Worker) -> str | None:
     consumer, engine = worker.consumer, worker.engine
     hold = (
         worker.hold
-        or (consumer.hold or consumer.unreachable if consumer else None)
+        or (consumer.sender.hold or consumer.unreachable if consumer else None)
         or (engine.account_hold if engine else None)
     )
     if hold:
@@ -161,6 +161,6 @@ def _queue(worker: Worker) -> dict[str, Any] | None:
         "waiting": worker.segments.waiting if worker.segments else 0,
         "in_flight": worker.segments.in_flight if worker.segments else 0,
         "malformed": consumer.malformed,
-        "hold": consumer.hold or consumer.unreachable,
-        "counts": {state.value: consumer.counts[state] for state in COUNTED},
+        "hold": consumer.sender.hold or consumer.unreachable,
+        "counts": {state.value: consumer.sender.counts[state] for state in COUNTED},
     }

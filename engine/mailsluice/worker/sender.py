@@ -1,0 +1,174 @@
+"""Sends the recipients of messages: once each, whatever the account does meanwhile."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import anyio
+
+from mailsluice.config import QueueSettings
+from mailsluice.errors import ConfigurationError, JournalError
+from mailsluice.gate import LANE_SHARES
+from mailsluice.message import Failed, Held, InDoubt, Rejected
+from mailsluice.model import State
+from mailsluice.outbox import CLOSED
+from mailsluice.remedies import QUOTA_TOO_SMALL
+from mailsluice.statuses import holds_mailing
+from mailsluice.waiting import REFUSED
+from mailsluice.worker import body
+from mailsluice.worker.body import Many, One, Part
+from mailsluice.worker.segments import Segments
+
+logger = logging.getLogger(__name__)
+
+COUNTED = (
+    State.SENT,
+    State.REFUSED,
+    State.REJECTED,
+    State.FAILED,
+    State.IN_DOUBT,
+    State.DUPLICATE,
+)
+"""What can become of a recipient of a message; duplicate: its key is known."""
+
+HiddenS = float
+"""A message is given back, hidden for so many seconds; None in its place: its end is durable."""
+
+
+class _AccountHeldError(Exception):
+    """Nothing is sent at present, whatever the message."""
+
+
+class Sender:
+    """Sends by `segments` until `stop`; `went_on` is called when a hold has ended."""
+
+    def __init__(
+        self, settings: QueueSettings, segments: Segments, went_on: Callable[[], None]
+    ) -> None:
+        self.counts: Counter[State] = Counter()
+        """Recipients by what became of them, in this process: `COUNTED`."""
+        self.hold: str | None = None
+        """Why nothing can be sent at present, for a cause outside of the messages."""
+        self._settings = settings
+        self._segments = segments
+        self._went_on = went_on
+        self._change = anyio.Event()
+        """Set when that hold has ended, or it stops."""
+        self._stopping = anyio.Event()
+        self._keys: dict[str, anyio.Event] = {}
+        """Keys of what is being sent."""
+        self._slots = {lane: anyio.Semaphore(settings.in_hand) for lane in LANE_SHARES}
+        """Recipients of messages with many that are being sent."""
+
+    def stop(self) -> None:
+        """Attempt nothing more."""
+        self._stopping.set()
+        self._changed()
+
+    async def send(self, read: One | Many, message_id: str) -> HiddenS | None:
+        """Send all its recipients."""
+        if isinstance(read, One):
+            return await self._send_once(next(body.parts(read, message_id)))
+        hidden: list[HiddenS] = []
+        failures: list[Exception] = []
+
+        async def send(part: Part) -> None:
+            try:
+                if (hidden_s := await self._send_once(part)) is not None:
+                    hidden.append(hidden_s)
+            except Exception as error:  # noqa: BLE001  # the others under way get their outcomes
+                failures.append(error)
+            finally:
+                self._slots[part.lane].release()
+
+        async with anyio.create_task_group() as tasks:
+            for part in body.parts(read, message_id):
+                await self._slots[part.lane].acquire()
+                tasks.start_soon(send, part)
+        if failures:
+            raise next((each for each in failures if isinstance(each, JournalError)), failures[0])
+        return max(hidden, default=None)
+
+    async def _send_once(self, part: Part) -> HiddenS | None:
+        """Send it, unless it is known; one at a time of each key."""
+        key = part.message.key or ""
+        while (other := self._keys.get(key)) is not None:
+            await other.wait()
+        self._keys[key] = ended = anyio.Event()
+        try:
+            if self._segments.knows(key):
+                self.counts[State.DUPLICATE] += 1
+                return None
+            return await self._send_until_ended(part)
+        finally:
+            del self._keys[key]
+            ended.set()
+
+    async def _send_until_ended(self, part: Part) -> HiddenS | None:
+        """Until it has an outcome, whatever the account does meanwhile."""
+        while not self._stopping.is_set():
+            if self.hold is not None:
+                await self._change.wait()
+                continue
+            try:
+                return await self._attempt(part)
+            except _AccountHeldError as held:
+                if self.hold is None:
+                    return await self._try_for_all(part, str(held))
+        return 0.0
+
+    async def _try_for_all(self, part: Part, why: str) -> HiddenS | None:
+        """Each attempt is a row of the journal: while the account is held, one is made for all.
+
+        What is in hand is kept meanwhile: given back, it would use up its receives for nothing.
+        """
+        self.hold = why
+        logger.warning("nothing is sent: %s", why)
+        try:
+            while True:
+                with anyio.move_on_after(self._settings.hold_s):
+                    await self._stopping.wait()
+                    return 0.0
+                try:
+                    return await self._attempt(part)
+                except _AccountHeldError as held:
+                    self.hold = str(held)
+        finally:
+            self._go_on()
+
+    async def _attempt(self, part: Part) -> HiddenS | None:
+        """Send it, and count what becomes of it. Raises _AccountHeldError."""
+        try:
+            await self._segments.send(*part)
+            self.counts[State.SENT] += 1
+            self._go_on()
+        except Held as held:
+            if held.status == CLOSED:
+                return 0.0
+            # A message to fewer addresses may have room in the day.
+            if not holds_mailing(held.status) and held.status != QUOTA_TOO_SMALL:
+                raise _AccountHeldError(str(held)) from None
+            logger.warning("a message is held: %s", held)
+            return self._settings.hold_s
+        except ConfigurationError as error:  # credentials that are gone
+            raise _AccountHeldError(str(error)) from None
+        except InDoubt:
+            self.counts[State.IN_DOUBT] += 1
+        except Rejected as rejected:
+            refused = rejected.status == REFUSED
+            self.counts[State.REFUSED if refused else State.REJECTED] += 1
+        except Failed:
+            self.counts[State.FAILED] += 1
+        return None
+
+    def _go_on(self) -> None:
+        if self.hold is not None:
+            self.hold = None
+            self._changed()
+            self._went_on()
+
+    def _changed(self) -> None:
+        changed, self._change = self._change, anyio.Event()
+        changed.set()

@@ -1,0 +1,66 @@
+"""Tells the queue what becomes of messages, ten a call."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+
+from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Received, back_off_s
+
+logger = logging.getLogger(__name__)
+
+LINGER_S = 0.02
+"""A message waits so long for nine others."""
+
+Told = tuple[Received, float]
+"""A message, and for how many seconds it is to be hidden; 0 where it is deleted."""
+
+
+class Teller:
+    """Tells the queue something of ten messages at a time, until it has understood."""
+
+    def __init__(
+        self,
+        tell: Callable[[Sequence[Told]], Awaitable[list[Received]]],
+        told: Callable[[Received], None],
+    ) -> None:
+        self._tell = tell
+        self._told = told
+        self._waiting: deque[Told] = deque()
+        self._arrived = anyio.Event()
+
+    def add(self, each: Told) -> None:
+        """One more."""
+        self._waiting.append(each)
+        arrived, self._arrived = self._arrived, anyio.Event()
+        arrived.set()
+
+    async def run(self) -> None:
+        """For ever; several may."""
+        failures = 0
+        while True:
+            while not self._waiting:
+                await self._arrived.wait()
+            if len(self._waiting) < BATCH_MAX:
+                await anyio.sleep(LINGER_S)
+            some = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+            if not some:
+                continue
+            try:
+                again = {id(each) for each in await self._tell(some)}
+                failures = 0
+            except SDK_ERRORS as error:
+                if not failures:
+                    logger.warning("the queue cannot be told: %s; trying again", error)
+                again = {id(received) for received, _ in some}
+            for each in some:
+                if id(each[0]) in again:
+                    self._waiting.append(each)
+                else:
+                    self._told(each[0])
+            if again:
+                await anyio.sleep(back_off_s(failures))
+                failures += 1
