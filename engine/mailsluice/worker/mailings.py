@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import anyio
-import orjson
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from mailsluice import config, overview
-from mailsluice.config import FolderSettings, SesSettings, Settings
+from mailsluice.config import FolderSettings, SesSettings
 from mailsluice.engine import Engine
 from mailsluice.errors import (
     ConfigurationError,
@@ -23,14 +20,12 @@ from mailsluice.errors import (
     SourceError,
     SourceUnavailableError,
 )
-from mailsluice.mailing import Mailing
 from mailsluice.model import Counts
 from mailsluice.quota import AccountRefusedError
 from mailsluice.remedies import SOURCE_BROKEN
-from mailsluice.sources import files
-from mailsluice.worker import body
+from mailsluice.worker import contents
 from mailsluice.worker.body import BodyError, FromList
-from mailsluice.worker.folder import JOURNAL, MESSAGE, Folder, Mark, mailing_file
+from mailsluice.worker.folder import JOURNAL, Folder, Mark
 from mailsluice.worker.job import ENDED, Job, JobState
 from mailsluice.worker.segments import OpenJournal
 
@@ -210,7 +205,7 @@ class Mailings:
         try:
             await self._see_marks(job)
             if job.counts is None:
-                job.counts = await to_thread.run_sync(self._counts_in, job.path / JOURNAL)
+                job.counts = await self._counts_of(job)
             async with self._room_for(job) as free:
                 if free:
                     await self._send(job)
@@ -263,27 +258,12 @@ class Mailings:
         finally:
             self._room.release_on_behalf_of(borrower)
 
-    def _counts_in(self, path: Path) -> Counts:
-        """What a journal says, if there is one. Raises JournalError."""
-        if not path.exists():
-            return Counts()
-        journal = self._open_journal(path)
-        try:
-            return overview.of(journal, running=False).counts
-        finally:
-            journal.close()
+    async def _counts_of(self, job: Job) -> Counts:
+        return await to_thread.run_sync(contents.counts_of, job.path, self._open_journal)
 
     async def _send(self, job: Job) -> None:
-        mailing, settings = await to_thread.run_sync(_mailing_of, job.path)
-        list_ = settings.recipients.path
-        if list_ is None or list_ == "-":
-            raise ConfigurationError(f"{job.name}: [recipients] path must name the list beside it")
-        source = files.open_source(
-            list_ if files.is_elsewhere(list_) else job.path / list_,
-            settings.recipients.fields(),
-            region=self._ses.region,
-            profile=self._ses.profile,
-        )
+        mailing, settings = await to_thread.run_sync(contents.mailing_of, job.path)
+        source = contents.list_of(job.path, settings, self._ses)
         journal = await to_thread.run_sync(self._open_journal, job.path / JOURNAL)
         try:
             await self._see_marks(job)  # who had the journal until now may have been told something
@@ -307,21 +287,14 @@ class Mailings:
         if not (job.counts and job.counts.read):
             job.counts = None  # another worker may have begun it meanwhile
             with suppress(JournalError):
-                job.counts = await to_thread.run_sync(self._counts_in, job.path / JOURNAL)
+                job.counts = await self._counts_of(job)
         why = why and _as_text(why)
-        report = {
-            "state": state.value,
-            "why": why,
-            "counts": asdict(job.counts) if job.counts else None,
-            "report": job.report.as_dict() if job.report else None,
-        }
-        option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        report = contents.report_of(job, state, why)
         done = state is JobState.FINISHED
         begun = job.counts is None or job.counts.read > 0
         try:
-            text = orjson.dumps(report, option=option)
             job.path = await to_thread.run_sync(
-                lambda: self._folder.put_away(job.path, text, done=done, begun=begun)
+                lambda: self._folder.put_away(job.path, report, done=done, begun=begun)
             )
         except OSError as error:
             # It stays in working/: the next look finds it finished, and tries to put it away again.
@@ -339,13 +312,3 @@ class Mailings:
 def _as_text(why: str) -> str:
     """It may name a file whose name is no text."""
     return why.encode(errors="replace").decode()
-
-
-def _mailing_of(path: Path) -> tuple[Mailing, Settings]:
-    message = path / MESSAGE
-    if not message.exists():
-        return config.load(mailing_file(path))
-    read = body.parse(message.read_bytes())
-    if not isinstance(read, FromList):
-        raise BodyError(f"{MESSAGE}: it names no list")
-    return read.mailing, body.settings_of(read)
