@@ -45,10 +45,10 @@ def test_stopped_and_resumed_a_thousand_times_everybody_is_mailed_once() -> None
     hundred unsent."""
     loop = VirtualLoop(0)
     ses = Ses(
-        EmulatorOptions(account=AccountSettings(rate_per_s=1, daily_max=-1), credentials=None)
+        EmulatorOptions(account=AccountSettings(rate_per_s=0.5, daily_max=-1), credentials=None)
     )
     journal = MemoryJournal()
-    count, draw, processes, state = 500, Random(2313), 0, ""
+    count, draw, processes, state = 250, Random(2313), 0, ""
     while state != "finished":
         processes += 1
         wire = Wire(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import orjson
@@ -42,20 +42,16 @@ def test_eight_workers_on_one_journal_are_one(folder: Folder) -> None:
     folder.write_list(600)
     with folder.started("--set", "quota.refresh_s=1") as first:
         folder.until(first, accepted=50)
-        others = [
-            subprocess.Popen(
-                [*folder.COMMAND, "send", "mailing.toml", "--quiet"],
-                cwd=folder.path,
-                env=folder.environment({}),
-                stderr=subprocess.PIPE,
-            )
-            for _ in range(WORKERS - 1)
-        ]
-        said = [other.communicate()[1].decode() for other in others]
+        with ThreadPoolExecutor(WORKERS - 1) as pool:
+            begun = [
+                pool.submit(folder.run, "send", "mailing.toml", "--quiet")
+                for _ in range(WORKERS - 1)
+            ]
+            others = [other.result() for other in begun]
         folder.emulator.change_account(rate_per_s=5_000)
         assert folder.end(first).code == 0
-    assert [other.returncode for other in others] == [5] * (WORKERS - 1)
-    assert all("another process is using this journal" in each for each in said)
+    assert [other.code for other in others] == [5] * (WORKERS - 1)
+    assert all("another process is using this journal" in other.err for other in others)
     assert folder.emulator.ledger.duplicates() == {}
     assert folder.accepted == 600
 

@@ -16,10 +16,11 @@ from typing import NamedTuple
 from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly, told
 from tests.sim import days, kept, world
 
-SEEDS = {"short": 60, "full": 10_000}
+SEEDS = {"short": 10, "full": 10_000}
+"""Short: a hundred others are lived by tests/sim."""
 SEEDS_AT_ONCE = 50
 
-MILLION = {"short": (6_000, 2_500), "full": (1_000_000, 300_000)}
+MILLION = {"short": (2_000, 1_250), "full": (1_000_000, 300_000)}
 """Recipients, and the daily quota that stretches them over three days."""
 
 RATE_PER_S = 200.0
@@ -87,7 +88,7 @@ def prove(size: Size) -> Proved:
         exactly(
             "a mailing that the daily quota stretches: recipients", recipients, stretched.accepted
         ),
-        at_least("  whole days that it took", 2 if size == "short" else 3, int(stretched.days)),
+        at_least("  whole days that it took", 1 if size == "short" else 3, int(stretched.days)),
         at_most("  accepted in any 24 hours", quota, stretched.accepted_in_a_day),
         told("  real seconds", f"{seconds:.0f}"),
     ]

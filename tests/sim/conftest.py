@@ -4,7 +4,7 @@ import pytest
 
 from tests.sim import kept
 
-SEEDS = 200
+SEEDS = 100
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
