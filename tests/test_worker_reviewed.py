@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mailsluice import overview
-from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.journal.sqlite import SqliteJournal
 from tests.aws import Aws
 from tests.test_worker import WORKER, Running, drop, worker
@@ -43,7 +43,7 @@ class Lists:
             Bucket="lists", Key=f"{self._folder}/{name}.csv", Body=f"email\n{text}".encode()
         )
 
-    def message(self, name: str, key: str, suffix: str = "csv") -> dict[str, Any]:
+    def message(self, name: str, key: str | None, suffix: str = "csv") -> dict[str, Any]:
         path = f"s3://lists/{self._folder}/{name}.{suffix}"
         return {"mailing": MAILING, "recipients": {"path": path}, "key": key}
 
@@ -234,6 +234,57 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
             running.until(lambda: fed.left() == 0)
     assert dead.left() == 0
     assert set(fed.emulator.ledger.by_address().values()) == {1}
+
+
+def move_back(dead: Fed, fed: Fed) -> dict[str, Any]:
+    """The one message there, as SQS moves it: body and attributes, under another id."""
+    (found,) = dead.sqs.receive_message(QueueUrl=dead.url, MessageAttributeNames=["All"])[
+        "Messages"
+    ]
+    attributes: dict[str, Any] = found["MessageAttributes"]
+    fed.sqs.send_message(QueueUrl=fed.url, MessageBody=found["Body"], MessageAttributes=attributes)
+    dead.sqs.delete_message(QueueUrl=dead.url, ReceiptHandle=found["ReceiptHandle"])
+    return attributes
+
+
+@FAST
+def test_what_comes_back_from_the_dead_letter_queue_is_known(
+    aws: Aws, ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    dead = Fed(aws, ses_emulator, tmp_path)
+    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
+    ses_emulator.faults.add(EntryFault(status="TEMPLATE_NOT_FOUND", address="late*"))
+    everybody = [f"{name}{n}@example.com" for name in ("soon", "late") for n in range(60)]
+    fed.put({"mailing": MAILING, "recipients": [{"to": each} for each in everybody]})
+    with fed.working() as running:
+        running.until(lambda: dead.left() == 1)
+        running.until(lambda: fed.left() == 0)
+        assert len(ses_emulator.ledger) == 60
+        ses_emulator.faults.clear()
+        attributes = move_back(dead, fed)
+        assert "TEMPLATE_NOT_FOUND" in attributes["mailsluice-reason"]["StringValue"]
+        running.until(lambda: fed.left() == 0)
+    assert ses_emulator.ledger.by_address() == dict.fromkeys(everybody, 1)
+
+
+@SLOW
+def test_a_list_that_comes_back_from_the_dead_letter_queue_goes_on(
+    aws: Aws, ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    dead = Fed(aws, ses_emulator, tmp_path)
+    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
+    lists = Lists(aws)
+    lists.put("list", 120)
+    fed.put(lists.message("list", None))
+    for stop in range(1, 4):
+        with fed.working():
+            assert ses_emulator.wait_for(accepted=25 * stop, timeout_s=30)
+    assert (dead.left(), fed.left()) == (1, 0)
+    attributes = move_back(dead, fed)
+    assert attributes["mailsluice-reason"]["StringValue"] == "the worker stopped"
+    with fed.working() as running:
+        running.until(lambda: fed.left() == 0)
+    assert ses_emulator.ledger.by_address() == {f"list{n}@example.com": 1 for n in range(120)}
 
 
 # --- operators -------------------------------------------------------------------------------

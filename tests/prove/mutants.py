@@ -563,9 +563,9 @@ MUTANTS = [
     Mutant(
         "a message is deleted before it is sent",
         "worker/consumer.py",
-        "        return await self.sender.send(read, received.id)\n",
+        "        return await self.sender.send(read, received.origin)\n",
         "        self._deleting.add((received, 0.0))\n"
-        "        return await self.sender.send(read, received.id)\n",
+        "        return await self.sender.send(read, received.origin)\n",
         (QUEUE, "-k", "given_back"),
     ),
     Mutant(

@@ -20,7 +20,7 @@ from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received, back_off_s
 from mailsluice.worker.segments import Segments
-from mailsluice.worker.sender import HiddenS, Sender
+from mailsluice.worker.sender import GivenBack, Sender
 from mailsluice.worker.teller import Teller, Told
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Consumer:
         queue: Queue,
         segments: Segments,
         *,
-        take_list: Callable[[str, FromList, str], Awaitable[HiddenS | None]],
+        take_list: Callable[[str, FromList, str], Awaitable[GivenBack | None]],
         quarantine: Callable[[Received, str], None],
     ) -> None:
         self.sender = Sender(settings, segments, went_on=self._changed)
@@ -205,36 +205,49 @@ class Consumer:
     async def _handle(self, received: Received) -> None:
         """Send it, and tell the queue. Raises JournalError."""
         try:
-            hidden_s = await self._sent(received)
+            given_back = await self._sent(received)
         except BodyError as error:
-            hidden_s = await self._bury(received, str(error))
+            given_back = await self._put_aside(received, str(error))
         except Exception as error:  # one message never stops the others
             root = root_of(error) if isinstance(error, BaseExceptionGroup) else error
             if isinstance(root, JournalError):
                 raise root from None
             logger.exception("message %s is tried again", received.id)
-            hidden_s = self._settings.hold_s
-        if hidden_s is None:
+            given_back = GivenBack(self._settings.hold_s, f"{type(root).__name__}: {root}")
+        if given_back is None or await self._is_buried_for_good(received, given_back.why):
             self._deleting.add((received, 0.0))
         else:
-            while self._stopping.is_set() and self._polls:
-                await self._change.wait()  # or one of them would bring it once more
-            received.leaving = True
-            while received.id in self._hiding:
-                await self._change.wait()  # or that call, if it is the later one, hides it again
-            self._giving_back.add((received, hidden_s))
+            await self._give_back(received, given_back.hidden_s)
 
-    async def _sent(self, received: Received) -> HiddenS | None:
+    async def _give_back(self, received: Received, hidden_s: float) -> None:
+        while self._stopping.is_set() and self._polls:
+            await self._change.wait()  # or one of them would bring it once more
+        received.leaving = True
+        while received.id in self._hiding:
+            await self._change.wait()  # or that call, if it is the later one, hides it again
+        self._giving_back.add((received, hidden_s))
+
+    async def _is_buried_for_good(self, received: Received, why: str) -> bool:
+        """Where the queue would bury it: so the reason is beside it, and its first id.
+
+        By that id the recipients are known to whom it was sent, should it be moved back.
+        """
+        if not self._queue.is_last(received):
+            return False
+        logger.warning("message %s has been given for the last time", received.id)
+        return await self._queue.bury(received, why)
+
+    async def _sent(self, received: Received) -> GivenBack | None:
         text = received.body
         read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
-            return await self._send_list(received.id, read, text)
-        return await self.sender.send(read, received.id)
+            return await self._send_list(received.origin, read, text)
+        return await self.sender.send(read, received.origin)
 
-    async def _send_list(self, message_id: str, read: FromList, text: str) -> HiddenS | None:
+    async def _send_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
         """It takes hours, and no place of those that take a moment."""
         if self._lists >= LISTS_MAX:
-            return self._settings.hold_s
+            return GivenBack(self._settings.hold_s, "too many lists are being sent")
         self._lists += 1
         self._changed()
         try:
@@ -242,7 +255,7 @@ class Consumer:
         finally:
             self._lists -= 1
 
-    async def _bury(self, received: Received, reason: str) -> HiddenS | None:
+    async def _put_aside(self, received: Received, reason: str) -> GivenBack | None:
         # Without the reason, which may name an address.
         logger.warning("message %s is malformed, and put aside with the reason", received.id)
         if not await self._queue.bury(received, reason):
@@ -250,7 +263,7 @@ class Consumer:
                 await to_thread.run_sync(self._quarantine, received, reason)
             except OSError as error:
                 logger.warning("message %s cannot be put aside: %s", received.id, error)
-                return self._settings.hold_s
+                return GivenBack(self._settings.hold_s, reason)
         self.malformed += 1
         return None
 

@@ -28,6 +28,7 @@ from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.folder import JOURNAL, Folder, Mark
 from mailsluice.worker.job import ENDED, Job, JobState
 from mailsluice.worker.segments import OpenJournal
+from mailsluice.worker.sender import AT_THE_END, GivenBack
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +136,8 @@ class Mailings:
 
     # --- claims ------------------------------------------------------------------------------
 
-    async def take_list(self, message_id: str, read: FromList, text: str) -> float | None:
-        """A mailing that came as a message, as if it had been dropped; see `consumer.HiddenS`."""
+    async def take_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
+        """A mailing that came as a message, as if it had been dropped."""
         name = f"queue-{read.key or message_id}"
         while True:
             try:
@@ -144,7 +145,7 @@ class Mailings:
                     path = await to_thread.run_sync(self._folder.put_to_work, name, text)
             except OSError as error:
                 logger.warning("%s cannot be begun: %s", name, error)
-                return self._settings.hold_s
+                return GivenBack(self._settings.hold_s, f"it cannot be begun: {error}")
             if path is None:
                 logger.warning("%s has been sent, or tried, before: nothing is done", name)
                 return None
@@ -153,7 +154,7 @@ class Mailings:
             if job.state in ENDED:
                 return None
             if self._stopping.is_set():
-                return 0.0
+                return AT_THE_END
             # Another worker has it. The message stays in hand until that is through with it.
             with anyio.move_on_after(self._settings.hold_s):
                 await self._stopping.wait()

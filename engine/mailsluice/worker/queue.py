@@ -31,6 +31,15 @@ CONNECTIONS_MAX = 24
 REASON_CHARS_MAX = 1_000
 """Of why a message was buried, in its attribute."""
 
+ATTRIBUTES_MAX = 10
+"""Of a message (SQS developer guide, message metadata)."""
+
+REASON, ORIGIN = "mailsluice-reason", "mailsluice-id"
+"""Attributes of what was buried. A message that is moved back out of a dead-letter queue has a new
+id, and its old attributes (SQS developer guide, dead-letter queue redrive)."""
+
+_ID = re.compile(r"[0-9A-Za-z-]{1,100}")
+
 _REGION = re.compile(r"https?://(?:sqs|queue)\.([a-z0-9-]+)\.amazonaws\.com").match
 
 SDK_ERRORS = (
@@ -66,10 +75,18 @@ class Received:
     """By which it is deleted: another each time."""
     body: str
     attributes: dict[str, Any]
+    receives: int = 1
+    """How often it has been given, about."""
     hidden_until: float = 0.0
     """On the event loop's clock: from then on the queue may give it to others."""
     leaving: bool = False
     """Whether it is being given back."""
+
+    @property
+    def origin(self) -> str:
+        """Its id, or the one that it had before it was buried."""
+        said = self.attributes.get(ORIGIN, {}).get("StringValue", "")
+        return said if _ID.fullmatch(said) else self.id
 
 
 class Queue:
@@ -86,6 +103,8 @@ class Queue:
         self._client: Any = None
         self._grave: str | None = None
         """The URL of its dead-letter queue."""
+        self._receives_max = math.inf
+        """How often it gives a message."""
 
     async def __aenter__(self) -> Self:
         config = AioConfig(
@@ -124,6 +143,7 @@ class Queue:
             VisibilityTimeout=self._settings.visibility_s,
             WaitTimeSeconds=self._settings.wait_s,
             MessageAttributeNames=["All"],
+            AttributeNames=["ApproximateReceiveCount"],
         )
         return [
             Received(
@@ -131,6 +151,7 @@ class Queue:
                 each["ReceiptHandle"],
                 each.get("Body", ""),
                 each.get("MessageAttributes", {}),
+                int(each.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
             )
             for each in response.get("Messages", [])
         ]
@@ -158,13 +179,16 @@ class Queue:
         """Put it into the dead-letter queue, the reason beside it; False where that cannot be."""
         if self._grave is None:
             return False
-        kept = dict(list(message.attributes.items())[: BATCH_MAX - 1])
-        attributes = {
-            name: {key: value for key, value in each.items() if key.endswith(("Type", "Value"))}
-            for name, each in kept.items()
+        own = {
+            ORIGIN: {"DataType": "String", "StringValue": message.origin},
+            REASON: {"DataType": "String", "StringValue": reason[:REASON_CHARS_MAX] or "unknown"},
         }
-        text = reason[:REASON_CHARS_MAX] or "unknown"
-        attributes["mailsluice-reason"] = {"DataType": "String", "StringValue": text}
+        others = [
+            (name, {key: value for key, value in each.items() if key.endswith(("Type", "Value"))})
+            for name, each in message.attributes.items()
+            if name not in own
+        ]
+        attributes = dict(others[: ATTRIBUTES_MAX - len(own)]) | own
         try:
             await self._client.send_message(
                 QueueUrl=self._grave, MessageBody=message.body, MessageAttributes=attributes
@@ -173,6 +197,10 @@ class Queue:
             logger.warning("the dead-letter queue does not take message %s: %s", message.id, error)
             return False
         return True
+
+    def is_last(self, message: Received) -> bool:
+        """Whether it goes to the dead-letter queue in place of being given again."""
+        return message.receives >= self._receives_max
 
     async def look(self) -> None:
         """Learn what it is like, first of all.
@@ -196,7 +224,8 @@ class Queue:
         self.retention_s = float(attributes["MessageRetentionPeriod"])
         if "RedrivePolicy" not in attributes:
             return
-        arn = orjson.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
+        policy = orjson.loads(attributes["RedrivePolicy"])
+        arn, self._receives_max = policy["deadLetterTargetArn"], int(policy["maxReceiveCount"])
         account, name = arn.split(":")[4:6]
         try:
             found = await self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import anyio
 
@@ -33,8 +34,16 @@ COUNTED = (
 )
 """What can become of a recipient of a message; duplicate: its key is known."""
 
-HiddenS = float
-"""A message is given back, hidden for so many seconds; None in its place: its end is durable."""
+
+class GivenBack(NamedTuple):
+    """A message is given back to the queue; None in its place: its end is durable."""
+
+    hidden_s: float
+    """The queue gives it again after so many seconds."""
+    why: str
+
+
+AT_THE_END = GivenBack(0.0, "the worker stopped")
 
 
 class _AccountHeldError(Exception):
@@ -67,17 +76,17 @@ class Sender:
         self._stopping.set()
         self._changed()
 
-    async def send(self, read: One | Many, message_id: str) -> HiddenS | None:
+    async def send(self, read: One | Many, message_id: str) -> GivenBack | None:
         """Send all its recipients."""
         if isinstance(read, One):
             return await self._send_once(next(body.parts(read, message_id)))
-        hidden: list[HiddenS] = []
+        unsent: list[GivenBack] = []
         failures: list[Exception] = []
 
         async def send(part: Part) -> None:
             try:
-                if (hidden_s := await self._send_once(part)) is not None:
-                    hidden.append(hidden_s)
+                if (given_back := await self._send_once(part)) is not None:
+                    unsent.append(given_back)
             except Exception as error:  # noqa: BLE001  # the others under way get their outcomes
                 failures.append(error)
             finally:
@@ -89,9 +98,9 @@ class Sender:
                 tasks.start_soon(send, part)
         if failures:
             raise next((each for each in failures if isinstance(each, JournalError)), failures[0])
-        return max(hidden, default=None)
+        return max(unsent, default=None)
 
-    async def _send_once(self, part: Part) -> HiddenS | None:
+    async def _send_once(self, part: Part) -> GivenBack | None:
         """Send it, unless it is known; one at a time of each key."""
         key = part.message.key or ""
         while (other := self._keys.get(key)) is not None:
@@ -106,7 +115,7 @@ class Sender:
             del self._keys[key]
             ended.set()
 
-    async def _send_until_ended(self, part: Part) -> HiddenS | None:
+    async def _send_until_ended(self, part: Part) -> GivenBack | None:
         """Until it has an outcome, whatever the account does meanwhile."""
         while not self._stopping.is_set():
             if self.hold is not None:
@@ -117,9 +126,9 @@ class Sender:
             except _AccountHeldError as held:
                 if self.hold is None:
                     return await self._try_for_all(part, str(held))
-        return 0.0
+        return AT_THE_END
 
-    async def _try_for_all(self, part: Part, why: str) -> HiddenS | None:
+    async def _try_for_all(self, part: Part, why: str) -> GivenBack | None:
         """Each attempt is a row of the journal: while the account is held, one is made for all.
 
         What is in hand is kept meanwhile: given back, it would use up its receives for nothing.
@@ -130,7 +139,7 @@ class Sender:
             while True:
                 with anyio.move_on_after(self._settings.hold_s):
                     await self._stopping.wait()
-                    return 0.0
+                    return AT_THE_END
                 try:
                     return await self._attempt(part)
                 except _AccountHeldError as held:
@@ -138,7 +147,7 @@ class Sender:
         finally:
             self._go_on()
 
-    async def _attempt(self, part: Part) -> HiddenS | None:
+    async def _attempt(self, part: Part) -> GivenBack | None:
         """Send it, and count what becomes of it. Raises _AccountHeldError."""
         try:
             await self._segments.send(*part)
@@ -146,12 +155,12 @@ class Sender:
             self._go_on()
         except Held as held:
             if held.status == CLOSED:
-                return 0.0
+                return AT_THE_END
             # A message to fewer addresses may have room in the day.
             if not holds_mailing(held.status) and held.status != QUOTA_TOO_SMALL:
                 raise _AccountHeldError(str(held)) from None
             logger.warning("a message is held: %s", held)
-            return self._settings.hold_s
+            return GivenBack(self._settings.hold_s, str(held))
         except ConfigurationError as error:  # credentials that are gone
             raise _AccountHeldError(str(error)) from None
         except InDoubt:
