@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -374,13 +375,15 @@ def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: Fed) -> No
 def test_one_message_tries_for_all_while_the_account_is_held(fed: Fed) -> None:
     paused = CallFault(fault="error", code="SendingPausedException")
     fed.emulator.faults.add(paused)
-    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
     with fed.working() as running:
 
         def calls() -> int:
             return int(running.get("/status")["calls"])
 
         running.until(lambda: running.get("/status")["queue"]["hold"] is not None)
+        # Polls are under way, and bring them.
+        fed.put(*({"mailing": MAILING, "to": f"late{n}@example.com"} for n in range(30)))
         running.until(lambda: running.get("/status")["queue"]["in_flight"] == 0)
         before = calls()
         running.until(lambda: calls() >= before + 3)
@@ -391,7 +394,42 @@ def test_one_message_tries_for_all_while_the_account_is_held(fed: Fed) -> None:
     journal = SqliteJournal.read(fed.folder / "mail/messages/messages-000001.journal")
     rows = overview.of(journal, running=False).counts.read
     journal.close()
-    assert rows <= 40 + 40 + 5, "once each, once more each, and the tries between"
+    assert rows <= 10 + 40 + 5, "once each before the hold and after it, and the tries between"
+
+
+@SLOW
+def test_messages_are_received_again_when_a_hold_has_ended(fed: Fed) -> None:
+    fed.emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
+    many = [{"to": f"many{n}@example.com"} for n in range(300)]
+    fed.put({"mailing": MAILING, "recipients": many, "lane": "bulk"})
+    with fed.working(visibility_s=600) as running:
+        running.until(lambda: running.get("/status")["queue"]["hold"] is not None)
+        before = running.get("/status")["calls"]
+        # Polls that were under way have ended.
+        running.until(lambda: running.get("/status")["calls"] >= before + 3)
+        fed.put({"mailing": MAILING, "to": "one@example.com"})
+        fed.emulator.faults.clear()
+        running.until(lambda: sent_to(fed.emulator, "one") == 1)
+        assert sent_to(fed.emulator, "many") < 300, "that message is still in hand"
+
+
+@FAST
+def test_a_killed_worker_has_not_forgotten_what_only_its_log_says(fed: Fed) -> None:
+    fed.sqs.set_queue_attributes(QueueUrl=fed.url, Attributes={"MessageRetentionPeriod": "60"})
+    ann = {"mailing": MAILING, "to": "ann@example.com", "key": "signup-7"}
+    with fed.working(visibility_s=3) as running:
+        fed.put(ann)
+        running.until(lambda: fed.left() == 0)
+        running.process.send_signal(signal.SIGKILL)
+        running.process.wait(10)
+    (journal,) = (fed.folder / "mail/messages").glob("*.journal")
+    os.utime(journal, (time.time() - 100,) * 2)  # as if it had been begun so long before
+    with fed.working(visibility_s=3) as running:
+        fed.put({"mailing": MAILING, "to": "bob@example.com"})
+        running.until(lambda: fed.left() == 0)
+        fed.put(ann)
+        running.until(lambda: fed.left() == 0)
+    assert fed.emulator.ledger.by_address() == {"ann@example.com": 1, "bob@example.com": 1}
 
 
 @SLOW

@@ -29,7 +29,7 @@ class Overview:
     """What limits it, or keeps it from sending; None where it waited for nothing for long."""
     waiting_since: float | None
     pace_per_s: float
-    """Recipients sent per second in the last `RATE_S`, as far as the records go back."""
+    """The rate of late: recipients sent per second in the last `RATE_S` of the records."""
     run: Run | None
     reopened: State | None
     """Which recipients of the finished run are being sent once more."""

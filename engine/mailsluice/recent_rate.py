@@ -6,7 +6,7 @@ from collections import deque
 
 
 class RecentRate:
-    """Per second, over the last `window_s` seconds of what it was shown, or since the first."""
+    """Per second, over the last `window_s` seconds, or since what was shown last but one."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
@@ -15,8 +15,7 @@ class RecentRate:
     def add(self, at: float, total: int) -> None:
         """At `at`, in seconds on any clock, it was `total` altogether."""
         self._seen.append((at, total))
-        # One from before the window stays: what came since then came in the window.
-        while len(self._seen) > 1 and self._seen[1][0] <= at - self._window_s:
+        while len(self._seen) > 2 and at - self._seen[0][0] > self._window_s:  # noqa: PLR2004  # a rate wants two
             self._seen.popleft()
 
     @property
@@ -25,5 +24,4 @@ class RecentRate:
         if not self._seen:
             return 0.0
         (began, before), (now, total) = self._seen[0], self._seen[-1]
-        seconds = min(now - began, self._window_s)
-        return (total - before) / seconds if seconds > 0 else 0.0
+        return (total - before) / (now - began) if now > began else 0.0

@@ -563,9 +563,9 @@ MUTANTS = [
     Mutant(
         "a message is deleted before it is sent",
         "worker/consumer.py",
-        "        return await self.sender.send(read, received.origin)\n",
+        "        return await self.recipients.send(read, received.origin)\n",
         "        self._deleting.add((received, 0.0))\n"
-        "        return await self.sender.send(read, received.origin)\n",
+        "        return await self.recipients.send(read, received.origin)\n",
         (QUEUE, "-k", "given_back"),
     ),
     Mutant(
@@ -574,6 +574,35 @@ MUTANTS = [
         "        return self._found\n",
         "        return {}\n",
         (QUEUE, "-k", "one_key"),
+    ),
+    Mutant(
+        "a journal is taken for as old as its file, whatever its log says",
+        "worker/segments.py",
+        'for each in (path, path.with_name(f"{path.name}-wal")) if',
+        "for each in (path,) if",
+        ("tests/test_worker_reviewed.py", "-k", "only_its_log"),
+    ),
+    Mutant(
+        "a message that comes back from the dead-letter queue is a new one",
+        "worker/queue.py",
+        "        return said if _ID.fullmatch(said) else self.id\n",
+        "        return self.id\n",
+        ("tests/test_worker_reviewed.py", "-k", "dead_letter"),
+    ),
+    Mutant(
+        "each message tries for itself while the account is held",
+        "worker/recipients.py",
+        "            if self.hold is not None:\n                await self._change.wait()\n"
+        "                continue\n",
+        "",
+        ("tests/test_worker_reviewed.py", "-k", "tries_for_all"),
+    ),
+    Mutant(
+        "a hold that has ended keeps the queue closed",
+        "worker/recipients.py",
+        "            self._went_on()\n",
+        "",
+        ("tests/test_worker_reviewed.py", "-k", "hold_has_ended"),
     ),
     Mutant(
         "a message in hand is not kept hidden",

@@ -17,7 +17,7 @@ from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly
 from tests.sim import days, kept, world
 
 SEEDS = {"short": 10, "full": 10_000}
-"""Short: a hundred others are lived by tests/sim."""
+"""Short: tests/sim lives a hundred."""
 SEEDS_AT_ONCE = 50
 
 MILLION = {"short": (2_000, 1_250), "full": (1_000_000, 300_000)}

@@ -19,8 +19,8 @@ from mailsluice.errors import JournalError, root_of
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received, back_off_s
+from mailsluice.worker.recipients import GivenBack, Recipients
 from mailsluice.worker.segments import Segments
-from mailsluice.worker.sender import GivenBack, Sender
 from mailsluice.worker.teller import Teller, Told
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Consumer:
         take_list: Callable[[str, FromList, str], Awaitable[GivenBack | None]],
         quarantine: Callable[[Received, str], None],
     ) -> None:
-        self.sender = Sender(settings, segments, went_on=self._changed)
+        self.recipients = Recipients(settings, segments, went_on=self._changed)
         self.malformed = 0
         """Messages that could not be read."""
         self.unreachable: str | None = None
@@ -109,7 +109,7 @@ class Consumer:
     def stop(self) -> None:
         """Receive nothing more."""
         self._stopping.set()
-        self.sender.stop()
+        self.recipients.stop()
         for poll in self._polls:
             poll.deadline = anyio.current_time() + POLL_ENDS_S
         self._changed()
@@ -121,7 +121,7 @@ class Consumer:
         while not self._stopping.is_set():
             in_hand = len(self.in_hand) - self._lists + self._asked
             most = min(BATCH_MAX, self._settings.in_hand - in_hand)
-            if most <= 0 or self.sender.hold is not None or self._bytes > BYTES_MAX:
+            if most <= 0 or self.recipients.hold is not None or self._bytes > BYTES_MAX:
                 await self._change.wait()
                 continue
             self._asked += most
@@ -242,7 +242,7 @@ class Consumer:
         read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
             return await self._send_list(received.origin, read, text)
-        return await self.sender.send(read, received.origin)
+        return await self.recipients.send(read, received.origin)
 
     async def _send_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
         """It takes hours, and no place of those that take a moment."""

@@ -67,12 +67,12 @@ class Job:
         return self.engine.statistics() if self.engine else None
 
     @property
-    def known(self) -> Counts:
+    def known_counts(self) -> Counts:
         """Of its recipients, as far as it is known here."""
         now = self.statistics
         return now.counts if now else self.counts or Counts()
 
-    def seen(self, *, paused: bool) -> JobState:
+    def state_shown(self, *, paused: bool) -> JobState:
         """Where it stands for who looks at it, where the worker is paused or not."""
         return JobState.PAUSED if paused and self.state is JobState.SENDING else self.state
 

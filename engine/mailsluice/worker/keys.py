@@ -33,10 +33,10 @@ class _Share:
 
 
 class Keys:
-    """Each is known for `retention_s` after it was sent, and forgotten after twice that.
+    """Each is known for `retention_s` after it was sent; up to three times that, while others come.
 
-    Times are seconds on one clock. Of each key eight bytes are kept: that two of 10^7 look alike
-    happens three times in a million.
+    Times are seconds on a clock that nobody sets. Of each key eight bytes are kept: that two of
+    10^7 look alike happens three times in a million.
     """
 
     def __init__(self, retention_s: float) -> None:

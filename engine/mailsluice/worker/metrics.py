@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from mailsluice.model import State
 from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.job import JobState
+from mailsluice.worker.recipients import COUNTED
 from mailsluice.worker.segments import Segments
-from mailsluice.worker.sender import COUNTED
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
@@ -93,14 +93,14 @@ class Metrics(Collector):
             labels=["mailing"],
         )
         for job in jobs:
-            for state, number in asdict(job.known).items():
+            for state, number in asdict(job.known_counts).items():
                 if state != "read":  # their sum
                     recipients.add_metric([job.name, state], number)
             now = job.statistics
             in_flight.add_metric([job.name], now.dispatcher.in_flight if now else 0)
         mailings = GaugeMetricFamily("mailsluice_mailings", "Mailings by state.", labels=["state"])
         for state in JobState:
-            alike = sum(job.seen(paused=self._worker.paused) is state for job in jobs)
+            alike = sum(job.state_shown(paused=self._worker.paused) is state for job in jobs)
             mailings.add_metric([state.value], alike)
         yield from (recipients, in_flight, mailings)
 
@@ -132,5 +132,5 @@ def _of_queue(consumer: Consumer, segments: Segments) -> Iterator[Metric]:
         labels=["state"],
     )
     for state in COUNTED:
-        recipients.add_metric([state.value], consumer.sender.counts[state])
+        recipients.add_metric([state.value], consumer.recipients.counts[state])
     yield recipients

@@ -67,6 +67,7 @@ class Segments:
         *,
         retention_s: float,
         wall: Callable[[], float],
+        monotonic: Callable[[], float],
         in_doubt: Doubts,
     ) -> None:
         self._folder = folder
@@ -74,6 +75,7 @@ class Segments:
         self._open_journal = open_journal
         self._retention_s = retention_s
         self._wall = wall
+        self._monotonic = monotonic
         self._in_doubt: Doubts = in_doubt
         self._tasks: TaskGroup
         self._all: list[Segment] = []
@@ -170,7 +172,7 @@ class Segments:
     def _note(self, segment: Segment, message: Message) -> None:
         segment.written_at = self._wall()
         if message.key:
-            self._keys.add(message.key, segment.written_at)
+            self._keys.add(message.key, self._monotonic())
 
     def _look(self, segment: Segment) -> None:
         if not segment.under_way and segment is not self._all[-1]:
@@ -206,16 +208,22 @@ class Segments:
             segment.engine = None
             await to_thread.run_sync(journal.close)
 
+    def _written_at(self, path: Path) -> float:
+        # What has not been copied from the log since a kill is not in the file itself.
+        files = [each for each in (path, path.with_name(f"{path.name}-wal")) if each.exists()]
+        return max((each.stat().st_mtime for each in files), default=self._wall())
+
     def _remembered(self, path: Path) -> Segment | None:
         """What that journal knows; None where the queue cannot give anything of it any more."""
-        written_at = path.stat().st_mtime if path.exists() else self._wall()
+        written_at = self._written_at(path)
         if self._all and written_at <= self._wall() - self._retention_s:
             return None
         segment = Segment(path, written_at)
         journal = self._open_journal(path)
         try:
             known = history.keys_of(journal, self._in_doubt)
-            self._keys.add_all(known, written_at)
+            age_s = max(0.0, self._wall() - written_at)
+            self._keys.add_all(known, self._monotonic() - age_s)
             segment.in_doubt = sum(isinstance(each, InDoubt) for each in known.values())
             segment.rows = len(known)
         finally:

@@ -12,7 +12,7 @@ from mailsluice.model import State
 from mailsluice.reasons import Reason
 from mailsluice.recent_rate import RecentRate
 from mailsluice.worker.job import Job, JobState
-from mailsluice.worker.sender import COUNTED
+from mailsluice.worker.recipients import COUNTED
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
@@ -100,7 +100,7 @@ def _why(worker: Worker) -> str | None:
     consumer, engine = worker.consumer, worker.engine
     hold = (
         worker.hold
-        or (consumer.sender.hold or consumer.unreachable if consumer else None)
+        or (consumer.recipients.hold or consumer.unreachable if consumer else None)
         or (engine.account_hold if engine else None)
     )
     if hold:
@@ -122,7 +122,7 @@ def _why(worker: Worker) -> str | None:
 def _in_doubt(worker: Worker) -> int:
     """Of messages and of the mailings that are shown, whichever process sent them."""
     of_messages = worker.segments.in_doubt if worker.segments else 0
-    return of_messages + sum(job.known.in_doubt for job in worker.mailings.jobs.values())
+    return of_messages + sum(job.known_counts.in_doubt for job in worker.mailings.jobs.values())
 
 
 _ITS_OWN = {Reason.SOURCE, Reason.TURN, Reason.BACKOFF, Reason.ANSWERS, Reason.STOPPING}
@@ -130,7 +130,7 @@ _ITS_OWN = {Reason.SOURCE, Reason.TURN, Reason.BACKOFF, Reason.ANSWERS, Reason.S
 
 
 def _mailing(job: Job, rate_per_s: float, *, paused: bool) -> dict[str, Any]:
-    now, counts = job.statistics, job.known
+    now, counts = job.statistics, job.known_counts
     fraction = now.fraction_read if now else job.fraction_read
     if job.state is JobState.FINISHED:
         fraction = 1.0
@@ -140,7 +140,7 @@ def _mailing(job: Job, rate_per_s: float, *, paused: bool) -> dict[str, Any]:
         left_s = max(0.0, rows - counts.read + counts.pending) / rate_per_s
     return {
         "name": job.name,
-        "state": job.seen(paused=paused).value,
+        "state": job.state_shown(paused=paused).value,
         "why": job.why,
         "counts": asdict(counts),
         "rate_per_s": round(rate_per_s, 2),
@@ -161,6 +161,6 @@ def _queue(worker: Worker) -> dict[str, Any] | None:
         "waiting": worker.segments.waiting if worker.segments else 0,
         "in_flight": worker.segments.in_flight if worker.segments else 0,
         "malformed": consumer.malformed,
-        "hold": consumer.sender.hold or consumer.unreachable,
-        "counts": {state.value: consumer.sender.counts[state] for state in COUNTED},
+        "hold": consumer.recipients.hold or consumer.unreachable,
+        "counts": {state.value: consumer.recipients.counts[state] for state in COUNTED},
     }

@@ -190,6 +190,7 @@ class Worker:
                 self._open_journal,
                 retention_s=queue.retention_s,
                 wall=time.time,
+                monotonic=time.monotonic,
                 in_doubt=self.settings.delivery.in_doubt,
             )
             self.segments.pause(paused=self.paused)

@@ -50,7 +50,7 @@ class _AccountHeldError(Exception):
     """Nothing is sent at present, whatever the message."""
 
 
-class Sender:
+class Recipients:
     """Sends by `segments` until `stop`; `went_on` is called when a hold has ended."""
 
     def __init__(
