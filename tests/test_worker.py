@@ -223,15 +223,9 @@ def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
     assert (tmp_path / "mail/failed/one/report.json").exists()
 
 
-def command(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mailsluice", arguments[0], "worker.toml", *arguments[1:]],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def command(folder: Path, *arguments: str, **environment: str) -> child.Ended:
+    name, *others = arguments
+    return child.run(FORKED, folder, os.environ | environment, [name, "worker.toml", *others])
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
@@ -246,13 +240,13 @@ def test_the_commands_pause_resume_and_cancel_with_the_token_of_the_settings(
             running.get("/status")
         assert refused.value.code == 401
         refused.value.close()
-        assert command(tmp_path, "pause", *at).returncode == 2, "without the token"
+        assert command(tmp_path, "pause", *at).code == 2, "without the token"
         running.query = f"?token={token}"
         running.until(lambda: running.states() == {"one": "sending"})
 
         def tell(*arguments: str) -> None:
             told = command(tmp_path, *arguments, *at, MAILSLUICE_HTTP__TOKEN=token)
-            assert told.returncode == 0, told.stderr
+            assert told.code == 0, told.err
 
         tell("pause")
         assert running.get("/status")["paused"]
@@ -263,15 +257,15 @@ def test_the_commands_pause_resume_and_cancel_with_the_token_of_the_settings(
         tell("resume", "one")
         running.until(lambda: running.states() == {"one": "sending"})
         twice = command(tmp_path, "resume", "one", *at, MAILSLUICE_HTTP__TOKEN=token)
-        assert (twice.returncode, "there is nothing to resume" in twice.stderr) == (2, True)
+        assert (twice.code, "there is nothing to resume" in twice.err) == (2, True)
         tell("cancel", "one")
         running.until(lambda: running.states() == {"one": "cancelled"})
         again = command(tmp_path, "cancel", "one", *at, MAILSLUICE_HTTP__TOKEN=token)
-        assert (again.returncode, "there is nothing to cancel" in again.stderr) == (2, True)
+        assert (again.code, "there is nothing to cancel" in again.err) == (2, True)
         gone = command(tmp_path, "pause", "two", *at, MAILSLUICE_HTTP__TOKEN=token)
-        assert (gone.returncode, "there is no such mailing" in gone.stderr) == (2, True)
+        assert (gone.code, "there is no such mailing" in gone.err) == (2, True)
     nobody = command(tmp_path, "pause", *at)
-    assert (nobody.returncode, "no worker answers at" in nobody.stderr) == (2, True)
+    assert (nobody.code, "no worker answers at" in nobody.err) == (2, True)
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
@@ -363,10 +357,10 @@ def test_other_sites_pages_may_not_operate_it(ses_emulator: Emulator, tmp_path: 
 def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
     (tmp_path / "worker.toml").write_text(WORKER.replace("port = 0", 'host = "0.0.0.0"'))
     ended = command(tmp_path, "worker")
-    assert (ended.returncode, "a token is needed" in ended.stderr) == (2, True)
+    assert (ended.code, "a token is needed" in ended.err) == (2, True)
     (tmp_path / "worker.toml").write_text(WORKER + "[queue]\nurl = 'mail'\n")
     ended = command(tmp_path, "worker")
-    assert (ended.returncode, "[queue] url" in ended.stderr) == (2, True)
+    assert (ended.code, "[queue] url" in ended.err) == (2, True)
     (tmp_path / "worker.toml").write_text(WORKER)
     nobody = {
         "AWS_CONFIG_FILE": "/dev/null",
@@ -375,8 +369,8 @@ def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
         "AWS_ENDPOINT_URL_SESV2": "http://127.0.0.1:9",
     }
     ended = command(tmp_path, "worker", **nobody)
-    assert (ended.returncode, "no AWS credentials" in ended.stderr) == (2, True)
+    assert (ended.code, "no AWS credentials" in ended.err) == (2, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = command(tmp_path, "worker", "--set", f"http.port={port}")
-    assert (ended.returncode, f"[http] port: {port}" in ended.stderr) == (2, True)
+    assert (ended.code, f"[http] port: {port}" in ended.err) == (2, True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -20,6 +20,7 @@ from mailsluice.export import Line
 from mailsluice.journal import Record
 from mailsluice.journal.sqlite import SqliteJournal
 from tests.prove import child
+from tests.prove.child import Ended
 
 COMMAND = (sys.executable, "-m", "mailsluice")
 
@@ -48,14 +49,6 @@ COUNTS = (
     "in_doubt",
     "pending",
 )
-
-
-class Ended(NamedTuple):
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Folder:
@@ -98,7 +91,7 @@ class Folder:
         """Run a command to its end; `file_kib_max` bounds every file that it writes."""
         if not stdin and file_kib_max is None:
             place, all_of_it = cwd or self.path, self.environment(environment or {})
-            ended = Ended(*child.run(FORKED, place, all_of_it, arguments, 2 * PATIENCE_S))
+            ended = child.run(FORKED, place, all_of_it, arguments, 2 * PATIENCE_S)
             self.check_privacy(ended)
             return ended
         limit: tuple[str, ...] = ()

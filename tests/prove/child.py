@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import aioboto3  # noqa: F401  # what `send` imports when it runs
 import uvloop  # noqa: F401  # as above
@@ -85,14 +86,22 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
 def run(
     made: ForkServerContext,
     folder: Path,
     environment: Mapping[str, str],
     arguments: Sequence[str],
-    patience_s: float,
-) -> tuple[int, str, str]:
-    """Run it to its end, with this environment and no other: exit code, output, errors."""
+    patience_s: float = 60.0,
+) -> Ended:
+    """Run it to its end, with this environment and no other."""
     with tempfile.TemporaryDirectory(prefix="mailsluice-child-") as name:
         told = [Path(name) / "out", Path(name) / "err"]
         given = (folder, dict(environment), list(arguments), told)
@@ -102,7 +111,7 @@ def run(
         if process.exitcode is None:
             process.kill()
             raise TimeoutError(arguments)
-        return process.exitcode, told[0].read_text(), told[1].read_text()
+        return Ended(process.exitcode, told[0].read_text(), told[1].read_text())
 
 
 def _command_alone(

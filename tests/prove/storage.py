@@ -88,8 +88,8 @@ class Folder:
 
     def send(self) -> tuple[int, str]:
         """Run the command; exit code and what it said."""
-        code, _, said = child.run(child.context(), self.path, self.environment, COMMAND, PATIENCE_S)
-        return code, said
+        ended = child.run(child.context(), self.path, self.environment, COMMAND, PATIENCE_S)
+        return ended.code, ended.err
 
     def send_by(self, *program: str) -> tuple[int, str]:
         """The same by that program."""

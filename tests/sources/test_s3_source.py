@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
@@ -18,6 +16,7 @@ from mailsluice.emulator import AccountSettings, Emulator
 from mailsluice.errors import SourceError
 from mailsluice.sources import Fields, files, s3
 from tests.aws import ACCESS, Aws
+from tests.prove import child
 
 MAILING = """\
 [mailing]
@@ -114,12 +113,10 @@ def test_a_mailing_file_may_name_it(
     aws: Aws, url: str, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     (tmp_path / "mailing.toml").write_text(MAILING.format(path=url))
-    command = [sys.executable, "-m", "mailsluice", "send", "mailing.toml", "--report", "report"]
+    command = ["send", "mailing.toml", "--report", "report", "--quiet"]
     environment = os.environ | aws.environment | ses_emulator.environment
     for _ in range(2):  # the second time there is nothing left to be done
-        ended = subprocess.run(
-            [*command, "--quiet"], cwd=tmp_path, env=environment, check=False, capture_output=True
-        )
-        assert ended.returncode == 0, ended.stderr
+        ended = child.run(child.context(), tmp_path, environment, command)
+        assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "report").read_text())["counts"]["sent"] == ROWS
     assert len(ses_emulator.ledger) == ROWS
