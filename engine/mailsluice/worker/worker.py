@@ -10,6 +10,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
+from mailsluice import loop
 from mailsluice.config import WorkerSettings
 from mailsluice.engine import Engine
 from mailsluice.errors import JournalLockedError
@@ -141,6 +142,7 @@ class Worker:
             await self._tasks.start(self._attend, engine)
             if self.settings.queue is not None:
                 await self._tasks.start(self._consume, engine)
+            loop.set_apart()
             self.ready = not self._stopping.is_set()
         await self.mailings.run()
 
