@@ -156,7 +156,8 @@ class Consumer:
         received.hidden_until = anyio.current_time() + self._settings.visibility_s
         if received.id in self.in_hand:
             # It was not kept hidden for long enough; only the newest handle deletes it for sure.
-            self.in_hand[received.id].handle = received.handle
+            known = self.in_hand[received.id]
+            known.handle, known.receives = received.handle, received.receives
             return
         self.in_hand[received.id] = received
         self._bytes += len(received.body)
@@ -214,7 +215,7 @@ class Consumer:
                 raise root from None
             logger.exception("message %s is tried again", received.id)
             given_back = GivenBack(self._settings.hold_s, f"{type(root).__name__}: {root}")
-        if given_back is None or await self._is_buried_for_good(received, given_back.why):
+        if given_back is None or await self._is_given_up(received, given_back.why):
             self._deleting.add((received, 0.0))
         else:
             await self._give_back(received, given_back.hidden_s)
@@ -227,7 +228,7 @@ class Consumer:
             await self._change.wait()  # or that call, if it is the later one, hides it again
         self._giving_back.add((received, hidden_s))
 
-    async def _is_buried_for_good(self, received: Received, why: str) -> bool:
+    async def _is_given_up(self, received: Received, why: str) -> bool:
         """Where the queue would bury it: so the reason is beside it, and its first id.
 
         By that id the recipients are known to whom it was sent, should it be moved back.
