@@ -66,6 +66,16 @@ SLOPE_MAX = 2.0
 
 RETENTION_S = 300
 
+JOURNAL_ROWS = {"short": 100, "full": 20_000}
+"""The next journal of messages is begun every five minutes, and not after half an hour."""
+
+WORKER = """\
+from mailsluice.worker import segments
+segments.ROWS_MAX = {rows}
+from mailsluice.cli import main
+main()
+"""
+
 AS_DEPLOYED = {"MALLOC_ARENA_MAX": "1"}
 """As in configs/."""
 
@@ -216,7 +226,8 @@ def prove(size: Size) -> Proved:
         url = sqs.create_queue(QueueName="mail", Attributes=attributes)["QueueUrl"]
         port = aws.free_port()
         (folder / "worker.toml").write_text(SETTINGS.format(url=url, port=port))
-        command = [sys.executable, "-m", "mailsluice", "worker", str(folder / "worker.toml")]
+        program = WORKER.format(rows=JOURNAL_ROWS[size])
+        command = [sys.executable, "-c", program, "worker", str(folder / "worker.toml")]
         environment = os.environ | AS_DEPLOYED | emulator.environment | loopback.environment
         load = Load(folder, sqs, url, f"http://127.0.0.1:{port}", size)
         with Popen(command, env=environment, stderr=DEVNULL) as process:
