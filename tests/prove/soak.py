@@ -294,8 +294,10 @@ def _of_samples(samples: list[Sample], size: Size) -> list[Figure]:
         [each.at_s / 3_600 for each in warm], [each.rss_mb for each in warm]
     )
     half = len(warm) // 2
-    early = statistics.median(each.descriptors for each in warm[:half])
-    late = statistics.median(each.descriptors for each in warm[half:])
+    # A mailing that is sent has some of its own, about half of the time: what is lost raises the
+    # fewest, and nothing else does.
+    early = min(each.descriptors for each in warm[:half])
+    late = min(each.descriptors for each in warm[half:])
     figures = [
         told("memory, median", f"{statistics.median(each.rss_mb for each in warm):.0f} MB"),
         told("descriptors, most", str(max(each.descriptors for each in samples))),
@@ -309,9 +311,9 @@ def _of_samples(samples: list[Sample], size: Size) -> list[Figure]:
                 abs(slope) <= SLOPE_MAX,
             ),
             Figure(
-                "descriptors, median of the last half",
-                f"≤ {early:g} + 2, of the first",
-                f"{late:g}",
+                "descriptors, fewest in the last half",
+                f"≤ {early} + 2, in the first",
+                f"{late}",
                 late <= early + 2,  # connections come and go
             ),
         ]
