@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from random import SystemRandom
+from statistics import median
 
 import pytest
 
@@ -12,9 +13,16 @@ FAST_S = 8.0
 """Of the fastest account: 5,000 recipients a second."""
 
 
+def a_seed() -> int:
+    """Another each time; told where the test fails."""
+    seed = SystemRandom().randrange(2**32)
+    print(f"{seed=}")
+    return seed
+
+
 @pytest.mark.parametrize("case", cases(fast_s=FAST_S), ids=lambda case: case.name)
 def test_the_quota_is_used_and_never_exceeded(case: Case) -> None:
-    seed = SystemRandom().randrange(2**32)
+    seed = a_seed()
     measured = pace.run(case, seed)
     for goal in case.goals:
         value = goal.of(measured)
@@ -31,7 +39,7 @@ def test_a_process_restarted_while_it_waits_for_the_day_keeps_waiting() -> None:
     case = replace(DAILY, kills=4, account={**DAILY.account, "lag_s": 400.0})
     waits = [at for at in case.kill_times if 5000 / 200 < at < case.day_s]
     assert len(waits) == 4
-    measured = pace.run(case, SystemRandom().randrange(2**32))
+    measured = pace.run(case, a_seed())
     assert (measured.most_in_a_day, measured.daily_refused, measured.left_over) == (5000, 0, 0)
 
 
@@ -45,7 +53,7 @@ def test_a_rise_and_a_cut_take_effect_within_one_interval() -> None:
         recipients=6000,
         seconds=30,
     )
-    measured = pace.run(case, SystemRandom().randrange(2**32))
+    measured = pace.run(case, a_seed())
     after = 1 + pace.REFRESH_S
     for begin, end in ((0, 10), (10, 20)):
         assert measured.used(begin + after, end) == pytest.approx(1, abs=0.05)
@@ -66,8 +74,10 @@ def test_a_limit_on_calls_that_nobody_has_configured_is_learnt(
         account={"rate_per_s": 200, "daily_max": -1, **account},
         goals=[],
     )
-    measured = pace.run(case, SystemRandom().randrange(2**32))
-    assert measured.taken(10, 60) / 50 > 0.6 * limit
+    # How soon it is learnt hangs on when answers come: 0.6 to 0.7 of one call a second.
+    taken = [pace.run(case, a_seed()).taken(10, 60) / 50 for _ in range(3)]
+    assert median(taken) > 0.6 * limit
+    assert min(taken) > 0.5 * limit
 
 
 def test_where_every_answer_is_slow_the_calls_are_full() -> None:
@@ -79,7 +89,7 @@ def test_where_every_answer_is_slow_the_calls_are_full() -> None:
         goals=[],
         seconds=6,
     )
-    measured = pace.run(case, SystemRandom().randrange(2**32))
+    measured = pace.run(case, a_seed())
     assert measured.used(1, 6) > 0.98
 
 
@@ -93,5 +103,5 @@ def test_a_stray_word_about_calls_does_not_bind_for_ever() -> None:
         goals=[],
         seconds=50,
     )
-    measured = pace.run(case, SystemRandom().randrange(2**32))
+    measured = pace.run(case, a_seed())
     assert measured.used(40, 50) > 0.95
