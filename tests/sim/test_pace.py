@@ -53,12 +53,17 @@ def test_a_rise_and_a_cut_take_effect_within_one_interval() -> None:
         recipients=6000,
         seconds=30,
     )
-    measured = pace.run(case, a_seed())
-    after = 1 + pace.REFRESH_S
-    for begin, end in ((0, 10), (10, 20)):
-        assert measured.used(begin + after, end) == pytest.approx(1, abs=0.05)
-    # Until the cut was known SES throttled, which takes some seconds to be forgotten.
-    assert 0.7 < measured.used(20 + after, 30) < 1.05
+    after, cut = 1 + pace.REFRESH_S, []
+    for _ in range(3):
+        measured = pace.run(case, a_seed())
+        for begin, end in ((0, 10), (10, 20)):
+            assert measured.used(begin + after, end) == pytest.approx(1, abs=0.05)
+        cut.append(measured.used(20 + after, 30))
+    # Until the cut was known SES throttled, which takes some seconds to be forgotten: 0.84 and more
+    # of sixty seeds, 0.65 of one among hundreds.
+    assert median(cut) > 0.7
+    assert min(cut) > 0.5
+    assert max(cut) < 1.05
 
 
 @pytest.mark.parametrize(
