@@ -23,8 +23,8 @@ are megabytes where they are seldom collected, and leave holes that the next do 
 def set_apart() -> None:
     """What there is now stays to the end, and is looked at no more.
 
-    Python looks for garbage among all that is old when a quarter of it is new: beside the hundred
-    thousand objects of the AWS SDK that is megabytes of garbage.
+    Python looks for garbage among all that is old only when a quarter of it is new: beside the
+    hundred thousand objects of the AWS SDK, not before there are twenty-five thousand others.
     """
     gc.collect()
     gc.freeze()

@@ -18,8 +18,15 @@ from mailsluice.config import QueueSettings
 from mailsluice.errors import JournalError, root_of
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
-from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Queue, Received, back_off_s
-from mailsluice.worker.recipients import GivenBack, Recipients
+from mailsluice.worker.queue import (
+    BATCH_MAX,
+    SDK_ERRORS,
+    GivenBack,
+    Queue,
+    Received,
+    back_off_s,
+)
+from mailsluice.worker.recipients import Recipients
 from mailsluice.worker.segments import Segments
 from mailsluice.worker.teller import Teller, Told
 

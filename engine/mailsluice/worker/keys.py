@@ -51,9 +51,8 @@ class Keys:
         return sum(map(len, self._shares))
 
     def add(self, key: str, now: float) -> None:
-        """It has been sent, or may have been."""
-        if key not in self:
-            self._share(now).add(key, now)
+        """It was not known, and has been sent, or may have been."""
+        self._share(now).add(key, now)
 
     def add_all(self, keys: Iterable[str], last_at: float) -> None:
         """These have, the last of them then."""

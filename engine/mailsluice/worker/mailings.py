@@ -27,7 +27,7 @@ from mailsluice.worker import contents
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.folder import JOURNAL, Folder, Mark
 from mailsluice.worker.job import ENDED, Job, JobState
-from mailsluice.worker.recipients import AT_THE_END, GivenBack
+from mailsluice.worker.queue import AT_THE_END, GivenBack
 from mailsluice.worker.segments import OpenJournal
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aioboto3
 import aiohttp
@@ -87,6 +87,17 @@ class Received:
         """Its id, or the one that it had before it was buried."""
         said = self.attributes.get(ORIGIN, {}).get("StringValue", "")
         return said if _ID.fullmatch(said) else self.id
+
+
+class GivenBack(NamedTuple):
+    """A message is given back to the queue; None in its place: its end is durable."""
+
+    hidden_s: float
+    """The queue gives it again after so many seconds."""
+    why: str
+
+
+AT_THE_END = GivenBack(0.0, "the worker stopped")
 
 
 class Queue:

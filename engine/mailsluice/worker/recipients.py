@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 import anyio
 
@@ -20,6 +19,7 @@ from mailsluice.statuses import holds_mailing
 from mailsluice.waiting import REFUSED
 from mailsluice.worker import body
 from mailsluice.worker.body import Many, One, Part
+from mailsluice.worker.queue import AT_THE_END, GivenBack
 from mailsluice.worker.segments import Segments
 
 logger = logging.getLogger(__name__)
@@ -33,17 +33,6 @@ COUNTED = (
     State.DUPLICATE,
 )
 """What can become of a recipient of a message; duplicate: its key is known."""
-
-
-class GivenBack(NamedTuple):
-    """A message is given back to the queue; None in its place: its end is durable."""
-
-    hidden_s: float
-    """The queue gives it again after so many seconds."""
-    why: str
-
-
-AT_THE_END = GivenBack(0.0, "the worker stopped")
 
 
 class _AccountHeldError(Exception):
