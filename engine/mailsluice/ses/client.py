@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
+from mailsluice import aws
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import AccountUnavailableError
@@ -139,7 +139,7 @@ class Client:
         await self._stack.aclose()
 
     async def _connect(self, region: str | None) -> Any:
-        session = aioboto3.Session(profile_name=self._profile, region_name=region)
+        session = aws.session(self._profile, region)
         client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
         return await self._stack.enter_async_context(client)
 

@@ -11,12 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aioboto3
 import aiohttp
 from aiobotocore.config import AioConfig
 from anyio import to_thread
 from botocore import exceptions as botocore_errors
 
+from mailsluice import aws
 from mailsluice.errors import SourceError, SourceUnavailableError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources.blocks import S3_SCHEME, Unpacker
@@ -121,7 +121,7 @@ class S3Blocks:
     async def _client(self) -> AsyncIterator[Any]:
         config = AioConfig(retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"})
         try:
-            session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+            session = aws.session(self._profile, self._region)
             async with session.client("s3", config=config) as client:
                 yield client
         except botocore_errors.ClientError as error:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import aioboto3
 import aiohttp
 import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
+from mailsluice import aws
 from mailsluice.config import QueueSettings
 from mailsluice.errors import ConfigurationError
 
@@ -124,7 +124,7 @@ class Queue:
             retries={"total_max_attempts": 3, "mode": "standard"},
         )
         try:
-            session = aioboto3.Session(profile_name=self._profile, region_name=self._region)
+            session = aws.session(self._profile, self._region)
             self._client = await self._stack.enter_async_context(
                 session.client("sqs", config=config)
             )
