@@ -20,8 +20,16 @@ demo: $(READY) ## Send 20,000 recipients to an emulated SES on loopback; no AWS 
 	$(BIN)/mailsluice demo
 
 .PHONY: test
-test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest
+test: $(READY) ## Run the tests, two minutes on two cores
+	$(BIN)/python -m pytest -m "not proof"
+
+.PHONY: quick
+quick: $(READY) ## Run the tests that take no process of their own, under a minute
+	$(BIN)/python -m pytest -m "not (proof or process or browser or slow)"
+
+.PHONY: prove-short
+prove-short: $(READY) ## Run each proof of docs/guarantees.md in its short version
+	$(BIN)/python -m pytest -m proof
 
 .PHONY: prove
 prove: $(READY) ## Run the proofs of docs/guarantees.md in full, about two hours

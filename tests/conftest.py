@@ -1,5 +1,8 @@
-"""What all tests share."""
+"""What all tests share: marks, order, Hypothesis profiles, and AWS on loopback."""
 
+from __future__ import annotations
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +10,47 @@ from hypothesis import settings
 
 from tests.aws import Aws, running
 
-# The machines are shared: how long an example takes says nothing.
-settings.register_profile("mailsluice", deadline=None, print_blob=True)
-settings.load_profile("mailsluice")
+# How long an example takes says nothing: other programs share the machine. `make test` draws the
+# same examples each time, so a failure is a change of the code; the proofs draw new ones.
+settings.register_profile("test", deadline=None, print_blob=True, max_examples=40, derandomize=True)
+settings.register_profile("ci", settings.get_profile("test"), max_examples=100)
+settings.register_profile("prove", settings.get_profile("ci"), derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+
+STARTS_PROCESSES = ("command/", "test_worker", "test_services")
+"""Beginnings of paths in tests/: all tests there start processes."""
+
+PROCESS_FIXTURES = {"aws"}
+"""Fixtures that start a process."""
+
+MARKS = {
+    "process": "starts processes; not in `make quick`",
+    "proof": "a short proof; `make prove-short`, not in `make test`",
+    "browser": "opens a page in Chromium; not in `make quick`",
+    "slow": "takes more than 2 s of CPU; not in `make quick`",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what starts processes, and begin with what takes long: no worker is left with it."""
+    here = config.rootpath / "tests"
+    for item in items:
+        path = item.path.relative_to(here).as_posix()
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if path.startswith(STARTS_PROCESSES) or fixtures & PROCESS_FIXTURES:
+            item.add_marker("process")
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    marked = [name in item.keywords for name in ("proof", "slow", "process")]
+    return marked.index(True) if any(marked) else len(marked)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ def manifest() -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.process
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     command = Path(sys.executable).with_name("mailsluice")
     unit = tmp_path / UNIT.name
@@ -80,6 +81,7 @@ def test_the_parts_of_the_manifest_fit_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
+@pytest.mark.process
 def test_the_dockerfile_has_no_fault_that_a_linter_knows() -> None:
     assert HADOLINT is not None
     checked = subprocess.run(

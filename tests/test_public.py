@@ -23,6 +23,7 @@ def test_every_public_name_is_there_sorted_and_documented() -> None:
         assert getattr(home, name) is value
 
 
+@pytest.mark.process
 def test_importing_the_package_does_not_load_the_aws_sdk() -> None:
     program = "import sys, mailsluice; print('botocore' in sys.modules, 'pydantic' in sys.modules)"
     done = subprocess.run(

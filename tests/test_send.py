@@ -375,6 +375,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=1_000, daily_max=-1))
+@pytest.mark.process
 def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:

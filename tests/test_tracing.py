@@ -46,6 +46,7 @@ async def test_each_call_is_a_span(
     assert "example.com" not in "".join(span.to_json() for span in found)
 
 
+@pytest.mark.process
 def test_nothing_needs_it() -> None:
     script = (
         "import sys; sys.modules['opentelemetry'] = None\n"

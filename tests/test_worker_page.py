@@ -12,7 +12,10 @@ from mailsluice.emulator import AccountSettings, Emulator, EntryFault
 from tests import browser
 from tests.test_worker import Running, drop, worker
 
-pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(browser.CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 SHOWN = """\
 (() => {

@@ -49,7 +49,7 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def aws() -> aioboto3.Session:
+def sdk() -> aioboto3.Session:
     """One session for all tests: it has read the service model, which takes 0.1 s."""
     return aioboto3.Session()
 
@@ -60,7 +60,7 @@ def good_request() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def connect(aws: aioboto3.Session) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def connect(sdk: aioboto3.Session) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
     """A function that opens a client for an emulator, never retrying."""
     async with AsyncExitStack() as stack:
 
@@ -82,7 +82,7 @@ async def connect(aws: aioboto3.Session) -> AsyncIterator[Callable[..., Awaitabl
                 "endpoint_url": emulator.url,
                 "config": config,
             }
-            return await stack.enter_async_context(aws.client("sesv2", **(given | arguments)))
+            return await stack.enter_async_context(sdk.client("sesv2", **(given | arguments)))
 
         yield open_client
 

@@ -101,6 +101,7 @@ def test_an_entry_in_memory_takes_less_than_200_bytes() -> None:
     assert taken / len(ledger) < 200
 
 
+@pytest.mark.process
 async def test_what_was_answered_is_in_the_file_of_a_killed_emulator(
     tmp_path: Path, connect: Callable[..., Awaitable[Any]], start: Start
 ) -> None:

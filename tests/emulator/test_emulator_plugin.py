@@ -40,6 +40,7 @@ async def test_an_asynchronous_client_is_led_to_it(ses_emulator: Emulator) -> No
     assert len(ses_emulator.ledger) == 1
 
 
+@pytest.mark.process
 def test_a_started_process_is_led_to_it(ses_emulator: Emulator) -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", SEND], check=True)
     assert ses_emulator.ledger.by_address() == {"b@example.com": 1}
@@ -61,6 +62,7 @@ def test_the_factory_starts_several_and_leaves_the_environment_alone(
     assert os.environ.get("AWS_ENDPOINT_URL_SESV2") not in {first.url, second.url}
 
 
+@pytest.mark.process
 def test_the_plugin_costs_a_test_run_no_heavy_import() -> None:
     code = (
         "import sys, mailsluice.emulator.pytest_plugin\n"

@@ -264,6 +264,7 @@ def test_run_uses_uvloop_where_it_is() -> None:
     assert loop.run(module()) == "uvloop"
 
 
+@pytest.mark.process
 async def test_a_child_process_serves_and_stops() -> None:
     account = AccountSettings(rate_per_s=7)
     async with emulator_process(EmulatorOptions(account=account)) as child:
@@ -277,6 +278,7 @@ async def test_a_child_process_serves_and_stops() -> None:
     assert not psutil.pid_exists(child.pid)
 
 
+@pytest.mark.process
 async def test_a_child_that_cannot_start_is_said_so(tmp_path: Path) -> None:
     options = EmulatorOptions(ledger=tmp_path / "none" / "ledger")
     with pytest.raises(ConfigurationError, match="did not start"):
@@ -295,6 +297,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.process
 def test_a_child_does_not_outlive_a_killed_parent() -> None:
     """Standard error is the child's too: it ends when both are gone."""
     done = subprocess.run(

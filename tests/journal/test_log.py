@@ -148,6 +148,7 @@ def test_a_journal_that_was_refused_is_not_taken_for_open(crashed: Path, open_: 
     refused_for_ever(crashed, SqliteJournal.read, changed(crashed, middle_page))
 
 
+@pytest.mark.process
 def test_a_second_reader_knows_what_the_first_has_found(crashed: Path) -> None:
     program = (
         "import pathlib, sys\n"

@@ -35,6 +35,7 @@ def test_a_second_writer_is_refused_with_the_remedy(path: Path) -> None:
     SqliteJournal.open(path).close()
 
 
+@pytest.mark.process
 def test_the_lock_goes_with_its_process(path: Path) -> None:
     program = (
         "import pathlib, sys\n"

@@ -1,4 +1,4 @@
-"""A short version of each proof, and of its controls, in every test run. In full: `make prove`."""
+"""The proofs in their short version (`make prove-short`), and that every mutant can be planted."""
 
 import subprocess
 import sys
@@ -7,8 +7,6 @@ import pytest
 
 from tests.prove import mutants, trace
 from tests.prove.programme import PROOFS, Proof
-
-pytestmark = pytest.mark.timeout(300)
 
 TRACED = {"powercut", "storage"}
 """Proofs that trace system calls."""
@@ -19,6 +17,8 @@ def needs_strace(proof: Proof) -> None:
         pytest.skip("strace is not installed, or may not trace here")
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.module)
 def test_every_figure_is_reached(proof: Proof) -> None:
     needs_strace(proof)

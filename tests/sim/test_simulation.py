@@ -20,6 +20,7 @@ def test_every_recipient_is_accounted_for(seed: int) -> None:
     world.live(seed)
 
 
+@pytest.mark.process
 def test_the_same_seed_gives_the_same_life_in_every_process() -> None:
     traces = {told(hash_seed) for hash_seed in ("1", "2")}
     assert len(traces) == 1

@@ -138,6 +138,7 @@ async def test_empty_standard_input_is_refused() -> None:
             await read(open_source("-", Fields()))
 
 
+@pytest.mark.process
 def test_a_process_reads_rows_from_its_real_standard_input() -> None:
     program = (
         "import anyio\n"
