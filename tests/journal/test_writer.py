@@ -1,5 +1,6 @@
 """Group commit: what was handed over becomes durable, whatever becomes of who handed it over."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 
@@ -40,6 +41,26 @@ async def test_leaving_flushes_what_was_handed_over_by_tasks_that_are_no_more() 
             tasks.cancel_scope.cancel()
         journal.may_end.set()
     assert list(journal.replay(details=True)) == records
+
+
+async def test_who_is_cancelled_while_leaving_waits_for_the_commit_under_way() -> None:
+    journal = SlowDisk()
+    record = Event(1.0, "waiting", "")
+
+    async def service() -> None:
+        async with Writer(journal, Standing()) as writer:
+            await writer.write([record])
+
+    task = asyncio.create_task(service())
+    for _ in range(3):  # while it writes, and twice while it leaves
+        await wait_all_tasks_blocked()
+        task.cancel()
+    await wait_all_tasks_blocked()
+    assert not task.done(), "the journal could be closed now"
+    journal.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(journal.replay(details=True)) == [record]
 
 
 async def test_nothing_counts_before_it_is_durable() -> None:

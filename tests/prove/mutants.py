@@ -82,8 +82,9 @@ MUTANTS = [
     Mutant(
         "counted before it is durable",
         "journal/writer.py",
-        "            if self._journal.blocks:\n",
-        "            self.standing.apply_all(trip.records)\n            if self._journal.blocks:\n",
+        "        trip, self._next = self._next, _Trip()\n",
+        "        trip, self._next = self._next, _Trip()\n"
+        "        self.standing.apply_all(trip.records)\n",
         ("tests/journal/test_writer.py",),
     ),
     Mutant(
@@ -124,8 +125,15 @@ MUTANTS = [
     Mutant(
         "the last flush is dropped at the end",
         "journal/writer.py",
-        "            while self._next.records or not self._closing:\n",
-        "            while not self._closing:\n",
+        "            while not self._idle.is_set():\n",
+        "            while False:\n",
+        ("tests/journal/test_writer.py",),
+    ),
+    Mutant(
+        "a cancelled leaving waits for no commit",
+        "journal/writer.py",
+        "                    cancelled = again\n",
+        "                    raise\n",
         ("tests/journal/test_writer.py",),
     ),
     Mutant(

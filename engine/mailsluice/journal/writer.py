@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 import anyio
-from anyio import to_thread
-from anyio.abc import TaskGroup
 
 from mailsluice.errors import JournalError
 from mailsluice.journal import Journal, Record
@@ -31,7 +30,7 @@ class _Trip:
         self.failure: JournalError | None = None
 
 
-def _unexpected(error: Exception) -> JournalError:
+def _unexpected(error: BaseException) -> JournalError:
     failure = JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
@@ -42,6 +41,10 @@ class Writer:
 
     Leaving the block flushes what is left. After the first failure every `write` raises
     JournalError: what is durable is unknown until the journal is opened again.
+
+    The writer is no task: the end of each commit begins the next one. A program that cancels all
+    tasks when it ends would cancel a task of ours, too, and whoever waits for it would wait for
+    ever.
     """
 
     def __init__(self, journal: Journal, standing: Standing) -> None:
@@ -49,15 +52,14 @@ class Writer:
         """What is durable adds up to this; changes only after a commit."""
         self._journal = journal
         self._next = _Trip()
-        self._wake = asyncio.Event()
-        self._closing = False
+        self._idle = asyncio.Event()
+        """Set while no commit is planned or under way."""
+        self._idle.set()
         self._broken: JournalError | None = None
-        self._tasks: TaskGroup
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "mailsluice journal") if journal.blocks else None
 
     async def __aenter__(self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._run)
         return self
 
     async def __aexit__(
@@ -66,10 +68,18 @@ class Writer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._closing = True
-        self._wake.set()
-        # Whatever ended the block, `_run` flushes what was handed over before it ends.
-        await self._tasks.__aexit__(None, None, None)
+        cancelled: asyncio.CancelledError | None = None
+        with anyio.CancelScope(shield=True):
+            # Whoever cancels this: the journal may be closed next, and never during a commit.
+            while not self._idle.is_set():
+                try:
+                    await self._idle.wait()
+                except asyncio.CancelledError as again:
+                    cancelled = again
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+        if cancelled is not None:
+            raise cancelled
 
     async def write(self, records: Sequence[Record]) -> None:
         """Return when `records` are durable, all of them in one transaction.
@@ -85,34 +95,51 @@ class Writer:
             self.standing.check(record)
         trip = self._next
         trip.records.extend(records)
-        self._wake.set()
+        if self._idle.is_set():
+            self._idle.clear()
+            self._loop.call_soon(self._commit_next)
         await trip.done.wait()
         if trip.failure is not None:
             raise trip.failure
 
-    async def _run(self) -> None:
-        # Shielded: calls that a cancellation interrupts still have their doubt to record.
-        with anyio.CancelScope(shield=True):
-            while self._next.records or not self._closing:
-                if not self._next.records:
-                    self._wake = asyncio.Event()
-                    await self._wake.wait()
-                    continue
-                trip, self._next = self._next, _Trip()
-                await self._commit(trip)
+    def _commit_next(self) -> None:
+        """Commit what has gathered, if anything has."""
+        trip, self._next = self._next, _Trip()
+        if not trip.records:
+            self._idle.set()
+        elif self._broken is not None:
+            self._landed(trip, self._broken)
+        elif self._thread is None:
+            self._landed(trip, _failure(self._journal, trip.records))
+        else:
+            self._hand_over(trip, self._thread)
 
-    async def _commit(self, trip: _Trip) -> None:
+    def _hand_over(self, trip: _Trip, thread: ThreadPoolExecutor) -> None:
         try:
-            if self._broken is not None:
-                raise self._broken  # noqa: TRY301  # one way out for every failure
-            if self._journal.blocks:
-                await to_thread.run_sync(self._journal.commit, trip.records)
-            else:
-                self._journal.commit(trip.records)
+            commit = self._loop.run_in_executor(thread, _failure, self._journal, trip.records)
+        except RuntimeError as error:  # this machine starts no more threads
+            self._landed(trip, error)
+        else:
+            commit.add_done_callback(lambda ended: self._landed(trip, ended.result()))
+
+    def _landed(self, trip: _Trip, failure: BaseException | None) -> None:
+        """A commit has ended: count what is durable, tell who waits, begin the next one."""
+        try:
+            if failure is not None:
+                raise failure  # noqa: TRY301  # one way out for every failure
             for record in trip.records:
                 self.standing.apply(record)
-        except Exception as error:  # noqa: BLE001  # whatever it is, nothing of the trip counts
+        except BaseException as error:  # noqa: BLE001  # whatever it is, nothing of the trip counts
             broken = error if isinstance(error, JournalError) else _unexpected(error)
             self._broken = trip.failure = broken
-        finally:
-            trip.done.set()
+        trip.done.set()
+        self._commit_next()
+
+
+def _failure(journal: Journal, records: Sequence[Record]) -> BaseException | None:
+    """What keeps a commit from being made; None if it has been made."""
+    try:
+        journal.commit(records)
+    except BaseException as error:  # noqa: BLE001  # who waits for the commit is told
+        return error
+    return None
