@@ -1,6 +1,7 @@
 """The library as a service uses it: real HTTP, any iterable, cancellation, stop."""
 
 import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,13 @@ from mailsluice import (
     Engine,
     JournalError,
     Mailing,
+    MailingChangedError,
     Message,
     QuotaSettings,
     Recipient,
     RecipientsSettings,
+    Report,
+    RunFinishedError,
     Settings,
     SourceChangedError,
     export,
@@ -58,6 +62,47 @@ def collector_at_rest() -> Iterator[None]:
 async def until(emulator: Emulator, **come: int) -> None:
     """Return when so much has come to the emulated SES (`Emulator.wait_for`)."""
     assert await to_thread.run_sync(partial(emulator.wait_for, **come, timeout_s=30.0))
+
+
+async def test_another_mailing_in_a_finished_journal_is_an_error_of_its_own(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    journal, december = (
+        tmp_path / "run.journal",
+        MAILING.model_copy(update={"template": "december"}),
+    )
+    async with Engine.open(Settings(), journal=journal) as engine:
+        first = await engine.run(MAILING, addresses(3))
+        assert await engine.run(MAILING, addresses(3)) == Report(
+            state="finished",
+            hold=None,
+            counts=first.counts,
+            calls=0,
+            throttled=0,
+            elapsed_s=0.0,
+            rate_per_s=0.0,
+            quota_rate_per_s=0.0,
+        )
+        with pytest.raises(RunFinishedError, match="this is another mailing"):
+            await engine.run(december, addresses(3))
+        again = await engine.run(december, addresses(3), again=True)
+    assert (again.calls, again.counts, len(ses_emulator.ledger)) == (0, first.counts, 3)
+
+
+async def test_another_mailing_in_an_unfinished_journal_is_an_error_of_its_own(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    ses_emulator.faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", address="user60@*"))
+    december = MAILING.model_copy(update={"template": "december"})
+    async with Engine.open(Settings(), journal=tmp_path / "run.journal") as engine:
+        held = await engine.run(MAILING, addresses(120))
+        assert (held.state, 0 < held.counts.sent < 120) == ("held", True)
+        ses_emulator.faults.clear()
+        with pytest.raises(MailingChangedError, match="recipients were sent the old one"):
+            await engine.run(december, addresses(120))
+        assert (await engine.run(december, addresses(120), again=True)).counts.sent == 120
+    by_template = Counter(each.template for each in ses_emulator.ledger.entries())
+    assert by_template == {"welcome": held.counts.sent, "december": 120 - held.counts.sent}
 
 
 async def test_any_iterable_of_recipients_will_do(ses_emulator: Emulator) -> None:

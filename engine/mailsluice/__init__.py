@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mailsluice.engine import Engine as Engine
     from mailsluice.errors import ConfigurationError as ConfigurationError
     from mailsluice.errors import JournalError as JournalError
+    from mailsluice.errors import MailingChangedError as MailingChangedError
     from mailsluice.errors import MailsluiceError as MailsluiceError
+    from mailsluice.errors import RunFinishedError as RunFinishedError
     from mailsluice.errors import SourceChangedError as SourceChangedError
     from mailsluice.errors import SourceError as SourceError
     from mailsluice.mailing import Attachment as Attachment
@@ -61,6 +63,7 @@ _HOMES = {
     "JournalError": "errors",
     "LaneSettings": "config",
     "Mailing": "mailing",
+    "MailingChangedError": "errors",
     "MailsluiceError": "errors",
     "Message": "message",
     "MessageSettings": "config",
@@ -72,6 +75,7 @@ _HOMES = {
     "RecipientsSettings": "config",
     "Rejected": "message",
     "Report": "report",
+    "RunFinishedError": "errors",
     "SendError": "message",
     "SesSettings": "config",
     "Settings": "config",
@@ -97,6 +101,7 @@ __all__ = (  # a sorted tuple of the names above
     "JournalError",
     "LaneSettings",
     "Mailing",
+    "MailingChangedError",
     "MailsluiceError",
     "Message",
     "MessageSettings",
@@ -108,6 +113,7 @@ __all__ = (  # a sorted tuple of the names above
     "RecipientsSettings",
     "Rejected",
     "Report",
+    "RunFinishedError",
     "SendError",
     "SesSettings",
     "Settings",

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self
 
 import anyio
 from anyio import to_thread
@@ -32,7 +32,7 @@ from mailsluice.current import Current, Statistics, report_of
 from mailsluice.daily import DAY_S
 from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.errors import ConfigurationError, JournalError, root_of
+from mailsluice.errors import JournalError, root_of
 from mailsluice.gate import Gate, Lane
 from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
@@ -47,7 +47,7 @@ from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.report import Report
-from mailsluice.resume import Only
+from mailsluice.resume import Only, Scope
 from mailsluice.sending import OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
@@ -200,6 +200,7 @@ class Engine:
         recipients: Source | Recipients,
         *,
         only: Only | None = None,
+        again: bool = False,
         journal: Path | str | None = None,
     ) -> Report:
         """Send `mailing` to all of `recipients`; with a journal, carry on where it stopped.
@@ -211,27 +212,33 @@ class Engine:
         new attempts in the same journal, under the same guarantees. A doubt may thereby become a
         second mail, which the journal says.
 
-        Raises ConfigurationError or SourceError where nothing can be sent, SourceChangedError where
-        the journal was begun with another source, and JournalError where nothing more was sent
-        because it could not be recorded. A cancelled run leaves the calls in flight in doubt.
-        What the caller's own iterable raises is raised again when the calls in flight have ended.
-        RuntimeError: this engine is running a mailing already, and would send at twice the rate.
+        `again` sends the mailing as it is now to those whom the run has not settled, though others
+        were sent it as it was before; a finished run goes on with what its list has gained.
+
+        Raises ConfigurationError or SourceError where nothing can be sent; among them
+        MailingChangedError and SourceChangedError if the journal's run was begun with another
+        mailing or source, and RunFinishedError if that run has finished. Raises JournalError where
+        nothing more was sent because it could not be recorded. A cancelled run leaves the calls in
+        flight in doubt. What the caller's own iterable raises is raised again when the calls in
+        flight have ended. RuntimeError: this engine is running a mailing already, and would send at
+        twice the rate.
         """
         if not self._at_rest.is_set():
             raise RuntimeError("this engine is running a mailing; open another engine for another")
+        scope = Scope(only=only, again=again)
         self._at_rest.clear()
         try:
             if journal is None:
                 own = self._journal or NoJournal()
-                return await self._run(mailing, as_source(recipients), only, own)
+                return await self._run(mailing, as_source(recipients), scope, own)
             opened = await to_thread.run_sync(SqliteJournal.open, Path(journal))
             with closing(opened):
-                return await self._run(mailing, as_source(recipients), only, opened)
+                return await self._run(mailing, as_source(recipients), scope, opened)
         finally:
             self._at_rest.set()
 
     async def _run(
-        self, mailing: Mailing, source: Source, only: Only | None, journal: Journal
+        self, mailing: Mailing, source: Source, scope: Scope, journal: Journal
     ) -> Report:
         if self._delivering.begun and journal is self._journal:
             raise JournalError(
@@ -240,7 +247,7 @@ class Engine:
         self._run_journal = journal
         try:
             async with AsyncExitStack() as stack:
-                return await self._run_in(stack, mailing, source, only, journal)
+                return await self._run_in(stack, mailing, source, scope, journal)
         finally:
             self._run_journal = None
 
@@ -249,21 +256,23 @@ class Engine:
         stack: AsyncExitStack,
         mailing: Mailing,
         source: Source,
-        only: Only | None,
+        scope: Scope,
         journal: Journal,
     ) -> Report:
         standing = await aside(journal.blocks, resume.standing_of, journal)
         prefix = await aside(bool(mailing.attachments), mailing.prefix)
+        digest = resume.digest_of(prefix)
         with anyio.CancelScope() as self._preparing:
             if self._stopping:
                 self._preparing.cancel()
             identity = await source.identify()
             resume.require_same(journal, standing, identity)
-            if only not in {None, *get_args(Only)}:
-                raise ConfigurationError(f"only={only!r}: there are {', '.join(get_args(Only))}")
-            rows = resume.chosen(journal, standing, only) if only else []
+            if not scope.revises:
+                resume.require_same_mailing(journal, standing, digest)
+            rows = resume.chosen(journal, standing, scope.only) if scope.only else []
             # A list that was empty may have been filled since.
-            if standing.finished and standing.counts.read and not rows:
+            finished = standing.finished and standing.counts.read and not scope.again
+            if finished and not rows:
                 return report_of(standing, FINISHED)
             try:
                 opening = self._account.open(journal.name, standing)
@@ -276,10 +285,10 @@ class Engine:
         if self._preparing.cancelled_caught:
             return report_of(standing, STOPPED)
         at = self._wall()
-        run, event = resume.claim(journal, standing, prefix, identity, at, self._random)
-        records = [event, *resume.recovered(standing, self._delivery.in_doubt, at)]
-        if only and rows:
-            records += resume.reopened(rows, only, at)
+        run, records = resume.claim(journal, standing, digest, identity, at, self._random)
+        records += resume.recovered(standing, self._delivery.in_doubt, at)
+        if scope.only and rows:
+            records += resume.reopened(rows, scope.only, at)
         try:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)

@@ -13,6 +13,14 @@ class ConfigurationError(MailsluiceError):
     """A mailing file, setting, flag or credential cannot be used; nothing was sent."""
 
 
+class MailingChangedError(ConfigurationError):
+    """The mailing is not the one that part of the run's recipients have been sent."""
+
+
+class RunFinishedError(ConfigurationError):
+    """The journal's run has finished, and was of another mailing or another list."""
+
+
 class SourceError(MailsluiceError):
     """The recipients cannot be read: a missing file, an unusable header, a broken gzip stream."""
 

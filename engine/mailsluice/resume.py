@@ -6,11 +6,18 @@ import hashlib
 import logging
 from base64 import b32encode
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 from mailsluice.attempts import InDoubt
-from mailsluice.errors import ConfigurationError, JournalError, SourceChangedError
+from mailsluice.errors import (
+    ConfigurationError,
+    JournalError,
+    MailingChangedError,
+    RunFinishedError,
+    SourceChangedError,
+)
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATE_CODES,
@@ -21,7 +28,7 @@ from mailsluice.journal import (
     Run,
     Settlement,
 )
-from mailsluice.journal.standing import REOPENED, Standing
+from mailsluice.journal.standing import REOPENED, REVISED, Standing
 from mailsluice.model import SourceIdentity, State
 from mailsluice.statuses import NO_ANSWER
 
@@ -47,6 +54,27 @@ _LEFT_BEHIND = "its process ended before it was sent"
 Only = Literal["failed", "rejected", "in_doubt"]
 """The part of a finished run that can be sent once more, by its state."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which of its recipients a run is to send to."""
+
+    only: Only | None = None
+    """These of a finished run, once more."""
+    again: bool = False
+    """Those whom the run has not settled, though the mailing has changed."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError."""
+        if self.only not in {None, *get_args(Only)}:
+            raise ConfigurationError(f"only={self.only!r}: there are {', '.join(get_args(Only))}")
+
+    @property
+    def revises(self) -> bool:
+        """Whether the mailing may be another one than that which others were sent."""
+        return self.again or self.only is not None
+
+
 _ORPHANED = "the process ended before the answer was recorded"
 
 _NOT_RESENT = 'an earlier attempt had no answer, and delivery.in_doubt has become "hold"'
@@ -60,18 +88,17 @@ def standing_of(journal: Journal) -> Standing:
 def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     journal: Journal,
     standing: Standing,
-    prefix: bytes,
+    digest: str,
     source: SourceIdentity | None,
     at: float,
     random: Random,
-) -> tuple[Run, Event]:
-    """Begin a run in the journal, or go on with the one that it has.
+) -> tuple[Run, list[Record]]:
+    """Begin a run in the journal, or go on with the one that it has; and the records that say so.
 
     A run of which no row was ever taken gives way to a new one: what kept it from beginning (a
-    header that cannot be used, say) must not bind the mended list. `prefix` is the mailing's part
-    of each request, by which a changed mailing is noticed. Raises JournalError.
+    header that cannot be used, say) must not bind the mended list. `digest` is the mailing's, which
+    `require_same_mailing` has admitted. Raises JournalError.
     """
-    digest = hashlib.sha256(prefix).hexdigest()
     run = journal.run
     if run is not None and run.mailing_digest == MESSAGES:
         raise JournalError(
@@ -80,11 +107,12 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     if run is None or not standing.counts.read:
         run = Run(id=_new_id(random), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
-        return run, Event(at, BEGUN, "")
-    if digest == run.mailing_digest:
-        return run, Event(at, RESUMED, "")
+        return run, [Event(at, BEGUN, "")]
+    resumed = Event(at, RESUMED, "")
+    if digest == (standing.revised or run.mailing_digest):
+        return run, [resumed]
     logger.warning("%s: the mailing has changed since this run was begun", journal.name)
-    return run, Event(at, RESUMED, "the mailing has changed")
+    return run, [Event(at, REVISED, digest), resumed]
 
 
 def recovered(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
@@ -193,8 +221,46 @@ def _new_id(random: Random) -> str:
     return b32encode(random.randbytes(RUN_ID_BYTES)).decode().lower()
 
 
+def digest_of(prefix: bytes) -> str:
+    """The digest of a mailing, by its part of each request (`Mailing.prefix`)."""
+    return hashlib.sha256(prefix).hexdigest()
+
+
+def require_same_mailing(journal: Journal, standing: Standing, digest: str) -> None:
+    """Raise an error if part of the recipients, or all of them, got another mailing than this.
+
+    Raises RunFinishedError if the run has finished, MailingChangedError if it has not. A mailing
+    that nobody can have received yet may be mended freely.
+    """
+    run, counts = journal.run, standing.counts
+    if run is None or not counts.read or digest == (standing.revised or run.mailing_digest):
+        return
+    if standing.finished:
+        raise RunFinishedError(_ANOTHER_MAILING.format(journal=journal.name))
+    mailed = counts.sent + counts.in_doubt + sum(map(len, standing.open.values()))
+    if mailed or standing.doubted:
+        raise MailingChangedError(_CHANGED_MAILING.format(journal=journal.name, mailed=mailed))
+
+
+_ANOTHER_MAILING = (
+    "{journal}: its run has finished, and this is another mailing (its content has changed); "
+    "nothing was sent. For the next mailing name another --journal: everybody on the list is "
+    "mailed again. If it is still the same mailing, --again sends it to those on the list whom "
+    "this run has not settled, and --only failed|rejected to those whom it did not reach"
+)
+
+_CHANGED_MAILING = (
+    "{journal}: the mailing has changed since this run was begun, and {mailed:,} recipients were "
+    "sent the old one, or may have been; nothing was sent. Restore the mailing, or use --again to "
+    "send it as it is now to the rest"
+)
+
+
 def require_same(journal: Journal, standing: Standing, now: SourceIdentity | None) -> None:
-    """Raise SourceChangedError where rows of another source have been taken into the journal."""
+    """Raise an error if rows of another source have been taken into the journal.
+
+    Raises RunFinishedError if the run has finished, SourceChangedError if it has not.
+    """
     before = journal.run.source if journal.run and standing.counts.read else None
     if before is None or now is None:
         return
@@ -202,11 +268,21 @@ def require_same(journal: Journal, standing: Standing, now: SourceIdentity | Non
     for what in ("size", "modified", "head"):
         was, is_ = getattr(before, what), getattr(now, what)
         if was is not None and is_ is not None and was != is_:
-            raise SourceChangedError(
-                f"{name}: it has changed since {journal.name} was begun ({_NAMES[what]}); "
-                "restore it to go on, or begin a new run with another --journal"
-            )
+            text = _ANOTHER_LIST if standing.finished else _CHANGED_LIST
+            error = RunFinishedError if standing.finished else SourceChangedError
+            raise error(text.format(source=name, journal=journal.name, what=_NAMES[what]))
 
+
+_ANOTHER_LIST = (
+    "{source}: the run of {journal} has finished, and this is another list ({what}); nothing was "
+    "sent. Name another --journal for it: that mails everybody on it, also those who were mailed "
+    "before"
+)
+
+_CHANGED_LIST = (
+    "{source}: it has changed since {journal} was begun ({what}); restore it to go on. A new run "
+    "with another --journal mails everybody on it again"
+)
 
 _NAMES = {
     "size": "another size",

@@ -50,6 +50,7 @@ LOG = "tests/journal/test_log.py"
 DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
+NEXT_MAILING = "tests/command/test_next_mailing.py"
 
 MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
@@ -501,6 +502,20 @@ MUTANTS = [
         "    if standing.reopened is state and not standing.finished:\n"
         "        return list(standing.revisable[state])\n",
         ("tests/command/test_journal_commands.py", "-k", "part or once_more"),
+    ),
+    Mutant(
+        "the next mailing in a finished journal is passed over",
+        "resume.py",
+        "    if standing.finished:\n        raise RunFinishedError(",
+        "    if standing.finished:\n        return\n        raise RunFinishedError(",
+        (NEXT_MAILING, "-k", "next_mailing"),
+    ),
+    Mutant(
+        "a mailing that has changed half way is sent to the rest",
+        "resume.py",
+        "    if mailed or standing.doubted:\n",
+        "    if mailed < 0:\n",
+        (NEXT_MAILING, "-k", "half_way"),
     ),
     Mutant(
         "addresses in the text of a hold",

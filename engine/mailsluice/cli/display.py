@@ -177,12 +177,6 @@ def summarise(report: Report, console: Console) -> None:
     for name in ("sent", "rejected", "failed", "in_doubt", "pending"):
         table.add_row(name.replace("_", " "), f"{getattr(counts, name):>12,}")
     console.print(table)
-    if report.state == "finished" and not report.calls and counts.read:
-        console.print(
-            "nothing was sent: this run had finished; for a new one name another --journal, for a "
-            "part of it --only failed|rejected|in-doubt",
-            soft_wrap=True,
-        )
     if report.elapsed_s:
         console.print(
             f"{report.calls:,} calls in {report.elapsed_s:.1f} s, {report.rate_per_s:,.1f} "

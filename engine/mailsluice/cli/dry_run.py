@@ -22,7 +22,7 @@ from mailsluice.journal.standing import Standing
 from mailsluice.mailing import Mailing
 from mailsluice.model import Account, SourceIdentity
 from mailsluice.report import ExitCode
-from mailsluice.resume import Only
+from mailsluice.resume import Scope
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source
@@ -32,16 +32,17 @@ RUN_ID_SHOWN = "dryrun"
 
 
 async def show(
-    mailing: Mailing, settings: Settings, source: Source, journal: Path, only: Only | None
+    mailing: Mailing, settings: Settings, source: Source, journal: Path, scope: Scope
 ) -> ExitCode:
     """Print the plan; 1 where some rows would not be sent."""
     account = await _account(settings)
-    standing = _standing(journal, settings, await source.identify(), only)
+    prefix = mailing.prefix()
+    standing = _standing(journal, settings, await source.identify(), prefix, scope)
     known = account is not None or settings.quota.rate != "account"
     dedupe = settings.recipients.dedupe
     intake = Intake(mailing, RUN_ID_SHOWN, dedupe, standing.settled, standing.remarked)
     plan = await plans.make(
-        mailing.prefix(),
+        prefix,
         source,
         intake,
         rate_per_s=quotas.rate_per_s(settings.quota, account) if known else None,
@@ -81,7 +82,7 @@ def _outlook(
 
 
 def _standing(
-    path: Path, settings: Settings, source: SourceIdentity | None, only: Only | None
+    path: Path, settings: Settings, source: SourceIdentity | None, prefix: bytes, scope: Scope
 ) -> Standing:
     """Where `send` would go on; at the beginning where there is no journal yet."""
     if not path.is_file():
@@ -89,9 +90,11 @@ def _standing(
     with closing(SqliteJournal.read(path)) as journal:
         standing = resume.standing_of(journal)
         resume.require_same(journal, standing, source)
+        if not scope.revises:
+            resume.require_same_mailing(journal, standing, resume.digest_of(prefix))
         standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
-        if only:
-            standing.settled.discard(resume.chosen(journal, standing, only))
+        if scope.only:
+            standing.settled.discard(resume.chosen(journal, standing, scope.only))
         return standing
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailsluice.engine import Engine
     from mailsluice.mailing import Mailing
     from mailsluice.report import Report
-    from mailsluice.resume import Only
+    from mailsluice.resume import Only, Scope
     from mailsluice.sources.files import FileSource
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -31,6 +31,12 @@ process's group."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 """The live display hides it."""
+
+
+_HAD_FINISHED = (
+    "nothing was sent: {journal} is of a run of this mailing that had finished. To mail everybody "
+    "again name another --journal; to send a part of it once more: --only failed|rejected|in-doubt"
+)
 
 
 class Part(enum.StrEnum):
@@ -71,6 +77,12 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         Part | None,
         typer.Option(help="Of a finished run: send these once more, as new attempts."),
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="Send the mailing as it is now to those whom the run has not settled."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate everything, show the plan, send nothing.")
     ] = False,
@@ -92,6 +104,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         report,
         set_ or [],
         only=only.only if only else None,
+        again=again,
         quiet=quiet,
     )
     raise typer.Exit(loop.run(job.plan() if dry_run else job.send()))
@@ -125,7 +138,7 @@ class Job:
         journal: Path,
         report: Path | None,
         *,
-        only: Only | None,
+        scope: Scope,
         quiet: bool,
     ) -> None:
         self._mailing = mailing
@@ -133,7 +146,7 @@ class Job:
         self._source = source
         self._journal = journal
         self._report = report
-        self._only = only
+        self._scope = scope
         self._quiet = quiet
 
     @classmethod
@@ -146,18 +159,21 @@ class Job:
         overrides: Sequence[str] = (),
         *,
         only: Only | None = None,
+        again: bool = False,
         quiet: bool = False,
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
         from mailsluice import config
         from mailsluice.errors import ConfigurationError
+        from mailsluice.resume import Scope
 
         loaded, settings = config.load(mailing, overrides)
         source = _source(mailing, recipients, settings)
         path = journal or mailing.with_suffix(".journal")
         if only and not path.exists():
             raise ConfigurationError(f"{path}: there is no such journal, and so nothing to --only")
-        return cls(loaded, settings, source, path, report, only=only, quiet=quiet)
+        scope = Scope(only=only, again=again)
+        return cls(loaded, settings, source, path, report, scope=scope, quiet=quiet)
 
     async def send(self) -> int:
         """Send, show progress, write the report; the exit code."""
@@ -184,7 +200,9 @@ class Job:
         async with anyio.create_task_group() as tasks:
             if not self._quiet:
                 tasks.start_soon(self._show, engine)
-            report = await engine.run(self._mailing, self._source, only=self._only)
+            report = await engine.run(
+                self._mailing, self._source, only=self._scope.only, again=self._scope.again
+            )
             tasks.cancel_scope.cancel()
         return report
 
@@ -194,7 +212,7 @@ class Job:
 
         # While the account is asked.
         estimate = await self._source.estimate()
-        expected = Expected(estimate=estimate, part=self._only is not None)
+        expected = Expected(estimate=estimate, part=self._scope.only is not None)
         await display.show(engine, display.progress_console(), expected)
 
     def _tell(self, report: Report) -> None:
@@ -208,13 +226,15 @@ class Job:
         if not self._quiet:
             with voice.unheard_is_fine():
                 display.summarise(report, Console(stderr=str(self._report) == "-"))
+        if report.state == "finished" and report.counts.read and not report.elapsed_s:
+            voice.say(_HAD_FINISHED.format(journal=self._journal))
 
     async def plan(self) -> int:
         """Show what would be sent; the exit code."""
         from mailsluice.cli import dry_run
 
         return await dry_run.show(
-            self._mailing, self._settings, self._source, self._journal, self._only
+            self._mailing, self._settings, self._source, self._journal, self._scope
         )
 
 

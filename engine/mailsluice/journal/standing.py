@@ -44,6 +44,10 @@ STOPPED: Final = "stopped"
 REOPENED: Final = "reopened"
 """An operator sends a part of a finished run once more; the event's text is that part's state."""
 
+REVISED: Final = "revised"
+"""From here on the mailing is another one, as its sender wants it; the event's text is its
+digest."""
+
 WAITING: Final = "waiting"
 """What has kept a running process from sending, or from sending faster; the text says what."""
 
@@ -104,6 +108,8 @@ class Standing:
     """What the present or last process waited for; None where it never waited for long."""
     reopened: State | None = None
     """Which recipients an operator is having sent once more; None once that has finished."""
+    revised: str | None = None
+    """The digest of the mailing since it was changed last; None while it is the run's first."""
     last_at: float = 0.0
     day: RollingDay = field(default_factory=RollingDay)
     """What SES has accepted in the 24 hours before `last_at`, or may have: seconds since the
@@ -200,6 +206,9 @@ class Standing:
     def _note(self, record: Event) -> None:
         if record.name == WAITING:
             self.last_waiting = record
+            return
+        if record.name == REVISED:
+            self.revised = record.text
             return
         self.last_event = record
         self.last_waiting = None
