@@ -25,9 +25,11 @@ class Aws:
     def __init__(self, url: str) -> None:
         self.environment = {"AWS_ENDPOINT_URL_SQS": url, "AWS_ENDPOINT_URL_S3": url}
         self._url = url
+        self._session = botocore.session.get_session()
 
     def client(self, service: str) -> Any:
-        return botocore.session.get_session().create_client(
+        """A client; a second one for the same service costs little, as it needs no new model."""
+        return self._session.create_client(
             service,
             endpoint_url=self._url,
             region_name=ACCESS["AWS_DEFAULT_REGION"],

@@ -1,8 +1,9 @@
 """The server of `tests/aws.py`, as a process: prints its port.
 
 moto changes a queue's list in two steps and from several threads, so that messages would be lost
-which no client can find again: here one request is served after the other. A long poll is many
-short ones, or it would keep everybody else waiting.
+which no client can find again: here one request is served after the other. A long poll looks again
+whenever another request may have put something into a queue, and now and then, because a message
+that was hidden is seen again after its time; meanwhile it keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.sqs import models
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-POLL_S = 0.02
+LOOK_AGAIN_S = 0.25
+"""Between two looks of a long poll, for what becomes visible by itself."""
+
+RECEIVE = "AmazonSQS.ReceiveMessage"
+READS = {RECEIVE, "AmazonSQS.DeleteMessage", "AmazonSQS.GetQueueAttributes"}
+"""Requests that give no other one a message."""
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -29,31 +35,40 @@ class OneByOne:
 
     def __init__(self, application: Wsgi) -> None:
         self._application = application
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        """Its lock is held while a request is answered."""
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        if environ.get("HTTP_X_AMZ_TARGET") != "AmazonSQS.ReceiveMessage":
-            return self._answer(environ, body, start)
-        asked = json.loads(body)
-        ends = time.monotonic() + asked.pop("WaitTimeSeconds", 0)
-        asked["WaitTimeSeconds"] = 0
-        body = json.dumps(asked).encode()
-        begun: list[Any] = []
+        target = environ.get("HTTP_X_AMZ_TARGET")
+        with self._changed:
+            if target == RECEIVE:
+                return self._receive(environ, json.loads(body), start)
+            answer = self._answer(environ, body, start)
+            if target not in READS:
+                self._changed.notify_all()
+            return answer
+
+    def _receive(
+        self, environ: dict[str, Any], asked: dict[str, Any], start: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        ends = time.monotonic() + asked.get("WaitTimeSeconds", 0)
+        body = json.dumps(asked | {"WaitTimeSeconds": 0}).encode()
+        heads: list[Any] = []
         while True:
-            answer = b"".join(self._answer(environ, body, lambda *head: begun.append(head)))
-            if b'"Messages"' in answer or time.monotonic() > ends:
-                start(*begun[-1])
+            answer = b"".join(self._answer(environ, body, lambda *head: heads.append(head)))
+            left_s = ends - time.monotonic()
+            if b'"Messages"' in answer or left_s <= 0:
+                start(*heads[-1])
                 return [answer]
-            time.sleep(POLL_S)
+            self._changed.wait(min(left_s, LOOK_AGAIN_S))
 
     def _answer(
         self, environ: dict[str, Any], body: bytes, start: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    ) -> list[bytes]:
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
-        with self._lock:
-            return list(self._application(environ, start))
+        return list(self._application(environ, start))
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ from mailsluice.reasons import Reason
 from mailsluice.sources import Fields
 from mailsluice.sources.dialect import Reader
 from mailsluice.sources.files import open_source
+from tests.waiting import PATIENCE_S
 
 MAILING = Mailing(from_address="News <news@example.com>", template="welcome")
 
@@ -61,7 +62,7 @@ def collector_at_rest() -> Iterator[None]:
 
 async def until(emulator: Emulator, **come: int) -> None:
     """Return when so much has come to the emulated SES (`Emulator.wait_for`)."""
-    assert await to_thread.run_sync(partial(emulator.wait_for, **come, timeout_s=30.0))
+    assert await to_thread.run_sync(partial(emulator.wait_for, **come, timeout_s=PATIENCE_S))
 
 
 async def test_another_mailing_in_a_finished_journal_is_an_error_of_its_own(

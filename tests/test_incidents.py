@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from contextlib import closing
 from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from mailsluice import DeliverySettings, Engine, JournalError, Mailing, resume
-from mailsluice.attempts import Attempts
+from mailsluice.attempts import Attempts, InDoubt
 from mailsluice.daily import DailyQuota, RollingDay
 from mailsluice.dispatcher import Dispatcher, Send
 from mailsluice.emulator import AccountSettings, EmulatorOptions
@@ -32,6 +33,8 @@ from tests.sim.virtual import Process, VirtualLoop
 BATCH = 5
 """Recipients: the fewer, the more of the work is the bookkeeping of calls."""
 
+STOPS = 300
+
 MAILING = Mailing(from_address="a@example.com", template="t")
 
 
@@ -40,7 +43,7 @@ def stop_after(loop: VirtualLoop, engine: Engine, seconds: float, _: object) -> 
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_stopped_and_resumed_a_thousand_times_everybody_is_mailed_once() -> None:
+def test_stopped_and_resumed_hundreds_of_times_everybody_is_mailed_once() -> None:
     """listmonk#2070, #2313: three to five copies after resuming. listmonk#2278: "finished" with a
     hundred unsent."""
     loop = VirtualLoop(0)
@@ -48,7 +51,7 @@ def test_stopped_and_resumed_a_thousand_times_everybody_is_mailed_once() -> None
         EmulatorOptions(account=AccountSettings(rate_per_s=0.5, daily_max=-1), credentials=None)
     )
     journal = MemoryJournal()
-    count, draw, processes, state = 250, Random(2313), 0, ""
+    count, draw, processes, state = 80, Random(2313), 0, ""
     while state != "finished":
         processes += 1
         wire = Wire(
@@ -68,14 +71,14 @@ def test_stopped_and_resumed_a_thousand_times_everybody_is_mailed_once() -> None
         )
         recipients = [f"u{n}@example.com" for n in range(count)]
         process = Process(loop, engine.run(MAILING, recipients))
-        stop_s = draw.uniform(0, 0.75) if processes < 1_000 else 1e9
+        stop_s = draw.uniform(0, 0.75) if processes < STOPS else 1e9
         report = process.run(partial(stop_after, loop, engine, stop_s))
         assert report is not None
         state = report.state
         assert (state == "finished") == (report.counts.pending == 0)
         process.clear_away()
     loop.close()
-    assert processes >= 1_000
+    assert processes >= STOPS
     mails = Counter(each.to for each in ses.service.ledger.entries())
     assert len(mails) == count
     assert set(mails.values()) == {1}
@@ -96,26 +99,26 @@ def test_recovery_finds_the_last_open_call_behind_any_number_of_settled_ones(
 ) -> None:
     """River (changelog): the rescuer's pages were starved by rows that were not its business."""
     with closing(SqliteJournal.open(tmp_path / "run.journal")) as journal:
-        journal.commit(open_run(20_000, open_last=True))
+        journal.commit(open_run(3_000, open_last=True))
         standing = resume.standing_of(journal)
     [orphan] = resume.recovered(standing, "hold", 1.0)
     assert isinstance(orphan, Settlement)
-    assert orphan.batch == 20_000
+    assert orphan.batch == 3_000
 
 
 def test_a_late_settlement_never_overwrites_what_recovery_has_settled() -> None:
     """River#1302, PR#1373: the rescuer overwrote jobs that had been completed meanwhile."""
-    print("seed=1302")
-    draw = Random(1302)
-    for _ in range(10_000):
+    policies: tuple[InDoubt, ...] = ("hold", "resend")
+    answers = map("".join, product("srfip", repeat=3))
+    for states, policy, late in product(answers, policies, (True, False)):
         standing = Standing().apply_all([Taken(0.0, 1, 3, []), Intent(0.0, 1, [1, 2, 3])])
-        answer = Settlement(0.0, 1, "".join(draw.choices("srfip", k=3)), [], [], [])
-        rivals = [answer, *resume.orphans(standing, draw.choice(["hold", "resend"]), 1.0)]
-        draw.shuffle(rivals)
-        standing.apply(rivals[0])
+        answer = Settlement(0.0, 1, states, [], [], [])
+        [recovery] = resume.orphans(standing, policy, 1.0)
+        first, second = (recovery, answer) if late else (answer, recovery)
+        standing.apply(first)
         counts, settled = standing.counts, list(standing.settled)
         with pytest.raises(JournalError, match="settled but not open"):
-            standing.apply(rivals[1])
+            standing.apply(second)
         assert (counts, settled) == (standing.counts, list(standing.settled))
 
 
@@ -162,4 +165,4 @@ def steps_per_batch(in_flight: int) -> float:
 
 def test_a_batch_costs_the_same_however_many_calls_are_in_flight() -> None:
     """httpcore#1035: bookkeeping that looked at everything for everything."""
-    assert steps_per_batch(1_000) <= 1.1 * steps_per_batch(10)
+    assert steps_per_batch(100) <= 1.05 * steps_per_batch(10)

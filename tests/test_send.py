@@ -37,6 +37,8 @@ from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.export import lines
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.outbox import PREFIXES_MAX
+from tests.chance import a_seed
+from tests.waiting import PATIENCE_S
 
 WELCOME = Mailing(from_address="news@example.com", template="welcome", data={"city": "Lisbon"})
 OTHER = Mailing(from_address="news@example.com", template="other")
@@ -248,7 +250,7 @@ async def test_a_cancelled_caller_does_not_undo_a_call_under_way(
     fast.faults.add(CallFault(fault="late", delay_s=0.2))
     async with Engine.open(settings(fast), journal=path) as engine:
         task = asyncio.create_task(engine.send(message(1)))
-        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=30)
+        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=PATIENCE_S)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
@@ -282,7 +284,7 @@ async def test_what_a_dead_process_left_is_settled_when_the_journal_is_opened(
     async with Engine.open(settings(fast, drain_s=0.0), journal=path) as engine:
         fast.faults.add(CallFault(fault="late", delay_s=20.0))
         under_way = await engine.send_nowait(message(1))
-        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=30)
+        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=PATIENCE_S)
     assert isinstance(under_way.exception(), InDoubt)
     assert states(path) == {1: "in_doubt"}
 
@@ -307,7 +309,7 @@ async def test_the_transactional_lane_overtakes_a_mailing_that_takes_the_whole_r
     waits: list[float] = []
     async with Engine.open(settings(ses_emulator)) as engine:
         run = asyncio.create_task(engine.run(OTHER, people))
-        await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=30)
+        await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=PATIENCE_S)
         for n in range(20):
             receipt = await engine.send(message(n))
             waits.append(receipt.settled_at - receipt.queued_at)
@@ -380,15 +382,13 @@ def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     """SIGKILL at a moment of the ledger's, three times; the next process gives the same keys."""
-    count, seed = 600, random.randrange(2**32)
-    print(f"seed {seed}")
-    moments = random.Random(seed)
+    count, moments = 600, random.Random(a_seed())
     path = tmp_path / "messages.journal"
     command = [sys.executable, str(Path(__file__).parent / "messages_child.py"), str(path)]
     for _ in range(KILLS):
         at = len(ses_emulator.ledger) + moments.randint(1, 150)
         with subprocess.Popen([*command, str(count)], stdout=subprocess.DEVNULL) as process:
-            assert ses_emulator.wait_for(accepted=at, timeout_s=30)
+            assert ses_emulator.wait_for(accepted=at, timeout_s=PATIENCE_S)
             process.kill()
     ended = subprocess.run([*command, str(count)], capture_output=True, text=True, check=True)
     assert ended.stdout.endswith("done\n")

@@ -20,6 +20,7 @@ import pytest
 from mailsluice.emulator import Emulator
 from mailsluice.export import Line, lines
 from mailsluice.journal.sqlite import SqliteJournal
+from tests.waiting import PATIENCE_S
 
 DOCS = Path(__file__).parent.parent / "docs" / "embedding.md"
 BLOCKS = dict(
@@ -106,7 +107,7 @@ async def test_a_service_stopped_in_the_middle_leaves_nothing_unaccounted(
     ses_emulator.change_account(rate_per_s=400, daily_max=-1)
     async with service(app, tmp_path, ses_emulator) as (url, process):
         asking = asyncio.create_task(ask(url))
-        assert await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=30)
+        assert await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=PATIENCE_S)
         process.send_signal(signal.SIGTERM)
         message_ids = await asking
         _, said = await process.communicate()

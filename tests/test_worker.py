@@ -21,6 +21,7 @@ import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from tests.prove import child
+from tests.waiting import PATIENCE_S
 
 FORKED = child.context()
 
@@ -70,7 +71,7 @@ class Running:
 
     def get(self, path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(f"{self.url}{path}{self.query}", method=method)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             body = answer.read().decode()
         return json.loads(body) if body.startswith("{") else body
 
@@ -85,12 +86,13 @@ class Running:
     def states(self) -> dict[str, str]:
         return {each["name"]: each["state"] for each in self.get("/status")["mailings"]}
 
-    def until(self, condition: Callable[[], bool], within_s: float = 30.0) -> None:
-        ends = time.monotonic() + within_s
+    def until(self, condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+        ends, pause_s = time.monotonic() + within_s, 0.02
         while not condition():
             assert time.monotonic() < ends, self.log.read_text()
             assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)  # another process, which has no event to wait for
+            time.sleep(pause_s)  # another process, which has no event to wait for
+            pause_s = min(2 * pause_s, 0.1)
 
 
 @contextmanager
@@ -116,13 +118,13 @@ def worker(
             process = child.Forked(FORKED, environment, arguments, log)
         running = Running(process, log)
         try:
-            running.until(lambda: running.url != "", within_s=20)
-            running.until(running.is_ready, within_s=20)
+            running.until(lambda: running.url != "")
+            running.until(running.is_ready)
             yield running
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(30) in {0, -signal.SIGKILL}
+            assert process.wait(PATIENCE_S) in {0, -signal.SIGKILL}
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
@@ -176,7 +178,7 @@ def test_a_worker_told_to_stop_is_carried_on_by_the_next(
 ) -> None:
     drop(tmp_path, "long", 300)
     with worker(tmp_path, ses_emulator) as running:
-        assert ses_emulator.wait_for(accepted=60, timeout_s=30)
+        assert ses_emulator.wait_for(accepted=60, timeout_s=PATIENCE_S)
     assert running.process.returncode == 0
     assert (tmp_path / "mail/working/long/mailing.journal").exists()
     ses_emulator.change_account(rate_per_s=5_000)
@@ -208,12 +210,12 @@ def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
 ) -> None:
     drop(tmp_path, "one", 1_000)
     with worker(tmp_path, ses_emulator) as running:
-        assert ses_emulator.wait_for(accepted=30, timeout_s=30)
+        assert ses_emulator.wait_for(accepted=30, timeout_s=PATIENCE_S)
         running.get("/mailings/one/pause", "POST")
         running.until(lambda: running.get("/status")["mailings"][0]["in_flight"] == 0)
         before = len(ses_emulator.ledger)
         running.get("/mailings/one/resume", "POST")
-        assert ses_emulator.wait_for(accepted=before + 30, timeout_s=30)
+        assert ses_emulator.wait_for(accepted=before + 30, timeout_s=PATIENCE_S)
         running.get("/mailings/one/cancel", "POST")
         running.until(lambda: running.states()["one"] == "cancelled")
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -276,7 +278,7 @@ def test_sighup_applies_what_can_change_and_refuses_a_broken_file(
     slow = WORKER + "[quota]\nrate = 20\n"
     file = tmp_path / "worker.toml"
     with worker(tmp_path, ses_emulator, slow) as running:
-        assert ses_emulator.wait_for(accepted=20, timeout_s=30)
+        assert ses_emulator.wait_for(accepted=20, timeout_s=PATIENCE_S)
         assert running.get("/status")["allowed_per_s"] == 20
 
         def reload(text: str, until: str) -> None:
@@ -293,7 +295,7 @@ def test_sighup_applies_what_can_change_and_refuses_a_broken_file(
             "these wait for a restart: folder.path",
         )
         assert running.get("/status")["quota_per_s"] == 1_000
-        running.until(lambda: running.states() == {"one": "finished"}, within_s=15)
+        running.until(lambda: running.states() == {"one": "finished"})
     assert len(ses_emulator.ledger) == 1_500
     assert "folder.poll_s" not in running.log.read_text()
     assert "one: sending" in running.log.read_text()
@@ -307,10 +309,10 @@ def test_a_worker_ends_within_its_time_whatever_ses_does(
     ses_emulator.faults.add(CallFault(fault="late", delay_s=60))
     drop(tmp_path, "one", 100)
     with worker(tmp_path, ses_emulator, WORKER + "[messages]\ndrain_s = 5\n") as running:
-        assert ses_emulator.wait_for(accepted=100, timeout_s=30)
+        assert ses_emulator.wait_for(accepted=100, timeout_s=PATIENCE_S)
         told_at = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(30) == 0
+        assert running.process.wait(PATIENCE_S) == 0
         assert time.monotonic() - told_at < 5
     journal = tmp_path / "mail/working/one/mailing.journal"
     status = subprocess.run(
@@ -348,7 +350,7 @@ def test_other_sites_pages_may_not_operate_it(ses_emulator: Emulator, tmp_path: 
                 f"{running.url}/pause", method="POST", headers={name: value}
             )
             with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(request, timeout=10)
+                urllib.request.urlopen(request, timeout=PATIENCE_S)
             assert refused.value.code == 403
             refused.value.close()
         assert not running.get("/status")["paused"]

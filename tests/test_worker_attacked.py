@@ -25,6 +25,7 @@ from tests import aws
 from tests.aws import Aws
 from tests.test_worker import WORKER, Running, drop, worker
 from tests.test_worker_queue import FAST, MAILING, SETTINGS, Fed
+from tests.waiting import PATIENCE_S
 
 SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=100, daily_max=-1))
 
@@ -57,7 +58,7 @@ def test_a_cancelled_mailing_stays_so_whatever_happens(
     ses_emulator.faults.add(CallFault(fault="late", delay_s=60, nth=(3,)))
     drop(tmp_path, "one", 1_000)
     with worker(tmp_path, ses_emulator) as running:
-        assert ses_emulator.wait_for(calls=3, timeout_s=30)
+        assert ses_emulator.wait_for(calls=3, timeout_s=PATIENCE_S)
         running.get("/mailings/one/cancel", "POST")
         killed(running)
     before = len(ses_emulator.ledger)
@@ -190,7 +191,7 @@ def test_a_list_out_of_reach_is_held_and_tried_again(fed: Fed) -> None:
     fed.aws.environment.update(elsewhere)
     try:
         with fed.working(visibility_s=3) as running:
-            running.until(lambda: running.states().get("queue-late") == "held", within_s=50)
+            running.until(lambda: running.states().get("queue-late") == "held")
             assert fed.left() == 1
     finally:
         fed.aws.environment.update(reachable)
@@ -218,7 +219,7 @@ def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
         assert not running.is_ready()
         assert running.get("/status")["why"].startswith("the queue cannot be reached")
         made.send_signal(signal.SIGTERM)
-        assert made.wait(10) == 0
+        assert made.wait(PATIENCE_S) == 0
 
 
 # --- signals ------------------------------------------------------------------------------------
@@ -229,10 +230,10 @@ def test_it_ends_within_its_time_with_messages_in_flight(fed: Fed) -> None:
     fed.emulator.faults.add(CallFault(fault="late", delay_s=60))
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
     with fed.working(MAILSLUICE_MESSAGES__DRAIN_S="6") as running:
-        assert fed.emulator.wait_for(calls=1, timeout_s=30)
+        assert fed.emulator.wait_for(calls=1, timeout_s=PATIENCE_S)
         told_at = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(30) == 0
+        assert running.process.wait(PATIENCE_S) == 0
         assert time.monotonic() - told_at < 6
 
 
@@ -252,7 +253,7 @@ def test_a_signal_before_it_has_begun_does_no_harm(ses_emulator: Emulator, tmp_p
         made.send_signal(signal.SIGHUP)
         running.until(lambda: running.url != "" and running.is_ready())
         made.send_signal(signal.SIGTERM)
-        assert made.wait(10) == 0
+        assert made.wait(PATIENCE_S) == 0
 
 
 def _catches(status: str, number: int) -> bool:

@@ -22,6 +22,7 @@ import pytest
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from tests.aws import Aws, left
 from tests.test_worker import Running, worker
+from tests.waiting import PATIENCE_S
 
 MAILING = {"from": "news@example.com", "template": "welcome"}
 
@@ -200,9 +201,9 @@ def test_one_key_is_sent_once_whatever_the_queue_and_its_senders_do(fed: Fed) ->
 def test_a_message_in_hand_stays_hidden_and_is_given_back_at_the_end(fed: Fed) -> None:
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(150)))
     with fed.working(visibility_s=4) as running:
-        assert fed.emulator.wait_for(accepted=110, timeout_s=30)
+        assert fed.emulator.wait_for(accepted=110, timeout_s=PATIENCE_S)
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(10) == 0
+        assert running.process.wait(PATIENCE_S) == 0
     sent = len(fed.emulator.ledger)
     assert sent < 150
     # At once, and not when they would have come back by themselves.
@@ -238,7 +239,7 @@ def slow_to_hide(aws: Aws) -> Iterator[tuple[Aws, threading.Event]]:
             request = urllib.request.Request(
                 aws.environment["AWS_ENDPOINT_URL_SQS"], body, dict(self.headers.items())
             )
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 found = answer.read()
                 if hides and not longer:
                     given_back.set()
@@ -270,7 +271,7 @@ def test_what_is_given_back_is_not_hidden_by_an_earlier_call_that_comes_later(
     with slow_to_hide(aws) as (fed.aws, asked), fed.working(visibility_s=4) as running:
         assert asked.wait(30)
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(10) == 0
+        assert running.process.wait(PATIENCE_S) == 0
     back = 0
     while some := fed.sqs.receive_message(QueueUrl=fed.url, MaxNumberOfMessages=10).get("Messages"):
         back += len(some)
@@ -338,7 +339,7 @@ def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_d
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
     choice = {"MAILSLUICE_DELIVERY__IN_DOUBT": in_doubt}
     with fed.working(visibility_s=3, **choice) as running:
-        assert fed.emulator.wait_for(calls=1, timeout_s=30)
+        assert fed.emulator.wait_for(calls=1, timeout_s=PATIENCE_S)
         running.until(lambda: running.get("/status")["queue"]["in_flight"] == 1)
         assert "mailsluice_queue_calls_in_flight 1.0\n" in running.get("/metrics")
         running.process.kill()

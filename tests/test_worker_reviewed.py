@@ -21,6 +21,7 @@ from mailsluice.journal.sqlite import SqliteJournal
 from tests.aws import Aws
 from tests.test_worker import WORKER, Running, drop, worker
 from tests.test_worker_queue import FAST, MAILING, Fed
+from tests.waiting import PATIENCE_S
 
 SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=40, daily_max=-1))
 
@@ -100,7 +101,7 @@ def test_a_mailing_that_waits_for_its_turn_is_cancelled_at_once(
 def test_what_an_earlier_worker_sent_is_counted(ses_emulator: Emulator, tmp_path: Path) -> None:
     drop(tmp_path, "one", 400)
     with worker(tmp_path, ses_emulator) as running:
-        assert ses_emulator.wait_for(accepted=40, timeout_s=30)
+        assert ses_emulator.wait_for(accepted=40, timeout_s=PATIENCE_S)
         running.get("/mailings/one/pause", "POST")
         running.until(lambda: mailing(running, "one")["in_flight"] == 0)
     sent = len(ses_emulator.ledger)
@@ -202,7 +203,7 @@ def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> 
         for _ in range(2):
             fed.put(lists.message("list", "november"))
             if not len(fed.emulator.ledger):
-                assert fed.emulator.wait_for(accepted=40, timeout_s=30)
+                assert fed.emulator.wait_for(accepted=40, timeout_s=PATIENCE_S)
                 running.get("/mailings/queue-november/cancel", "POST")
             running.until(lambda: fed.left() == 0)
         assert mailing(running, "queue-november")["state"] == "cancelled"
@@ -222,9 +223,9 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
     (fed.folder / "beside").mkdir()
     fed.put(lists.message("list", "november"))
     with fed.working(visibility_s=3) as running:
-        assert fed.emulator.wait_for(accepted=40, timeout_s=30)
+        assert fed.emulator.wait_for(accepted=40, timeout_s=PATIENCE_S)
         running.process.send_signal(signal.SIGKILL)
-        running.process.wait(10)
+        running.process.wait(PATIENCE_S)
     text = WORKER.replace('"mail"', f'"{fed.folder}/mail"')
     with worker(fed.folder / "beside", fed.emulator, text, fed.aws.environment) as other:
         other.until(lambda: other.states() == {"queue-november": "sending"})
@@ -279,7 +280,7 @@ def test_a_list_that_comes_back_from_the_dead_letter_queue_goes_on(
     fed.put(lists.message("list", None))
     for stop in range(1, 4):
         with fed.working():
-            assert ses_emulator.wait_for(accepted=25 * stop, timeout_s=30)
+            assert ses_emulator.wait_for(accepted=25 * stop, timeout_s=PATIENCE_S)
     assert (dead.left(), fed.left()) == (1, 0)
     attributes = move_back(dead, fed)
     assert attributes["mailsluice-reason"]["StringValue"] == "the worker stopped"
@@ -332,11 +333,11 @@ def test_what_an_operator_says_twice_is_refused_with_the_reason(
 
 def test_an_open_page_does_not_keep_a_worker(ses_emulator: Emulator, tmp_path: Path) -> None:
     with worker(tmp_path, ses_emulator) as running:
-        with urllib.request.urlopen(f"{running.url}/events", timeout=10) as events:
+        with urllib.request.urlopen(f"{running.url}/events", timeout=PATIENCE_S) as events:
             assert events.readline().startswith(b"data: ")
             running.process.send_signal(signal.SIGTERM)
             events.read()  # to its end, and not broken off
-        assert running.process.wait(10) == 0
+        assert running.process.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=5_000, daily_max=-1))
@@ -366,7 +367,7 @@ def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: Fed) -> No
     fed.put(poison, poison)
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(60)))
     with fed.working() as running:
-        running.until(lambda: sent_to(fed.emulator, "one") == 60, within_s=10)
+        running.until(lambda: sent_to(fed.emulator, "one") == 60)
         assert running.get("/status")["queue"]["hold"] is None
         running.until(lambda: fed.left() == 2)
 
@@ -421,7 +422,7 @@ def test_a_killed_worker_has_not_forgotten_what_only_its_log_says(fed: Fed) -> N
         fed.put(ann)
         running.until(lambda: fed.left() == 0)
         running.process.send_signal(signal.SIGKILL)
-        running.process.wait(10)
+        running.process.wait(PATIENCE_S)
     (journal,) = (fed.folder / "mail/messages").glob("*.journal")
     os.utime(journal, (time.time() - 100,) * 2)  # as if it had been begun so long before
     with fed.working(visibility_s=3) as running:
@@ -475,8 +476,8 @@ def test_doubts_of_an_earlier_worker_are_shown(fed: Fed) -> None:
     fed.emulator.faults.add(CallFault(fault="late", delay_s=60))
     fed.put({"mailing": MAILING, "to": "one@example.com"})
     with fed.working(visibility_s=3) as running:
-        assert fed.emulator.wait_for(calls=1, timeout_s=30)
+        assert fed.emulator.wait_for(calls=1, timeout_s=PATIENCE_S)
         running.process.send_signal(signal.SIGKILL)
-        running.process.wait(10)
+        running.process.wait(PATIENCE_S)
     with fed.working(visibility_s=3) as running:
         assert running.get("/status")["in_doubt"] == 1
