@@ -41,6 +41,11 @@ ACCEPTED = {
     "a@host.local": ("a@host.local", "a@host.local"),
     "a@тест.invalid": ("a@xn--e1aybc.invalid", "a@xn--e1aybc.invalid"),
     "x" * 64 + "@example.com": ("x" * 64 + "@example.com",) * 2,
+    # IDNA 2008 knows no such labels; the DNS does, and mail is delivered there.
+    "a@ab--example.com": ("a@ab--example.com",) * 2,
+    "Ann@ab--cd.Example.com": ("Ann@ab--cd.Example.com", "ann@ab--cd.example.com"),
+    "ann@xn--ls8h.la": ("ann@xn--ls8h.la",) * 2,
+    '"a b"@ab--cd.example.com': ('"a b"@ab--cd.example.com',) * 2,
 }
 
 ASCII_ONLY = "the part before @ has characters outside ASCII; SES has no SMTPUTF8"
@@ -56,7 +61,10 @@ REFUSED = {
     "@example.com": "there is nothing before @",
     "a@": "there is nothing after @",
     "ä@example.com": ASCII_ONLY,
-    "\u200ba@example.com": ASCII_ONLY,
+    "\u200ba@example.com": "it has an invisible character: U+200B at position 1",
+    " ann@example.com\u200b": "it has an invisible character: U+200B at position 17",
+    "Ann\xa0Lee <ann\xad@example.com>": "it has an invisible character: U+00AD at position 13",
+    "ann\xa0lee@example.com": "it has an invisible character: U+00A0 at position 4",
     "x" * 65 + "@example.com": "the part before @ has more than 64 characters",
     "a@" + "x." * 125 + "com": "it has more than 254 characters",
     "a" * 1_000_000: "it has more than 254 characters",
@@ -74,14 +82,17 @@ REFUSED = {
     "a@example.com.": "the domain is not a host name",
     "a@example..com": "the domain is not a host name",
     "a@" + "x" * 64 + ".com": "the domain is not a host name",
-    "a@ab--example.com": "the domain is not a host name",
+    "a@ab--.com": "the domain is not a host name",
+    "a@-b--c.com": "the domain is not a host name",
+    "a@" + "x" * 62 + "--y.com": "the domain is not a host name",
+    "a..b@ab--cd.com": DOTS,
     "a@☃.com": "the domain is not valid IDNA",
     "a@xn--zzzzzzzz.com": "the domain is not valid IDNA",
     "a@" + "ü" * 63 + ".de": "the domain is not valid IDNA",
     "a@example": "the domain has no dot",
-    "a@example.com\r\nBcc: b@example.com": CONTROL,
-    "Ann\n <a@example.com>": CONTROL,
-    "Ann\0 <a@example.com>": CONTROL,
+    "a@example.com\r\nBcc: b@example.com": f"{CONTROL}: U+000D at position 14",
+    "Ann\n <a@example.com>": f"{CONTROL}: U+000A at position 4",
+    "Ann\0 <a@example.com>": f"{CONTROL}: U+0000 at position 4",
     "Ann \ud800 <a@example.com>": "it has half of a character (a lone surrogate)",
     "a@example.com>": "it has > without <",
     "Lee, Ann <a@example.com>": NAME_SYNTAX,
@@ -166,7 +177,8 @@ def test_whatever_the_library_accepts_is_accepted_in_the_same_form(text: str) ->
     if expected is not None:
         assert found == expected.lower()
     elif found is not None:
-        assert found.endswith(("@localhost", "@test", "@local", "@invalid", "@onion", "@arpa"))
+        special = ("@localhost", "@test", "@local", "@invalid", "@onion", "@arpa")
+        assert found.endswith(special) or "--" in found.rpartition("@")[2]
 
 
 @given(st.text(max_size=60), st.sampled_from(["", '"']))

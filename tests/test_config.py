@@ -84,8 +84,11 @@ def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (MINIMAL + "[quota]\nrat = 1\n", r"mailing\.toml: \[quota\] rat: there is no such key"),
-        (MINIMAL + "[qota]\nrate = 1\n", r"mailing\.toml: qota: there is no such key"),
+        (MINIMAL + "[quota]\nrat = 1\n", r"mailing\.toml: \[quota\] rat: unknown key"),
+        (
+            MINIMAL + "[qota]\nrate = 1\n",
+            r"mailing\.toml: \[qota\]: unknown key; did you mean .quota.\?",
+        ),
         (MINIMAL + "[quota]\nrate = 0\n", r'\[quota\] rate: it is "account", or a number'),
         (MINIMAL + "[quota]\nrate = 'x'\n", r'\[quota\] rate: it is "account", or a number'),
         (MINIMAL + "[quota]\nrate = inf\n", r'\[quota\] rate: it is "account", or a number'),
@@ -94,7 +97,7 @@ def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
         (MINIMAL + "[recipients]\ndedupe = 'x'\n", r"\[recipients\] dedupe"),
         ("[mailing]\ntemplate = 't'\n", r"mailing\.toml: \[mailing\] from: "),
         ("[mailing]\nfrom = 'a@example.com'\n", r"\[mailing\].*template"),
-        (MINIMAL + "nonsense\n", r"mailing\.toml: it is not TOML: .*line 4"),
+        (MINIMAL + "nonsense\n", r"mailing\.toml: invalid TOML: .*line 4"),
         ("", r"mailing\.toml: \[mailing\] from"),
     ],
 )
@@ -110,7 +113,15 @@ def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: s
         ("rate=1", "table.key=value"),
         ("quota.rate", "table.key=value"),
         ("quota.=1", "table.key=value"),
-        ("quota.rate.x=1", r"\[quota\] rate"),
+        ("quota.rate.x=1", r"--set quota\.rate: "),
+        ("quota.rat=1", r'^--set quota\.rat: unknown key; did you mean "rate"\?$'),
+        ("quotas.rate=1", r'^--set quotas: unknown key; did you mean "quota"\?$'),
+        (
+            "mailing.form=a@example.com",
+            r'^--set mailing\.form: unknown key; did you mean "from"\?$',
+        ),
+        ("mailing.from=nobody", r"^--set mailing\.from: there is no @$"),
+        ("mailing.content.html=1", r"^mailing\.toml|--set mailing\.content"),
     ],
 )
 def test_a_flag_that_is_none_says_how_to_write_one(file: Path, flag: str, message: str) -> None:
@@ -118,9 +129,97 @@ def test_a_flag_that_is_none_says_how_to_write_one(file: Path, flag: str, messag
         config.load(file, [flag])
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "MAILSLUICE_QUOTA__RAT",
+            "5",
+            r'^environment: .*__RAT: unknown key; did you mean "rate"\?$',
+        ),
+        ("MAILSLUICE_QUOTA__SHARE", "7", r"^environment: MAILSLUICE_QUOTA__SHARE: .*equal to 1$"),
+        ("MAILSLUICE_QUOTA", '{"shar": 1}', r"^environment: MAILSLUICE_QUOTA shar: unknown key"),
+        ("mailsluice_quota__share", "7", r"^environment: MAILSLUICE_QUOTA__SHARE: "),
+        (
+            "MAILSLUICE_MAILING__FORM",
+            "a",
+            r'^environment: .*FORM: unknown key; did you mean "from"',
+        ),
+        (
+            "MAILSLUICE_QUOTA_RATE",
+            "5",
+            r'_RATE: unknown table; did you mean "MAILSLUICE_QUOTA__RATE"',
+        ),
+    ],
+)
+def test_a_wrong_variable_is_blamed_on_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigurationError, match=message):
+        config.load(file)
+
+
+def test_each_wrong_key_is_blamed_on_the_layer_that_won(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(MINIMAL + "[quota]\nshare = 2\nreserve = -1\nrate = 0\n")
+    monkeypatch.setenv("MAILSLUICE_QUOTA__SHARE", "3")
+    monkeypatch.setenv("MAILSLUICE_QUOTA__RESERVE", "-3")
+    with pytest.raises(ConfigurationError) as raised:
+        config.load(file, ["quota.share=4"])
+    rate, share, reserve = str(raised.value).splitlines()
+    assert rate.startswith(f"{file}: [quota] rate: ")
+    assert share.startswith("--set quota.share: ")
+    assert reserve.startswith("environment: MAILSLUICE_QUOTA__RESERVE: ")
+
+
+def test_an_empty_variable_is_not_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAILSLUICE_QUOTA__SHARE", "MAILSLUICE_QUOTA", "MAILSLUICE_QUOTAS"):
+        monkeypatch.setenv(name, "")
+    assert config.load(file)[1].quota.share == 1.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MAILSLUICE_PORT",
+        "MAILSLUICE_SERVICE_HOST",
+        "MAILSLUICE_SERVICE_PORT",
+        "MAILSLUICE_SERVICE_PORT_HTTP",
+        "MAILSLUICE_PORT_8025_TCP",
+        "MAILSLUICE_PORT_8025_TCP_ADDR",
+        "MAILSLUICE_WORKER_SERVICE_HOST",
+        "MAILSLUICE_WORKER_PORT_8025_TCP_PROTO",
+    ],
+)
+def test_service_links_of_kubernetes_are_ignored_with_a_line(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:8025")
+    config.load(file)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"environment: {name}: ignored, as a service link of Kubernetes"
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
+    assert config.load(file)[0].template == "t"
+
+
+def test_numbers_in_data_stay_as_written(file: Path) -> None:
+    file.write_text(MINIMAL + "data = { price = 19.90, id = 12345678901234567890123 }\n")
+    mailing, _ = config.load(file, ["mailing.data.tax=1.50"])
+    assert rb"{\"price\":19.90,\"id\":12345678901234567890123,\"tax\":1.50}" in mailing.prefix()
+
+
 def test_a_misspelt_variable_is_not_ignored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILSLUICE_QUOTAS__RATE", "5")
-    with pytest.raises(ConfigurationError, match=r"MAILSLUICE_QUOTAS__RATE: no such table.*QUOTA"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"MAILSLUICE_QUOTAS__RATE: unknown table.*mean .MAILSLUICE_QUOTA__RATE",
+    ):
         config.load(file)
 
 
@@ -137,7 +236,7 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
         config.load(tmp_path / "none.toml")
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match=r"binary\.toml: it is not UTF-8"):
+    with pytest.raises(ConfigurationError, match=r"binary\.toml: not UTF-8"):
         config.load(binary)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         config.load(tmp_path)

@@ -74,14 +74,32 @@ def test_both_formats_say_the_same() -> None:
 
 
 @settings(deadline=None)
-@given(texts=st.lists(st.text(st.sampled_from('a",\r\n é'), max_size=4), min_size=1, max_size=30))
+@given(
+    texts=st.lists(st.text(st.sampled_from('a",\r\n é=+-@\t'), max_size=4), min_size=1, max_size=30)
+)
 def test_csv_reads_back_whatever_the_fields_hold(texts: list[str]) -> None:
     rows = [
         export.Line(n, text or None, text, text, "", "", "sent", "S", None, text or None, 1, "now")
         for n, text in enumerate(texts)
     ]
     out = io.StringIO(newline="")
-    export.write_csv(rows, out)
+    export.write_csv(rows, out, defused=False)
     expected = io.StringIO(newline="")
     csv.writer(expected).writerows([export.Line._fields, *rows])
     assert out.getvalue() == expected.getvalue()
+
+
+@settings(deadline=None)
+@given(
+    texts=st.lists(st.text(st.sampled_from('a",\r\n é=+-@\t'), max_size=4), min_size=1, max_size=30)
+)
+def test_no_cell_begins_as_a_formula(texts: list[str]) -> None:
+    rows = [
+        export.Line(n, text or None, text, text, "", "", "sent", "S", None, text or None, 1, "now")
+        for n, text in enumerate(texts)
+    ]
+    out = io.StringIO(newline="")
+    export.write_csv(rows, out)
+    read = list(csv.reader(io.StringIO(out.getvalue(), newline="")))[1:]
+    for text, row in zip(texts, read, strict=True):
+        assert row[2] == (f"'{text}" if text and text[0] in "=+-@\t\r" else text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,13 @@ HEADER_NAME = "[mailing] headers: a header name must be 1 to 126 ASCII character
 HEADER_VALUE = "[mailing] headers: the value of header X must be 1 to 995 printable ASCII"
 NAME = "it may hold 1 to 64 of A-Z a-z 0-9 _ - and nothing else"
 
+CONTROL = "it has a line break or another control character"
+
+
+def attached(**fields: str) -> dict[str, Any]:
+    return {"attachments": [{"path": "logo.png", **fields}]}
+
+
 REFUSED = [
     ({"from": None}, "[mailing] from: Input should be a valid string"),
     ({"from": "news"}, "[mailing] from: there is no @"),
@@ -288,7 +296,7 @@ REFUSED = [
     ({"attachments": [{"file_name": "a"}]}, "[mailing] attachments.0: either path or content"),
     (
         {"attachments": [{"path": "logo.png", "file_name": "a\nb"}]},
-        "[mailing] attachments.0: file_name is needed, without line breaks",
+        f"[mailing] attachments.0.file_name: {CONTROL}",
     ),
     (
         {"attachments": [{"path": "logo.png", "file_name": "x" * 256}]},
@@ -299,7 +307,27 @@ REFUSED = [
         "[mailing] attachments.0.disposition: Input should be 'ATTACHMENT' or 'INLINE'",
     ),
     ({"attachments": [7]}, "[mailing] attachments.0: Input should be a valid dictionary"),
-    ({"tag": {}}, "[mailing] tag: there is no such key"),
+    ({"tag": {}}, '[mailing] tag: unknown key; did you mean "tags"?'),
+    (attached(description="a\r\nb"), f"[mailing] attachments.0.description: {CONTROL}"),
+    (attached(content_id="a\nb"), f"[mailing] attachments.0.content_id: {CONTROL}"),
+    (
+        attached(content_type="text/html\r\nX: y"),
+        f"[mailing] attachments.0.content_type: {CONTROL}",
+    ),
+    (attached(file_name="日" * 70), "[mailing] attachments.0: file_name has 344 characters as it"),
+    (
+        {"template": None, "content": {"subject": "a\nBcc: b@c.de", "text": "x"}},
+        f"[mailing] content.subject: {CONTROL}",
+    ),
+    ({"headers": {"subject": "x"}}, "[mailing] headers: header subject is written by SES itself"),
+    ({"headers": {"Content-Type": "x"}}, "[mailing] headers: header Content-Type is written by"),
+    ({"headers": {"From": "x"}}, "[mailing] headers: header From is written by SES itself"),
+    ({"tags": {"ses:other": "x"}}, TAG_NAME),
+    (
+        {"from": f"{'日本' * 40} <a@example.com>"},
+        "[mailing] from: it has 413 bytes with its display name encoded; SES takes 320",
+    ),
+    ({"reply_to": [f"{'x' * 310} <a@example.com>"]}, "[mailing] reply_to.0: it has 326 bytes"),
 ]
 
 
@@ -329,3 +357,23 @@ def test_what_is_exactly_at_a_limit_is_taken() -> None:
             "tenant": "x" * 64,
         }
     )
+
+
+def test_the_tags_of_sess_feedback_id_are_allowed() -> None:
+    tags = {"ses:feedback-id-a": "campaign", "ses:feedback-id-b": "november"}
+    assert b"ses:feedback-id-b" in Mailing.model_validate(MINIMAL | {"tags": tags}).prefix()
+
+
+def test_names_outside_ascii_are_encoded_words_of_at_most_75_characters() -> None:
+    name = "Übersicht über die Geschäftsjahre 2024, 2025 und 2026 für Müller & Söhne.pdf"
+    attachment = Attachment(content=b"x", file_name=name, description=name)
+    for field in ("FileName", "ContentDescription"):
+        sent = attachment.request()[field]
+        assert sent.isascii()
+        assert max(map(len, sent.split())) <= 75
+        assert str(make_header(decode_header(sent))) == name
+
+
+def test_a_sender_of_exactly_320_bytes_is_taken() -> None:
+    name = "x" * (320 - len(" <a@example.com>"))
+    assert len(Mailing(from_address=f"{name} <a@example.com>", template="t").from_address) == 320

@@ -121,7 +121,7 @@ def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_res
         "no JSON": "it is not JSON",
         json.dumps([1]): "it is not a JSON object",
         json.dumps({"to": "one@example.com"}): "mailing: Field required",
-        json.dumps(one | {"tpo": 1}): "tpo: there is no such field",
+        json.dumps(one | {"tpo": 1}): "tpo: unknown key",
         json.dumps(one | {"mailing": {"from": "nobody"}}): "mailing.from",
         json.dumps(one | {"lane": "fast"}): "lane",
         json.dumps({"mailing": MAILING, "recipients": []}): "recipients",

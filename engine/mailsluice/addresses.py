@@ -7,6 +7,7 @@ judges whatever the pattern does not accept. The pattern accepts nothing that th
 from __future__ import annotations
 
 import re
+import unicodedata
 from email.header import Header
 from typing import NamedTuple
 
@@ -23,6 +24,15 @@ ADDRESS_CHARACTERS_MAX = 254
 DISPLAY_NAME_CHARACTERS_MAX = 320
 """Ours: so that the encoded name stays in a header line that any mail server takes."""
 
+SENDER_BYTES_MAX = 320
+"""A From or Reply-To address with its encoded display name (SES refuses longer ones)."""
+
+ENCODED_WORD_CHARACTERS_MAX = 75
+"""RFC 2047, 2."""
+
+LABEL_CHARACTERS_MAX = 63
+"""RFC 1035, 2.3.4."""
+
 _ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++"
 _LABEL = r"[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+"
 
@@ -32,11 +42,17 @@ _PLAIN_CHARACTERS_MAX = 64
 # No label here holds two hyphens together, so all of punycode is left to the library.
 _plain = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)+[A-Za-z]++").fullmatch
 
+_host_label = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.IGNORECASE | re.ASCII).fullmatch
+_top_label = re.compile(r"[a-z]+|xn--[a-z0-9-]+", re.IGNORECASE | re.ASCII).fullmatch
+
 _dot_atom = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+").fullmatch
 _phrase = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~ ]+").fullmatch
 _quoted = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL).fullmatch
 
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]").search
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Zl", "Zp", "Zs"})
+"""Unicode's control, format and private characters, and all spaces but the common one."""
+
 _surrogate = re.compile(r"[\ud800-\udfff]").search
 _list_syntax = re.compile(r"[<>,;]").search
 
@@ -45,6 +61,7 @@ _special_use = re.compile(
     r"[@.](?:arpa|invalid|local|localhost|onion|test)\Z", re.ASCII | re.IGNORECASE
 ).search
 _NEUTRAL_SUFFIX = ".example"
+_NEUTRAL_DOMAIN = "example.com"
 
 
 class AddressError(MailsluiceError, ValueError):
@@ -74,19 +91,38 @@ def normalise(text: str) -> Address:
     """
     if (key := plain_key(text)) is not None:
         return Address(text, key)
-    text = text.strip()
-    _check_characters(text)
+    given, text = text, text.strip()
+    _check_characters(given, text)
     name, bare = _split(text)
     if len(bare) > _PLAIN_CHARACTERS_MAX or not _plain(bare):
-        bare = _judged_by_library(bare)
+        bare = _judged(bare, given)
     return Address(f"{_encoded(name)} <{bare}>" if name else bare, bare.lower())
 
 
-def _check_characters(text: str) -> None:
+def normalise_sender(text: str) -> str:
+    """As `normalise`, for From, Reply-To and the like: at most `SENDER_BYTES_MAX` as sent."""
+    sent = normalise(text).text
+    if len(sent) > SENDER_BYTES_MAX:
+        raise AddressError(
+            f"it has {len(sent)} bytes with its display name encoded; SES takes "
+            f"{SENDER_BYTES_MAX}: shorten the name"
+        )
+    return sent
+
+
+def encode_words(text: str) -> str:
+    """Text as ASCII: itself, or RFC 2047 encoded words of at most 75 characters."""
+    if text.isascii():
+        return text
+    return Header(text, "utf-8", maxlinelen=ENCODED_WORD_CHARACTERS_MAX).encode(linesep="")
+
+
+def _check_characters(given: str, text: str) -> None:
     if not text:
         raise AddressError("it is empty")
-    if _control(text):
-        raise AddressError("it has a line break or another control character")
+    if found := _control(text):
+        where = _named_character(given, given.index(text) + found.start())
+        raise AddressError(f"it has a line break or another control character: {where}")
     if _surrogate(text):
         raise AddressError("it has half of a character (a lone surrogate)")
 
@@ -112,16 +148,49 @@ def _split(text: str) -> tuple[str, str]:
 
 def _encoded(name: str) -> str:
     if not name.isascii():
-        return Header(name, "utf-8").encode(linesep="")
+        return encode_words(name)
     if _phrase(name):
         return name
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _judged_by_library(bare: str) -> str:
+def _judged(bare: str, given: str) -> str:
+    """The form in which SES takes an address without display name, found in `given`."""
     # The library's time grows with the length, so what is too long must not reach it.
     if len(bare) > ADDRESS_CHARACTERS_MAX:
         raise AddressError(f"it has more than {ADDRESS_CHARACTERS_MAX} characters")
+    local, at, domain = bare.rpartition("@")
+    if at and "--" in domain and _is_host_name(domain):
+        # IDNA 2008 forbids labels such as ab--cd and xn--ls8h; the DNS has them all the same.
+        return (
+            f"{_judged_by_library(f'{local}@{_NEUTRAL_DOMAIN}', given).rpartition('@')[0]}@{domain}"
+        )
+    return _judged_by_library(bare, given)
+
+
+def _is_host_name(domain: str) -> bool:
+    """True if the DNS can hold the name: letters, digits, hyphens, and punycode that decodes."""
+    labels = domain.split(".")
+    top = labels[-1]
+    return (
+        (len(labels) > 1 or bool(_special_use(f"@{domain}")))
+        and _top_label(top) is not None
+        and all(len(label) <= LABEL_CHARACTERS_MAX and _is_host_label(label) for label in labels)
+    )
+
+
+def _is_host_label(label: str) -> bool:
+    if _host_label(label) is None:
+        return False
+    if not label.lower().startswith("xn--"):
+        return True
+    try:
+        return not label[4:].encode().decode("punycode").isascii()
+    except UnicodeError:
+        return False
+
+
+def _judged_by_library(bare: str, given: str) -> str:
     suffix = _NEUTRAL_SUFFIX if _special_use(bare) else ""
     try:
         valid = validate_email(
@@ -138,8 +207,23 @@ def _judged_by_library(bare: str) -> str:
         )
     except EmailNotValidError:
         # The library's own text can quote what the address holds.
-        raise AddressError(_fault(bare)) from None
+        raise AddressError(_invisible(given) or _fault(bare)) from None
     return str(valid.ascii_email).removesuffix(suffix)
+
+
+def _invisible(given: str) -> str | None:
+    """Name the first character that nobody can see in the address; None if there is none."""
+    begin = given.rfind("<") + 1
+    shown = given.rstrip()
+    for place in range(begin + len(given[begin:]) - len(given[begin:].lstrip()), len(shown)):
+        char = given[place]
+        if char != " " and unicodedata.category(char) in _INVISIBLE_CATEGORIES:
+            return f"it has an invisible character: {_named_character(given, place)}"
+    return None
+
+
+def _named_character(given: str, place: int) -> str:
+    return f"U+{ord(given[place]):04X} at position {place + 1}"
 
 
 def _fault(bare: str) -> str:

@@ -7,10 +7,12 @@ are those of the README: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA__RATE
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -25,6 +27,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -34,17 +37,33 @@ from pydantic_settings import (
 )
 
 from mailsluice.attempts import InDoubt
+from mailsluice.complaints import complaints, keys_of, model_in, suggestion
 from mailsluice.errors import ConfigurationError
 from mailsluice.gate import LANE_SHARES, Lane
 from mailsluice.intake import Dedupe
 from mailsluice.mailing import Mailing
 from mailsluice.sources import Fields
 
+logger = logging.getLogger(__name__)
+
 ASK_INTERVAL_S = 1.0
 """SES quotas page: GetAccount may be called once a second."""
 
 PRICE_PER_1000_USD = 0.10
 """SES pricing page: US dollars for 1,000 emails, without attachments and extras."""
+
+
+PREFIX = "MAILSLUICE_"
+"""Begins the name of every variable of ours."""
+
+NESTED = "__"
+"""Stands in a variable's name for the dot of a key: MAILSLUICE_QUOTA__RATE is quota.rate."""
+
+_is_service_link = re.compile(
+    r"MAILSLUICE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?)"
+).fullmatch
+"""Variables that Kubernetes sets in each container for a service named mailsluice or mailsluice-x
+(Kubernetes, "Accessing the Service": environment variables)."""
 
 
 class _Table(BaseModel):
@@ -144,7 +163,11 @@ class Settings(BaseSettings):
     """What an engine is configured by. `Settings()` is the environment over the defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MAILSLUICE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX,
+        env_nested_delimiter=NESTED,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
     )
 
     recipients: RecipientsSettings = RecipientsSettings()
@@ -262,58 +285,119 @@ class _File(_FromTables):
 def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
     """Read a mailing file. `overrides` are `key=value` with dotted keys, as `--set` takes them.
 
-    Raises ConfigurationError that names the file, the key and the remedy.
+    Raises ConfigurationError that names the file, flag or variable, the key and the remedy.
     """
-    file = _loaded(_File, path, overrides)
+    layers = _Layers(path, overrides)
+    file = layers.validated(_File)
     try:
-        mailing = Mailing.from_table(file.mailing, path.parent)
-    except ConfigurationError as error:
-        raise ConfigurationError(_named(path, str(error).splitlines())) from error
+        mailing = Mailing.model_validate(file.mailing, context={"folder": path.parent})
+    except ValidationError as error:
+        raise layers.refused(error, Mailing, "mailing") from error
     tables = {name: getattr(file, name) for name in Settings.model_fields}
     return mailing, Settings.model_construct(**tables)
 
 
 def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:
-    """Read a worker's file. Raises ConfigurationError that names the file, key and remedy."""
-    return _loaded(WorkerSettings, path, overrides)
+    """Read a worker's file. Raises ConfigurationError as `load` does."""
+    return _Layers(path, overrides).validated(WorkerSettings)
 
 
 Tables = TypeVar("Tables", bound=_FromTables)
 
 
-def _loaded(kind: type[Tables], path: Path, overrides: Iterable[str]) -> Tables:
-    _refuse_unknown_tables(os.environ)
-    given: dict[str, Any] = {"tables": _read(path), **_flags(overrides)}
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        raise ConfigurationError(_named(path, map(_complaint, error.errors()))) from error
-    except SettingsError as error:
-        raise ConfigurationError(f"environment: {error}") from error
+class _Layers:
+    """A file under the environment under flags; knows which of them a wrong key came from."""
+
+    def __init__(self, path: Path, overrides: Iterable[str]) -> None:
+        self._path = path
+        self._variables = _variables(os.environ)
+        self._flags = _flags(overrides)
+        self._file = _read(path)
+
+    def validated(self, kind: type[Tables]) -> Tables:
+        """Merge the layers. Raises ConfigurationError."""
+        given: dict[str, Any] = {"tables": self._file, **self._flags}
+        try:
+            return kind(**given)
+        except ValidationError as error:
+            raise self.refused(error, kind) from error
+        except SettingsError as error:
+            raise ConfigurationError(f"environment: {error}") from error
+
+    def refused(
+        self, error: ValidationError, model: type[BaseModel], *tables: str
+    ) -> ConfigurationError:
+        """The error to raise for a table of `model` that stands within `tables`."""
+        found = complaints(error, model)
+        return ConfigurationError(
+            "\n".join(self._blamed((*tables, *each.place), each.text) for each in found)
+        )
+
+    def _blamed(self, place: tuple[str, ...], text: str) -> str:
+        if (flag := _deepest(self._flags, place)) is not None:
+            return f"--set {'.'.join(flag)}: {text}"
+        for depth in range(len(place), 0, -1):
+            name = PREFIX + NESTED.join(place[:depth]).upper()
+            if name in self._variables:
+                inner = "".join(f" {part}" for part in place[depth:])
+                return f"environment: {name}{inner}: {text}"
+        table, *rest = place or ("",)
+        where = f"[{table}] {'.'.join(rest)}".rstrip()
+        return f"{self._path}: {where}: {text}"
 
 
-def _refuse_unknown_tables(environment: Iterable[str]) -> None:
-    """A misspelt variable would otherwise be ignored in silence."""
-    prefix = str(_File.model_config.get("env_prefix"))
-    tables = [*_File.model_fields, *WorkerSettings.model_fields.keys() - _File.model_fields.keys()]
-    for name in environment:
-        table = name.removeprefix(prefix).partition("__")[0].lower()
-        if name.startswith(prefix) and table not in tables:
-            known = ", ".join(each.upper() for each in tables)
-            raise ConfigurationError(f"environment: {name}: no such table; there are {known}")
+def _deepest(tree: Mapping[str, Any], place: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The flag that gave what stands at a place; None if no flag did."""
+    value: Any = tree
+    for depth, name in enumerate(place):
+        if not isinstance(value, dict) or name not in value:
+            return place[:depth] if depth and not isinstance(value, dict) else None
+        value = value[name]
+    return place
+
+
+def _variables(environment: Mapping[str, str]) -> set[str]:
+    """The names of our variables that are set, in upper case. Raises ConfigurationError.
+
+    A misspelt one would otherwise be ignored in silence. An empty one is not set, as everywhere.
+    """
+    ours = {
+        name.upper()
+        for name, text in environment.items()
+        if text and name.upper().startswith(PREFIX)
+    }
+    tables = {**_File.model_fields, **WorkerSettings.model_fields}
+    for name in sorted(ours):
+        table = name.removeprefix(PREFIX).partition(NESTED)[0].lower()
+        if table in tables:
+            continue
+        if _is_service_link(name):
+            logger.warning("environment: %s: ignored, as a service link of Kubernetes", name)
+            continue
+        known = [PREFIX + NESTED.join(place).upper() for place in _places(tables)]
+        raise ConfigurationError(f"environment: {name}: unknown table{suggestion(name, known)}")
+    return ours
+
+
+def _places(tables: Mapping[str, FieldInfo]) -> Iterator[tuple[str, ...]]:
+    for table, field in tables.items():
+        yield (table,)
+        keys = keys_of(Mailing) if table == "mailing" else keys_of(model_in(field.annotation))
+        yield from ((table, key) for key in keys)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Numbers stay as written: `price = 19.90` is no 19.9 in a mail.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise ConfigurationError(f"{path}: it cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: it is not UTF-8 ({error.reason})") from error
+        raise ConfigurationError(f"{path}: not UTF-8 ({error.reason})") from error
     except (ValueError, RecursionError) as error:  # also of numbers and nesting without end
-        raise ConfigurationError(f"{path}: it is not TOML: {error}") from error
+        raise ConfigurationError(f"{path}: invalid TOML: {error}") from error
 
 
 def _flags(overrides: Iterable[str]) -> dict[str, Any]:
@@ -337,17 +421,6 @@ def _flags(overrides: Iterable[str]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """A flag's value: TOML where it is TOML (50, true, ["a"]), otherwise the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}", parse_float=Decimal)["value"]
     except (ValueError, RecursionError):
         return text
-
-
-def _named(path: Path, complaints: Iterable[str]) -> str:
-    return "\n".join(f"{path}: {complaint}" for complaint in complaints)
-
-
-def _complaint(error: Mapping[str, Any]) -> str:
-    table, *rest = (str(part) for part in error["loc"])
-    place = f"[{table}] {'.'.join(rest)}" if rest else table
-    what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{place}: {what.removeprefix('Value error, ')}"

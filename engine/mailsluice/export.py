@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -237,8 +238,12 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def write_csv(rows: Iterable[Line], out: IO[str]) -> None:
-    """A header, then a row a recipient; CRLF line ends as RFC 4180 has them."""
+def write_csv(rows: Iterable[Line], out: IO[str], *, defused: bool = True) -> None:
+    """Write a header, then one row per recipient, with CRLF line ends (RFC 4180).
+
+    `defused`: put an apostrophe before each cell that a spreadsheet would run as a formula (OWASP,
+    "CSV Injection"): an address may begin with `=` or `+`.
+    """
     writer = csv.writer(out)
     writer.writerow(Line._fields)
     some: list[Line] = []
@@ -246,18 +251,27 @@ def write_csv(rows: Iterable[Line], out: IO[str]) -> None:
         for row in rows:
             some.append(row)
             if len(some) == CHUNK_ROWS:
-                _write_some(some, writer, out)
+                _write_some(some, writer, out, defused=defused)
                 some.clear()
     finally:
-        _write_some(some, writer, out)  # also what came before a record that cannot be trusted
+        # Also what came before a record that cannot be trusted.
+        _write_some(some, writer, out, defused=defused)
 
 
-def _write_some(rows: list[Line], writer: Any, out: IO[str]) -> None:
+def _write_some(rows: list[Line], writer: Any, out: IO[str], *, defused: bool) -> None:
     text = _unquoted(rows)
-    if text is None:
-        writer.writerows(rows)
+    if text is None or (defused and _formula(text)):
+        writer.writerows([list(map(_defused, row)) for row in rows] if defused else rows)
     else:
         out.write(text)
+
+
+_FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+_formula = re.compile(r"(?:\A|[,\n])[=+\-@\t]").search
+
+
+def _defused(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_MARKS) else cell
 
 
 def _unquoted(rows: list[Line]) -> str | None:

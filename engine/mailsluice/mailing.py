@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from mailsluice import addresses, wire
+from mailsluice.complaints import Complaint, complaints
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Entry
 
@@ -32,6 +33,9 @@ CONTENT_BYTES_MAX = 1024 * 1024
 
 MESSAGE_BYTES_MAX = 40 * 1024 * 1024
 """A whole message, attachments in base64 (SES quotas page: 40 MB)."""
+
+FILE_NAME_CHARACTERS_MAX = 255
+"""An attachment's FileName (service model)."""
 
 SUFFIX = b"]}"
 """What closes a request that `Mailing.prefix` begins."""
@@ -44,8 +48,15 @@ def assemble(prefix: bytes, entries: Iterable[Entry]) -> bytes:
     return prefix + b",".join([entry.body for entry in entries]) + SUFFIX
 
 
-def _address(text: str) -> str:
-    return addresses.normalise(text).text
+def _sender(text: str) -> str:
+    return addresses.normalise_sender(text)
+
+
+def _one_line(text: str) -> str:
+    """Refuse what would begin another header, or hide in one."""
+    if not text.isprintable():
+        raise ValueError("it has a line break or another control character")
+    return text
 
 
 def _ses_name(text: str) -> str:
@@ -54,13 +65,16 @@ def _ses_name(text: str) -> str:
     return text
 
 
-EmailAddress = Annotated[str, AfterValidator(_address)]
+EmailAddress = Annotated[str, AfterValidator(_sender)]
 """A sender's address, `a@example.com` or `Ann <a@example.com>`, in the form SES takes."""
 
 SesName = Annotated[str, AfterValidator(_ses_name)]
 """A tenant or configuration set (API reference: up to 64 letters, digits, _ and -)."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
+
+OneLine = Annotated[str, AfterValidator(_one_line)]
+"""Text of a header: printable characters only."""
 
 
 class _Table(BaseModel):
@@ -75,7 +89,7 @@ class _Table(BaseModel):
 class Content(_Table):
     """An inline template. SES knows only simple substitutions here, no `{{#if}}`."""
 
-    subject: NonEmpty
+    subject: Annotated[OneLine, Field(min_length=1)]
     text: str | None = None
     html: str | None = None
 
@@ -110,14 +124,14 @@ class Attachment(_Table):
 
     path: Path | None = None
     content: bytes | None = None
-    file_name: str = Field(default="", max_length=255)
-    """As recipients see it; default: that of `path`."""
-    description: str | None = Field(default=None, max_length=1000)
+    file_name: OneLine = Field(default="", max_length=FILE_NAME_CHARACTERS_MAX)
+    """As recipients see it; default: that of `path`. Outside ASCII it is sent as RFC 2047 says."""
+    description: OneLine | None = Field(default=None, max_length=1000)
     disposition: Literal["ATTACHMENT", "INLINE"] = "ATTACHMENT"
-    content_id: str | None = Field(default=None, min_length=1, max_length=78)
+    content_id: OneLine | None = Field(default=None, min_length=1, max_length=78)
     """For INLINE: what `<img src="cid:…">` names."""
     transfer_encoding: Literal["BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT"] = "BASE64"
-    content_type: str = Field(default="", max_length=78)
+    content_type: OneLine = Field(default="", max_length=78)
     """Default: by the ending of the file name, else application/octet-stream."""
 
     @model_validator(mode="before")
@@ -143,8 +157,14 @@ class Attachment(_Table):
     def _is_whole(self) -> Self:
         if (self.path is None) == (self.content is None):
             raise ValueError("either path or content is needed, and not both")
-        if not self.file_name or not self.file_name.isprintable():
-            raise ValueError("file_name is needed, without line breaks or control characters")
+        if not self.file_name:
+            raise ValueError("file_name is needed")
+        encoded = len(addresses.encode_words(self.file_name))
+        if encoded > FILE_NAME_CHARACTERS_MAX:
+            raise ValueError(
+                f"file_name has {encoded} characters as it is sent (RFC 2047); SES takes "
+                f"{FILE_NAME_CHARACTERS_MAX}"
+            )
         return self
 
     @property
@@ -157,8 +177,8 @@ class Attachment(_Table):
         """It in the API's shape. Raises ConfigurationError where its file cannot be read."""
         parts = {
             "RawContent": base64.b64encode(self._read()).decode(),
-            "FileName": self.file_name,
-            "ContentDescription": self.description,
+            "FileName": addresses.encode_words(self.file_name),
+            "ContentDescription": self.description and addresses.encode_words(self.description),
             "ContentDisposition": self.disposition,
             "ContentId": self.content_id,
             "ContentTransferEncoding": self.transfer_encoding,
@@ -237,7 +257,8 @@ class Mailing(_Table):
         try:
             return cls.model_validate(dict(table), context={"folder": folder})
         except ValidationError as error:
-            raise ConfigurationError("\n".join(map(_complaint, error.errors()))) from error
+            found = complaints(error, cls)
+            raise ConfigurationError("\n".join(map(_of_the_table, found))) from error
 
     @field_validator("data")
     @classmethod
@@ -322,7 +343,5 @@ def _without_empty(request: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in request.items() if value}
 
 
-def _complaint(error: Mapping[str, Any]) -> str:
-    where = " ".join(("[mailing]", ".".join(str(part) for part in error["loc"]))).rstrip()
-    what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{where}: {what.removeprefix('Value error, ')}"
+def _of_the_table(complaint: Complaint) -> str:
+    return f"[mailing]{' ' if complaint.place else ': '}{complaint}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
+from mailsluice import exact_json
 
 DATA_CHARACTERS_MAX = 262_144
 """Template data as JSON (SES v2 service model, TemplateData and ReplacementTemplateData)."""
@@ -25,6 +25,18 @@ HEADER_BYTES_MAX = 996
 ID_TAG = "mailsluice-id"
 """The tag, unique for a recipient in a run, by which SES events are matched later."""
 
+FEEDBACK_ID_TAGS = frozenset({"ses:feedback-id-a", "ses:feedback-id-b"})
+"""SES's own tags, which it puts into the Feedback-ID header (developer guide, "Feedback-ID")."""
+
+RESERVED_HEADERS = frozenset(
+    {
+        *("from", "to", "cc", "bcc", "reply-to", "return-path", "subject", "date", "message-id"),
+        *("mime-version", "content-type", "content-transfer-encoding", "content-disposition"),
+        "dkim-signature",
+    }
+)
+"""Headers that may appear once and that SES writes itself (developer guide, "header fields")."""
+
 _tag = re.compile(r"[A-Za-z0-9_-]{1,256}").fullmatch
 _header_name = re.compile(r"[!-9;-@A-~]{1,126}").fullmatch
 _header_value = re.compile(r"[ -~]{1,995}").fullmatch
@@ -33,7 +45,7 @@ _header_value = re.compile(r"[ -~]{1,995}").fullmatch
 def check_tags(tags: Mapping[Any, Any]) -> None:
     """Raise ValueError where SES would not take these tags."""
     for name, value in tags.items():
-        if not (isinstance(name, str) and _tag(name)):
+        if not (isinstance(name, str) and (_tag(name) or name in FEEDBACK_ID_TAGS)):
             raise ValueError("a tag name may hold 1 to 256 of A-Z a-z 0-9 _ - and nothing else")
         if not (isinstance(value, str) and _tag(value)):
             raise ValueError(
@@ -54,6 +66,11 @@ def check_headers(headers: Mapping[Any, Any]) -> None:
 def _check_header(name: object, value: object) -> None:
     if not (isinstance(name, str) and _header_name(name)):
         raise ValueError("a header name must be 1 to 126 ASCII characters, no space, no colon")
+    if name.lower() in RESERVED_HEADERS:
+        raise ValueError(
+            f"header {name} is written by SES itself: set it by the mailing's own fields, the "
+            "recipient's addresses, or the template"
+        )
     if not isinstance(value, str):
         raise ValueError(f"the value of header {name} is not text")  # noqa: TRY004 - pydantic's
     if "\r" in value or "\n" in value:
@@ -70,19 +87,16 @@ def _check_header(name: object, value: object) -> None:
 def encode_data(data: Mapping[str, Any]) -> str:
     """Template data as the JSON text that SES is given.
 
-    Dates, times and UUIDs become texts. Raises ValueError where it cannot be JSON or exceeds
+    Dates, times and UUIDs become texts; a Decimal and an integer of any size become the number that
+    they are, digit for digit. Raises ValueError if it cannot be JSON or exceeds
     `DATA_CHARACTERS_MAX`.
     """
-    try:
-        encoded = orjson.dumps(data, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-    except TypeError as error:
-        raise ValueError(f"it cannot be written as JSON: {error}") from error
-    text = encoded.decode()
+    text = exact_json.dumps(data).decode()
     if len(text) > DATA_CHARACTERS_MAX:
         raise ValueError(f"{len(text):,} characters as JSON; SES takes {DATA_CHARACTERS_MAX:,}")
     # orjson writes NaN and infinities as null, so only where there is a null can there be one.
     if "null" in text and _holds_nonfinite(data):
-        raise ValueError("it cannot be written as JSON: a number is NaN or infinite")
+        raise ValueError(exact_json.NOT_FINITE)
     return text
 
 

@@ -213,6 +213,15 @@ def test_export_writes_one_line_a_recipient_in_both_formats(folder: Folder) -> N
     ]
 
 
+def test_export_defuses_formulas_unless_told_otherwise(folder: Folder) -> None:
+    folder.write_list(["=a@example.com", "+b@example.com"])
+    assert folder.send().code == 0
+    assert "'=a@example.com" in folder.run("export", "mailing.journal").out
+    raw = folder.run("export", "mailing.journal", "--raw").out
+    assert ",=a@example.com" in raw
+    assert "'" not in raw
+
+
 def test_export_of_one_state_leaves_the_others_out(folder: Folder) -> None:
     folder.write_list(["ann@example.com", "no-at-sign", "also none"])
     assert folder.send().code == 1

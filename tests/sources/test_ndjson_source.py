@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailsluice import Mailing
 from mailsluice.errors import SourceError
+from mailsluice.intake import Intake
 from mailsluice.model import Recipient
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
 from mailsluice.sources.lines import TOO_LONG
@@ -31,6 +33,7 @@ def parse_one(row: object, fields: Fields | None = None) -> Row:
 
 
 A = "a@example.com"
+MAILING = Mailing(from_address=A, template="t")
 RENAMED = Fields(
     address="mail",
     cc="copy",
@@ -170,3 +173,14 @@ def test_rows_do_not_depend_on_where_blocks_are_cut(texts: list[str], places: li
     edges = sorted({0, len(content), *(place % (len(content) + 1) for place in places)})
     rows = parse(*(content[begin:end] for begin, end in pairwise(edges)))
     assert [row.recipient and row.recipient.data for row in rows] == [{"note": t} for t in texts]
+
+
+def test_numbers_reach_the_request_as_they_were_written() -> None:
+    text = b'{"email":"a@example.com","id":12345678901234567890123,"price":19.90}\n'
+    [entry] = Intake(MAILING, "run").take(parse(text)).entries
+    assert rb"{\"id\":12345678901234567890123,\"price\":19.90}" in entry.body
+
+
+def test_a_row_with_one_key_twice_is_refused() -> None:
+    [row] = parse(b'{"email":"a@example.com","email":"b@example.com"}\n')
+    assert row == Row(1, None, 'has the key "email" twice')

@@ -28,6 +28,10 @@ def export(
         State | None, typer.Option("--state", help="Only recipients in this state.")
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.CSV,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="CSV: no apostrophe before cells that begin with = + - @."),
+    ] = False,
 ) -> None:
     """Write what became of every recipient to standard output."""
     from mailsluice import export as exports
@@ -42,8 +46,10 @@ def export(
             rows = (row for row in rows if row.state == state.value)
         # Record separators are the format's business: no translation of line ends.
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]  # a TextIOWrapper
-        write = exports.write_csv if format_ is Format.CSV else exports.write_ndjson
-        write(rows, sys.stdout)
+        if format_ is Format.CSV:
+            exports.write_csv(rows, sys.stdout, defused=not raw)
+        else:
+            exports.write_ndjson(rows, sys.stdout)
         sys.stdout.flush()
     except BrokenPipeError:
         # `mailsluice export … | head`: the reader has seen enough. What is still buffered must not

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
+from mailsluice import exact_json
 from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
 from mailsluice.sources import ROWS_MAX, Fields, Row
@@ -74,12 +73,12 @@ class NdjsonParser:
     def _row(self, text: bytes) -> Row | None:
         self.line += 1
         try:
-            return Row(self.line, self._reader.read(orjson.loads(text)))
-        except orjson.JSONDecodeError as error:
+            return Row(self.line, self._reader.read(exact_json.loads(text)))
+        except exact_json.JSONDecodeError as error:
             if not text.strip():
                 return None
             return Row(self.line, None, f"is not JSON: {error.msg} at column {error.colno}")
-        except _WrongFieldError as error:
+        except (exact_json.JSONLossError, _WrongFieldError) as error:
             return Row(self.line, None, str(error))
 
 

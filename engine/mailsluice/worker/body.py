@@ -21,6 +21,8 @@ from pydantic import (
     field_validator,
 )
 
+from mailsluice import exact_json
+from mailsluice.complaints import complaints
 from mailsluice.config import DeliverySettings, RecipientsSettings, Settings
 from mailsluice.gate import Lane
 from mailsluice.mailing import Attachment, Mailing
@@ -136,8 +138,10 @@ def schema() -> dict[str, Any]:
 def parse(text: str | bytes) -> Body:
     """Read a message's body. Raises BodyError."""
     try:
-        table = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        table = exact_json.loads(text.encode() if isinstance(text, str) else text)
+    except exact_json.JSONLossError as error:
+        raise BodyError(f"it {error}") from None
+    except ValueError as error:  # also of a lone surrogate, which is no UTF-8
         raise BodyError(f"it is not JSON: {error}") from None
     if not isinstance(table, dict):
         raise BodyError("it is not a JSON object")
@@ -146,15 +150,15 @@ def parse(text: str | bytes) -> Body:
         if isinstance(table.get("mailing"), dict):
             # As text: orjson's bytes have a kilobyte and more to spare, and are kept.
             try:
-                known = orjson.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS).decode()
-            except orjson.JSONEncodeError as error:
+                known = exact_json.dumps(table["mailing"], option=orjson.OPT_SORT_KEYS).decode()
+            except ValueError as error:
                 raise BodyError(f"mailing: it cannot be read: {error}") from None
             table["mailing"] = (_mailing if len(known) <= MAILING_CHARS_MAX else _read_mailing)(
                 known
             )
         return kind.model_validate(table)
     except ValidationError as error:
-        raise BodyError("; ".join(map(_complaint, error.errors()))) from None
+        raise BodyError("; ".join(map(str, complaints(error, kind)))) from None
 
 
 def parts(body: One | Many, message_id: str) -> Iterator[Part]:
@@ -187,19 +191,14 @@ def _part(recipient: QueueRecipient, mailing: Mailing, lane: Lane, default_key: 
 
 def _read_mailing(table: str) -> QueueMailing:
     try:
-        return QueueMailing.model_validate(orjson.loads(table))
+        return QueueMailing.model_validate(exact_json.loads(table.encode()))
     except ValidationError as error:
-        raise BodyError("; ".join(_complaint(each, "mailing") for each in error.errors())) from None
+        found = complaints(error, QueueMailing)
+        raise BodyError("; ".join(f"mailing.{each}" for each in found)) from None
 
 
 _mailing = lru_cache(MAILINGS_MAX)(_read_mailing)
 """One object for all messages of a mailing: it is encoded once."""
-
-
-def _complaint(error: Any, *place: str) -> str:
-    where = ".".join([*place, *map(str, error["loc"])])
-    what = "there is no such field" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{where}: {what.removeprefix('Value error, ')}"
 
 
 if __name__ == "__main__":
