@@ -9,7 +9,6 @@ from mailsluice.emulator import CallFault, Emulator
 from mailsluice.errors import ConfigurationError
 from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
-from mailsluice.ses.connection import Connector, HttpSession
 
 
 def client() -> Client:
@@ -33,16 +32,6 @@ async def test_the_environment_does_not_make_the_sdk_retry(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
     async with client() as opened:
         assert opened._client.meta.config.retries["total_max_attempts"] == 1
-
-
-async def test_the_sdk_takes_its_connections_from_our_pool(ses_emulator: Emulator) -> None:
-    async with client() as opened:
-        await opened.get_account()
-        session = opened._client._endpoint.http_session
-        assert isinstance(session, HttpSession)
-        [inner] = session._sessions.values()
-        assert isinstance(inner.connector, Connector)
-    assert ses_emulator.statistics().get_account_calls == 1
 
 
 @pytest.mark.parametrize("fault", ["lost", "reset_after"])

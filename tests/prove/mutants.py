@@ -266,7 +266,7 @@ MUTANTS = [
     ),
     Mutant(
         "a connection that SES has closed is used",
-        "ses/connection.py",
+        "aws/connection.py",
         "            if not _is_closed(connection):\n",
         "            if connection is not None:\n",
         (PROOFS, "-k", "wire"),

@@ -25,7 +25,6 @@ from mailsluice import aws
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import AccountUnavailableError
-from mailsluice.ses.connection import HttpSession
 from mailsluice.statuses import BROKEN_ANSWER, NO_ANSWER, NO_CREDENTIALS, NOT_SENT
 
 CONNECT_TIMEOUT_S = 10.0
@@ -102,7 +101,6 @@ class Client:
             # The body is not the SDK's, so there is nothing for it to validate.
             parameter_validation=False,
             connector_args={"keepalive_timeout": KEEPALIVE_S},
-            http_session_cls=HttpSession,
         )
         self.closed = False
         """Whether nothing can be sent any more."""

@@ -23,6 +23,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
+from mailsluice.aws.http import Http
 from mailsluice.model import Account, Answer
 from mailsluice.ses.client import CLOSED_ANSWER, Client, answer_of, entry_results, refusal_of
 from mailsluice.ses.signature import Signer
@@ -46,7 +47,7 @@ class Direct:
         self,
         client: Client,
         request: dict[str, Any],
-        http: aiohttp.ClientSession,
+        http: Http,
         by: dict[str, Any],
         wall: Callable[[], float],
     ) -> None:
@@ -103,9 +104,8 @@ class Direct:
             headers = None if endpoint_id else await self._signed(body)
             if headers is None:
                 return await self._through_the_sdk(body, endpoint_id)
-            # A redirect is an answer: whoever sends it must not be given what SES was to get.
-            async with self._http.post(
-                self._url, data=body, headers=headers, allow_redirects=False, **self._by
+            async with self._http.request(
+                "POST", self._url, data=body, headers=headers, **self._by
             ) as response:
                 content = await response.read()
                 if response.status >= HTTP_ERROR_MIN:

@@ -1,4 +1,4 @@
-"""Connections to SES: none that SES has closed already is used for a call.
+"""Connections to AWS: none that the other end has closed already is used for a call.
 
 A kept-alive connection may have been closed by the other end while it was idle. A request written
 to it is lost without an answer, and nobody can tell that from an answer that was lost: the batch
@@ -15,7 +15,6 @@ import select
 from typing import TYPE_CHECKING
 
 import aiohttp
-from aiobotocore.httpsession import AIOHTTPSession
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
 
 _CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
 """What a socket says whose other end is closed. (POLLRDHUP: Linux; elsewhere it is POLLHUP.)"""
-
-
-class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
-    """The SDK's HTTP session with our connector."""
-
-    def _create_connector(self, proxy_url: str | None) -> Connector:
-        connector = super()._create_connector(proxy_url)
-        # The SDK names aiohttp's class where it has put TLS together, and ours adds but a method.
-        connector.__class__ = Connector
-        assert isinstance(connector, Connector)
-        return connector
 
 
 class Connector(aiohttp.TCPConnector):

@@ -1,0 +1,105 @@
+"""AWS sessions whose every HTTP exchange goes through our `HttpSession`.
+
+The exchanges include those that the SDK makes by itself to obtain credentials: STS, SSO, containers
+and instances. SES, SQS and S3 clients come from here and from nowhere else.
+"""
+
+# ruff: noqa: SLF001  # the SDK has no public way to the sessions of its metadata services
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from aiobotocore.configprovider import AioSmartDefaultsConfigStoreFactory
+from aiobotocore.credentials import AioContainerProvider, AioInstanceMetadataProvider
+from aiobotocore.session import AioSession
+from aiobotocore.utils import (
+    AioContainerMetadataFetcher,
+    AioIMDSFetcher,
+    AioIMDSRegionProvider,
+)
+from botocore.loaders import Loader, create_loader
+from botocore.utils import get_environ_proxies
+
+from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
+
+QUEUE_ANSWER_BYTES_MAX = 10 * 6 * 1024 * 1024 + ANSWER_BYTES_MAX
+"""Of an answer of SQS: ten messages of 1 MiB each with their attributes (SQS service model,
+ReceiveMessage and SendMessageBatch), each byte written as `\\uXXXX`, and what goes with them."""
+
+
+class _QueueResponse(Response):
+    bytes_max = QUEUE_ANSWER_BYTES_MAX
+
+
+_SESSIONS = {
+    "sqs": partial(HttpSession, response_class=_QueueResponse),
+    # A request may have megabytes, so that its time limit is the caller's: `ses.client`.
+    "sesv2": partial(HttpSession, total=False),
+}
+
+
+def session(profile: str | None, region: str | None) -> aioboto3.Session:
+    """A session for this profile and region; None leaves the choice to the SDK.
+
+    Raises botocore's ProfileNotFound. Sessions share the parsed service models: the SDK parses
+    them anew for each session, which is half of the CPU of opening an engine.
+    """
+    core = _Session()
+    if profile is not None:
+        core.set_config_variable("profile", profile)
+    core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+    return aioboto3.Session(botocore_session=core, region_name=region)
+
+
+@cache
+def _loader(data_path: str | None) -> Loader:
+    """The models on this search path (AWS_DATA_PATH), each parsed once per process."""
+    return create_loader(data_path)
+
+
+class _Session(AioSession):  # type: ignore[misc]  # it is untyped
+    """The SDK's session: all its HTTP goes through ours."""
+
+    def create_client(self, service_name: str, **options: Any) -> Any:
+        """As the SDK has it; credential providers make their clients by it, too."""
+        config = options.pop("config", None)
+        if not isinstance(config, AioConfig):  # the SSO provider's is botocore's
+            config = AioConfig() if config is None else AioConfig().merge(config)
+        config.http_session_cls = _SESSIONS.get(service_name, HttpSession)
+        return super().create_client(service_name, config=config, **options)
+
+    def _create_credential_resolver(self) -> Any:
+        resolver = super()._create_credential_resolver()
+        for provider in resolver.providers:
+            if isinstance(provider, AioContainerProvider):
+                timeout_s = AioContainerMetadataFetcher.TIMEOUT_SECONDS
+                provider._fetcher = AioContainerMetadataFetcher(
+                    session=SharedHttpSession(timeout=timeout_s)
+                )
+            elif isinstance(provider, AioInstanceMetadataProvider):
+                _use_ours(provider._role_fetcher)
+        return resolver
+
+    def _register_smart_defaults_factory(self) -> None:
+        def factory() -> Any:
+            resolver = self._get_internal_component("default_config_resolver")
+            return AioSmartDefaultsConfigStoreFactory(resolver, _RegionProvider(session=self))
+
+        self._internal_components.lazy_register_component("smart_defaults_factory", factory)
+
+
+class _RegionProvider(AioIMDSRegionProvider):  # type: ignore[misc]  # as above
+    def _create_fetcher(self) -> Any:
+        return _use_ours(super()._create_fetcher())
+
+
+def _use_ours(fetcher: AioIMDSFetcher) -> AioIMDSFetcher:
+    """Have an instance's metadata fetched by our HTTP session, set up as the SDK's."""
+    fetcher._session = SharedHttpSession(
+        timeout=fetcher._timeout, proxies=get_environ_proxies(fetcher._base_url)
+    )
+    return fetcher

@@ -1,0 +1,165 @@
+"""HTTP to AWS: who answers is who was asked, and every answer ends.
+
+aiobotocore's session leaves three things open. Its TLS context does not check the host name:
+botocore leaves that to urllib3, and aiohttp leaves it to the context, so any certificate of any
+trusted CA passes; through a proxy it checks no certificate at all. It follows redirects, with the
+session token and the body, to whatever host the answer names. And it reads an answer for as long
+and as far as the peer writes one. Our clients, and those that the SDK makes to obtain credentials,
+go through the session below instead (docs/adr/0017).
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Self
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+from aiobotocore.utils import _RefCountedSession
+from botocore.exceptions import HTTPClientError
+from botocore.httpsession import create_urllib3_context, get_cert_path
+
+from mailsluice.aws.connection import Connector
+from mailsluice.errors import ConfigurationError
+
+ANSWER_BYTES_MAX = 1024 * 1024
+"""Bytes of one answer. SES answers 50 recipients with 8 kB; credentials are 2 kB."""
+
+CONNECT_PHASES = 4
+"""Name look-up, TCP, the proxy's answer to CONNECT, TLS: each may take the connect timeout."""
+
+
+class AnswerTooLongError(aiohttp.ClientError):
+    """The peer writes more than any answer of AWS has."""
+
+
+class Response(aiohttp.ClientResponse):
+    """A response that `read` takes up to `bytes_max` of; `content` is a stream and not limited."""
+
+    bytes_max = ANSWER_BYTES_MAX
+
+    async def read(self) -> bytes:
+        """Read the whole body. Raises AnswerTooLongError if it is longer than `bytes_max`.
+
+        The session decompresses nothing, so the length is that of the bytes on the wire.
+        """
+        if self._body is None and not self._is_known_to_fit():
+            self._body = await self._read_bounded()
+        return await super().read()
+
+    def _is_known_to_fit(self) -> bool:
+        length = self.headers.get("Content-Length")
+        return (
+            length is not None
+            and int(length) <= self.bytes_max
+            and "Transfer-Encoding" not in self.headers  # which would overrule the length
+        )
+
+    async def _read_bounded(self) -> bytes:
+        body = bytearray()
+        try:
+            while len(body) <= self.bytes_max and (block := await self.content.readany()):
+                body += block
+        except BaseException:
+            self.close()
+            raise
+        if len(body) > self.bytes_max:
+            self.close()
+            raise AnswerTooLongError(f"the answer is longer than {self.bytes_max:,} bytes")
+        return bytes(body)
+
+
+class Http:
+    """An aiohttp session that follows no redirect: a redirect is the answer."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    def request(self, method: str, url: Any, **options: Any) -> Any:
+        """Make a request as `aiohttp.ClientSession.request` does."""
+        return self._session.request(method, url, allow_redirects=False, **options)
+
+
+class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
+    """The SDK's HTTP session, mended as the module's docstring says.
+
+    `total` says whether a whole exchange has a time limit, which is that of connecting and that of
+    reading together; without it the caller sets a limit. Raises ConfigurationError on entry if the
+    CA certificates cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: bool | str | None = True,
+        response_class: type[Response] = Response,
+        total: bool = True,
+        **options: Any,
+    ) -> None:
+        # botocore checks no certificate if AWS_CA_BUNDLE is empty. Only `False` asks for that.
+        super().__init__(verify=False if verify is False else verify or True, **options)
+        self._response_class = response_class
+        self._limits = _limits(self._timeout, total=total)
+        self._tls: ssl.SSLContext | bool = False
+
+    async def __aenter__(self) -> Self:
+        self._tls = _context(get_cert_path(self._verify)) if self._verify else False
+        await super().__aenter__()
+        return self
+
+    async def _get_session(self, proxy_url: str | None) -> Http:
+        if proxy_url not in self._sessions:
+            session = aiohttp.ClientSession(
+                connector=Connector(
+                    limit=self._max_pool_connections, ssl=self._tls, **self._connector_args
+                ),
+                timeout=self._limits,
+                response_class=self._response_class,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers={"Content-Type"},
+                auto_decompress=False,
+            )
+            self._sessions[proxy_url] = Http(await self._exit_stack.enter_async_context(session))
+        http: Http = self._sessions[proxy_url]
+        return http
+
+    async def send(self, request: Any) -> Any:
+        """Make a request as the SDK does.
+
+        AnswerTooLongError is raised as it is: the SDK would repeat what it does not know.
+        """
+        try:
+            return await super().send(request)
+        except HTTPClientError as error:
+            cause = error.kwargs.get("error")
+            if isinstance(cause, AnswerTooLongError):
+                raise cause from error
+            raise
+
+
+class SharedHttpSession(HttpSession, _RefCountedSession):  # type: ignore[misc]  # as above
+    """The session of the metadata services, opened for each look-up."""
+
+
+def _limits(given: aiohttp.ClientTimeout, *, total: bool) -> aiohttp.ClientTimeout:
+    connect_s = CONNECT_PHASES * (given.sock_connect or 0)  # 0: no limit
+    return aiohttp.ClientTimeout(
+        total=connect_s + (given.sock_read or 0) if total else None,
+        # Without it, a proxy may take for ever to answer CONNECT.
+        connect=connect_s,
+        sock_connect=given.sock_connect,
+        sock_read=given.sock_read,
+    )
+
+
+def _context(authorities: str) -> ssl.SSLContext:
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True
+    try:
+        context.load_verify_locations(authorities)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the CA certificates in {authorities} cannot be read: {error}; set AWS_CA_BUNDLE, or "
+            "`ca_bundle` in the AWS profile, to a file of PEM certificates"
+        ) from error
+    return context
