@@ -83,11 +83,26 @@ class RecipientsSettings(_Table):
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
     key: str | None = None
+    rename: dict[str, str] = {}
+    """Columns to the names that the template has for them."""
+    address_as: Annotated[str, Field(min_length=1)] | None = None
+    """The name under which the template gets the To address; None: not at all."""
     dedupe: Dedupe = "address"
+    encoding: str = "utf-8"
+    """How the list is written: any text encoding of Python's, as cp1252 or utf-16."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding)
+        except (LookupError, ValueError):
+            raise ValueError("unknown encoding; use utf-8, cp1252, latin-1, utf-16, …") from None
+        return encoding
 
     def fields(self) -> Fields:
         """These columns as sources want them."""
-        return Fields(**self.model_dump(exclude={"path", "dedupe"}))
+        return Fields(**self.model_dump(exclude={"path", "dedupe", "encoding"}))
 
 
 def _rate(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:

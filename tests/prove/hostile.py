@@ -39,7 +39,8 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.mailing import assemble
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry, State
 from mailsluice.sources import Fields
-from mailsluice.sources.files import PARSERS, Parser
+from mailsluice.sources.encoding import Parser
+from mailsluice.sources.files import PARSERS
 from tests.prove import child
 from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly
 

@@ -213,7 +213,7 @@ def test_a_line_too_long_inside_an_open_quote_costs_those_two_rows() -> None:
     [
         (b"", Fields(), ["is empty"]),
         (b" \n\r\n", Fields(), ["is empty"]),
-        (b"mail,name\n", Fields(), ['"email"', "mail, name", "[recipients] address ="]),
+        (b"contact,name\n", Fields(), ['"email"', "contact, name", "[recipients] address ="]),
         (b"email,name,name\n", Fields(), ['2 columns are called "name"']),
         (b"email,name\n", Fields(key="id"), ['[recipients] key names the column "id"']),
         (b"email,name\n", Fields(tags={"t": "x"}), ['[recipients] tags.t names the column "x"']),

@@ -123,7 +123,11 @@ def _source(mailing: Path, recipients: str | None, settings: Settings) -> FileSo
         path = str(mailing.parent / path)
     ses = settings.ses
     return files.open_source(
-        path, settings.recipients.fields(), region=ses.region, profile=ses.profile
+        path,
+        settings.recipients.fields(),
+        encoding=settings.recipients.encoding,
+        region=ses.region,
+        profile=ses.profile,
     )
 
 

@@ -66,3 +66,7 @@ class Fields:
     headers: dict[str, str] = field(default_factory=dict)
     """Header name to column."""
     key: str | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    """Column to the name that the template has for it."""
+    address_as: str | None = None
+    """The name under which the template gets the first To address as written; None: not at all."""

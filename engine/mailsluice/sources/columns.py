@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import compress
+from dataclasses import replace
+from difflib import get_close_matches
+from itertools import chain, compress
 
 from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
@@ -15,6 +17,13 @@ RecordReader = Callable[[list[str]], Recipient]
 
 COLUMNS_SHOWN_MAX = 30
 """Column names that an error lists."""
+
+ADDRESS_COLUMNS = (
+    *("email", "e-mail", "mail", "email address", "e-mail address", "mail address"),
+    *("emailaddress", "email_address", "e-mail 1 - value", "email 1"),
+)
+"""What Excel, Google Contacts, Mailchimp, HubSpot and people call the address, in lower case. They
+count if nobody has said what the column is called."""
 
 _NAME_SHOWN_CHARS = 40
 _MARK = re.compile(r'\\.|[",;<>]', re.DOTALL)
@@ -46,28 +55,36 @@ def compile_reader(name: str, columns: Sequence[str], fields: Fields) -> RecordR
     Columns without a name are passed over. Raises SourceError, naming the file `name`, the
     configured field and the remedy, where `columns` do not suit `fields`.
     """
+    fields = resolve(columns, fields)
     _check(name, columns, fields)
     where = {column: at for at, column in enumerate(columns) if column}
     roles = list(_roles(fields))
     taken = {column for _, column in roles}
     wanted = set(fields.data) if fields.data is not None else where.keys() - taken
-    keys = tuple(column for column in columns if column in wanted)
+    names = _data_names(name, [column for column in columns if column in wanted], fields)
+    keys = tuple(names)
     mask = tuple(column in wanted for column in columns)
     to = where[fields.address]
-    if len(roles) == 1:
+    if len(roles) == 1 and fields.address_as is None:
         return _plain_reader(to, keys, mask)
     cc, bcc, key = (
         where[field] if field else None for field in (fields.cc, fields.bcc, fields.key)
     )
     tags = [(tag, where[column]) for tag, column in fields.tags.items()]
     headers = [(header, where[column]) for header, column in fields.headers.items()]
+    if fields.address_as is not None:
+        keys = (*keys, fields.address_as)
+
+    def data(record: list[str]) -> dict[str, str] | None:
+        address = () if fields.address_as is None else (record[to],)
+        return dict(zip(keys, chain(compress(record, mask), address), strict=True)) or None
 
     def read(record: list[str]) -> Recipient:
         return Recipient(
             record[to],
             () if cc is None else split_addresses(record[cc]),
             () if bcc is None else split_addresses(record[bcc]),
-            dict(zip(keys, compress(record, mask), strict=True)) if keys else None,
+            data(record),
             {tag: record[at] for tag, at in tags if record[at]} or None,
             {header: record[at] for header, at in headers if record[at]} or None,
             None if key is None else record[key] or None,
@@ -87,6 +104,48 @@ def _plain_reader(to: int, keys: tuple[str, ...], mask: tuple[bool, ...]) -> Rec
     return read
 
 
+def resolve(columns: Sequence[str], fields: Fields) -> Fields:
+    """Replace the column names of `fields` by those of the file, which may differ in case.
+
+    If nobody has said what the address column is called, the first of `ADDRESS_COLUMNS` is it.
+    """
+    by_folded: dict[str, str] = {}
+    for column in columns:
+        by_folded.setdefault(column.casefold(), column)
+
+    def found(column: str) -> str:
+        return column if column in columns else by_folded.get(column.strip().casefold(), column)
+
+    address = found(fields.address)
+    if fields.address == Fields().address and address not in columns:
+        known = (by_folded[each] for each in ADDRESS_COLUMNS if each in by_folded)
+        address = next(known, address)
+    return replace(
+        fields,
+        address=address,
+        cc=fields.cc and found(fields.cc),
+        bcc=fields.bcc and found(fields.bcc),
+        key=fields.key and found(fields.key),
+        data=None if fields.data is None else tuple(map(found, fields.data)),
+        tags={tag: found(column) for tag, column in fields.tags.items()},
+        headers={header: found(column) for header, column in fields.headers.items()},
+        rename={found(column): name for column, name in fields.rename.items()},
+    )
+
+
+def _data_names(name: str, columns: Sequence[str], fields: Fields) -> list[str]:
+    """The names under which the template knows these columns. Raises SourceError."""
+    names = [fields.rename.get(column, column) for column in columns]
+    given = [*names, fields.address_as] if fields.address_as is not None else names
+    twice = next((each for each, times in Counter(given).items() if times > 1), None)
+    if twice is not None:
+        raise SourceError(
+            f'{name}: two columns would be "{twice}" in the template; change [recipients] rename '
+            "or address_as, or list the columns to use in [recipients] data"
+        )
+    return names
+
+
 def _check(name: str, columns: Sequence[str], fields: Fields) -> None:
     if fields.address not in columns:
         raise SourceError(_no_address(name, columns, fields.address))
@@ -98,8 +157,8 @@ def _check(name: str, columns: Sequence[str], fields: Fields) -> None:
     for role, column in _named(fields):
         if column not in columns:
             raise SourceError(
-                f'{name}: [recipients] {role} names the column "{column}", which is not there; '
-                f"the columns are: {_listed(columns)}"
+                f'{name}: [recipients] {role} names the column "{column}", which is not there'
+                f"{_meant(column, columns)}; the columns are: {_listed(columns)}"
             )
 
 
@@ -111,9 +170,15 @@ def _no_address(name: str, columns: Sequence[str], address: str) -> str:
             f'it must name the columns, the one with the addresses "{address}"'
         )
     return (
-        f'{name}: no column is called "{address}"; the columns are: {_listed(columns)}. '
+        f'{name}: no column is called "{address}"{_meant(address, columns)}; '
+        f"the columns are: {_listed(columns)}. "
         'Say which one holds the addresses: [recipients] address = "..."'
     )
+
+
+def _meant(column: str, columns: Sequence[str]) -> str:
+    close = get_close_matches(column, columns, n=1)
+    return f' (did you mean "{close[0][:_NAME_SHOWN_CHARS]}"?)' if close else ""
 
 
 def _listed(columns: Sequence[str]) -> str:
@@ -134,6 +199,7 @@ def _roles(fields: Fields) -> Iterator[tuple[str, str]]:
 def _named(fields: Fields) -> Iterator[tuple[str, str]]:
     yield from _roles(fields)
     yield from (("data", column) for column in fields.data or ())
+    yield from (("rename", column) for column in fields.rename)
 
 
 def configured(fields: Fields) -> frozenset[str]:

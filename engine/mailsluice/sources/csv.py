@@ -9,7 +9,7 @@ from itertools import islice
 
 from mailsluice.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
-from mailsluice.sources.columns import RecordReader, compile_reader
+from mailsluice.sources.columns import RecordReader, compile_reader, resolve
 from mailsluice.sources.dialect import SEPARATORS, Reader, is_unicode, read_header
 from mailsluice.sources.lines import NOT_UTF8, TOO_LONG, UTF8_BOM, LineCutter, is_utf16
 
@@ -34,6 +34,8 @@ class CsvParser:
     def __init__(self, name: str, fields: Fields, separators: Sequence[str] = SEPARATORS) -> None:
         self.line = 0
         """Lines of which the rows have been given."""
+        self.notice: str | None = None
+        """What its user should hear: which column was taken for one that is called otherwise."""
         self._name = name
         self._fields = fields
         self._separators = separators
@@ -106,6 +108,9 @@ class CsvParser:
         if header is None:
             return False
         self._read = compile_reader(self._name, header.columns, self._fields)
+        address = resolve(header.columns, self._fields).address
+        if address != self._fields.address:
+            self.notice = f'the addresses are those of the column "{address}"'
         self._separator = header.separator
         self._width = len(header.columns)
         self._drop(header.lines)

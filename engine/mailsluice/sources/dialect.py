@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mailsluice.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, Fields
-from mailsluice.sources.columns import configured
+from mailsluice.sources.columns import configured, resolve
 from mailsluice.sources.lines import NOT_UTF8
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -100,6 +100,7 @@ def _read_as(separator: str, lines: Sequence[str]) -> Header | None:
 
 
 def _fitness(columns: tuple[str, ...], fields: Fields) -> tuple[bool, int, int]:
+    fields = resolve(columns, fields)
     return fields.address in columns, len(configured(fields) & set(columns)), len(columns)
 
 

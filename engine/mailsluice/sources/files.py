@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
@@ -24,18 +25,28 @@ from mailsluice.sources.blocks import (
 )
 from mailsluice.sources.csv import CsvParser
 from mailsluice.sources.dialect import SEPARATORS
+from mailsluice.sources.encoding import (
+    NewParser,
+    Parser,
+    RecodingParser,
+    is_utf8,
+    require_utf8,
+)
 from mailsluice.sources.lines import UTF8_BOM
 from mailsluice.sources.ndjson import NdjsonParser
 
 if TYPE_CHECKING:
     from mailsluice.sources.s3 import S3Blocks
 
+logger = logging.getLogger(__name__)
+
 TAB_FIRST = ("\t", *(separator for separator in SEPARATORS if separator != "\t"))
 """With one column any separator would do: a TSV's must then not be the comma."""
 
 
 ESTIMATE_BYTES = 1024 * 1024
-"""Content at the beginning of a file by which its rows are estimated: some 16,000 of them."""
+"""Content at the beginning of a file by which its rows are estimated, and its encoding judged: some
+16,000 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +60,6 @@ class Estimate:
     """Addresses of a row, the mean of those that were looked at."""
 
 
-class Parser(Protocol):
-    """Bytes in, rows out; see `csv.CsvParser`."""
-
-    @property
-    def line(self) -> int:
-        """Lines of which the rows have been given."""
-
-    def feed(self, block: bytes) -> Iterator[list[Row]]:
-        """The rows that `block` completes."""
-
-    def finish(self) -> Iterator[list[Row]]:
-        """The rows that the end completes."""
-
-
 def is_elsewhere(path: str) -> bool:
     """Whether it is no path that could count from a folder: "-", or `s3://bucket/key`."""
     return path == STANDARD_INPUT or path.startswith(S3_SCHEME)
@@ -72,11 +69,13 @@ def open_source(
     path: str | os.PathLike[str],
     fields: Fields,
     *,
+    encoding: str = "utf-8",
     region: str | None = None,
     profile: str | None = None,
 ) -> FileSource:
     """The source for a file, by its suffix; for "-", which is standard input, by its content.
 
+    `encoding` is how it is written, by the name of any of Python's text encodings.
     `s3://bucket/key` is an object in S3, for which `region` and `profile` are the AWS SDK's.
 
     Content is NDJSON where its first character is `{` or `[`, otherwise CSV. Whether it is
@@ -97,7 +96,11 @@ def open_source(
             f'{blocks.name}: "{suffix}" is no known format; save it as "CSV UTF-8" (.csv), '
             "or use .tsv, .ndjson, .jsonl, each also with .gz"
         )
-    return FileSource(blocks, fields, PARSERS[suffix])
+    new_parser = PARSERS[suffix]
+    if is_utf8(encoding):
+        return FileSource(blocks, fields, new_parser)
+    recoding = partial(RecodingParser, new_parser, encoding)
+    return FileSource(blocks, fields, recoding, is_sampled=False)
 
 
 def _addresses_of(row: Row) -> int:
@@ -120,10 +123,20 @@ def suffix_of(path: str) -> str:
 class FileSource:
     """A `Source` over the content of a file, in the format that `new_parser` parses."""
 
-    def __init__(self, blocks: Blocks | S3Blocks, fields: Fields, new_parser: NewParser) -> None:
+    def __init__(
+        self,
+        blocks: Blocks | S3Blocks,
+        fields: Fields,
+        new_parser: NewParser,
+        *,
+        is_sampled: bool = True,
+    ) -> None:
+        self._is_sampled = is_sampled
+        """Refuse it if its beginning is not UTF-8."""
         self._blocks = blocks
         self._fields = fields
         self._new_parser = new_parser
+        self._said = False
 
     async def identify(self) -> SourceIdentity:
         """See `Source.identify` and `Blocks.identify`."""
@@ -174,12 +187,14 @@ class FileSource:
         Parsing stays on the event loop: a thread would hold the interpreter's lock for 5 ms at a
         time, longer than any of these lists takes.
         """
+        await self._require_utf8()
         parser = self._new_parser(self._blocks.name, self._fields)
         try:
             async with aclosing(aiter(self._blocks)) as blocks:
                 async for block in blocks:
                     for rows in parser.feed(block):
                         if rows:
+                            self._say(parser.notice)
                             yield rows
                         await checkpoint()
                     await checkpoint()  # also where a block holds no end of a row
@@ -189,8 +204,29 @@ class FileSource:
             ) from error
         for rows in parser.finish():
             if rows:
+                self._say(parser.notice)
                 yield rows
             await checkpoint()
+
+    async def _require_utf8(self) -> None:
+        """Look at the beginning before a row is given. A pipe's rows are given as they come."""
+        head = self._blocks.again if self._is_sampled else None
+        if head is None:
+            return
+        sample = bytearray()
+        with suppress(BrokenGzipError):  # `rows` comes to the same place
+            async with aclosing(aiter(head)) as blocks:
+                async for block in blocks:
+                    sample += block
+                    if len(sample) >= ESTIMATE_BYTES:
+                        break
+        require_utf8(head.name, bytes(sample))
+
+    def _say(self, notice: str | None) -> None:
+        """Tell the user once how the list is read, if it is not as the settings say."""
+        if notice is not None and not self._said:
+            self._said = True
+            logger.warning("%s: %s", self._blocks.name, notice)
 
 
 class DetectingParser:
@@ -206,6 +242,11 @@ class DetectingParser:
     def line(self) -> int:
         """Lines of which the rows have been given."""
         return self._chosen.line if self._chosen else 0
+
+    @property
+    def notice(self) -> str | None:
+        """That of the parser that was chosen."""
+        return self._chosen.notice if self._chosen else None
 
     def feed(self, block: bytes) -> Iterator[list[Row]]:
         """The rows that `block` completes."""
@@ -225,8 +266,6 @@ class DetectingParser:
             raise SourceError(f"{self._name} is empty")
         yield from self._chosen.finish()
 
-
-NewParser = Callable[[str, Fields], Parser]
 
 PARSERS: dict[str, NewParser] = {
     ".csv": CsvParser,

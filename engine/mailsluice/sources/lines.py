@@ -13,7 +13,10 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 TOO_LONG = f"is longer than {ROW_BYTES_MAX // 1024 // 1024} MiB"
 """The problem of a line, or of a quoted CSV record, that is over `ROW_BYTES_MAX`."""
 
-NOT_UTF8 = 'is not UTF-8 text; save it as "CSV UTF-8" (or convert it: iconv -t UTF-8)'
+NOT_UTF8 = (
+    'is not UTF-8 text; say how it was written, as in [recipients] encoding = "cp1252" (Excel\'s '
+    '"CSV"), or save it as "CSV UTF-8"'
+)
 """What is wrong with a file in another encoding, and the remedy."""
 
 

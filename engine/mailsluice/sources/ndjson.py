@@ -31,6 +31,8 @@ class NdjsonParser:
     def __init__(self, name: str, fields: Fields) -> None:
         self.line = 0
         """Lines of which the rows have been given."""
+        self.notice: str | None = None
+        """Nothing, always: fields of JSON are taken by their names alone."""
         self._name = name
         self._reader = ObjectReader(fields)
         self._cutter = LineCutter(lone_cr=False)
@@ -106,11 +108,12 @@ class ObjectReader:
             raise _WrongFieldError("is not a JSON object")
         if not any(name in row for name in self._destination):
             raise _WrongFieldError(f'has neither "{self._fields.address}" nor "{TO}"')
+        to = self._to(row)
         return Recipient(
-            self._to(row),
+            to,
             _addresses(row, self._cc),
             _addresses(row, self._bcc),
-            self._data(row),
+            self._with_address(self._renamed(self._data(row)), to),
             _texts(row, "tags", self._fields.tags),
             _texts(row, "headers", self._fields.headers),
             _text(row, self._key),
@@ -126,7 +129,24 @@ class ObjectReader:
             raise _WrongFieldError(f'has both "{single}" and "{TO}"')
         return address or to
 
-    def _data(self, row: dict[str, Any]) -> dict[str, Any] | None:
+    def _renamed(self, data: dict[str, Any]) -> dict[str, Any]:
+        rename = self._fields.rename
+        if not rename:
+            return data
+        renamed = {rename.get(name, name): value for name, value in data.items()}
+        if len(renamed) < len(data):
+            raise _WrongFieldError("has two fields that [recipients] rename gives one name")
+        return renamed
+
+    def _with_address(self, data: dict[str, Any], to: str | list[str]) -> dict[str, Any]:
+        name = self._fields.address_as
+        if name is None or not to:
+            return data
+        if name in data:
+            raise _WrongFieldError(f'has "{name[:60]}", which [recipients] address_as sets')
+        return {**data, name: to if isinstance(to, str) else to[0]}
+
+    def _data(self, row: dict[str, Any]) -> dict[str, Any]:
         given = row.get("data")
         if given is not None and not isinstance(given, dict):
             raise _WrongFieldError('"data" is not an object')

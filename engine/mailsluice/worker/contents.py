@@ -40,6 +40,7 @@ def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
     return files.open_source(
         list_ if files.is_elsewhere(list_) else path / list_,
         settings.recipients.fields(),
+        encoding=settings.recipients.encoding,
         region=ses.region,
         profile=ses.profile,
     )

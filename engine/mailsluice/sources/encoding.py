@@ -1,0 +1,102 @@
+"""How a list is written: other encodings become UTF-8, and a list in the wrong one is refused."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from mailsluice.errors import SourceError
+from mailsluice.sources import Fields, Row
+from mailsluice.sources.lines import NOT_UTF8, is_utf16
+
+BAD_LINES_MIN = 2
+BAD_SHARE_MIN = 0.01
+"""So many lines, and such a part of the sample, make a list another encoding's. Fewer are refused
+one by one."""
+
+
+class Parser(Protocol):
+    """Bytes in, rows out; see `csv.CsvParser`."""
+
+    @property
+    def line(self) -> int:
+        """Lines of which the rows have been given."""
+
+    @property
+    def notice(self) -> str | None:
+        """What its user should hear of how the list was read."""
+
+    def feed(self, block: bytes) -> Iterator[list[Row]]:
+        """The rows that `block` completes."""
+
+    def finish(self) -> Iterator[list[Row]]:
+        """The rows that the end completes."""
+
+
+NewParser = Callable[[str, Fields], Parser]
+
+
+def is_utf8(encoding: str) -> bool:
+    """True for each of the names of UTF-8. Raises LookupError if there is no such encoding."""
+    return codecs.lookup(encoding).name == "utf-8"
+
+
+class RecodingParser:
+    """Hands on a list in another encoding as UTF-8.
+
+    A byte that means nothing in `encoding` becomes one that means nothing in UTF-8: its row is
+    refused, as it would be there.
+    """
+
+    def __init__(self, new_parser: NewParser, encoding: str, name: str, fields: Fields) -> None:
+        self._parser = new_parser(name, fields)
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+
+    @property
+    def line(self) -> int:
+        """See `Parser`."""
+        return self._parser.line
+
+    @property
+    def notice(self) -> str | None:
+        """See `Parser`."""
+        return self._parser.notice
+
+    def feed(self, block: bytes) -> Iterator[list[Row]]:
+        """See `Parser`."""
+        yield from self._parser.feed(self._decoder.decode(block).encode(errors="surrogateescape"))
+
+    def finish(self) -> Iterator[list[Row]]:
+        """See `Parser`."""
+        rest = self._decoder.decode(b"", final=True).encode(errors="surrogateescape")
+        if rest:
+            yield from self._parser.feed(rest)
+        yield from self._parser.finish()
+
+
+def require_utf8(name: str, sample: bytes) -> None:
+    """Refuse a list whose beginning, `sample`, is in another encoding.
+
+    Half of a list in Excel's own encoding can be read as UTF-8: all names without an accent. Nobody
+    wants that half alone to be mailed. Raises SourceError, naming the list `name`.
+    """
+    if is_utf16(sample):
+        return  # the parser says so in its own words
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        lines = sample.splitlines()
+        bad = sum(map(_is_bad, lines))
+        if bad >= BAD_LINES_MIN and bad >= len(lines) * BAD_SHARE_MIN:
+            raise SourceError(
+                f"{name} {NOT_UTF8} ({bad:,} of the first {len(lines):,} lines)"
+            ) from None
+
+
+def _is_bad(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
