@@ -115,7 +115,9 @@ def worker(
             command = [sys.executable, *program, *arguments]
             process = subprocess.Popen(command, env=environment, stderr=stderr)
         else:
-            process = child.Forked(FORKED, environment, arguments, log)
+            process = child.Forked(
+                FORKED, Path.cwd(), environment, arguments, child.Streams(stderr=log)
+            )
         running = Running(process, log)
         try:
             running.until(lambda: running.url != "")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, ClassVar
 
 import orjson
@@ -20,7 +21,8 @@ from mailsluice.export import Line
 from mailsluice.journal import Record
 from mailsluice.journal.sqlite import SqliteJournal
 from tests.prove import child
-from tests.prove.child import Ended
+from tests.prove.child import Ended, Forked, Streams
+from tests.waiting import PATIENCE_S
 
 COMMAND = (sys.executable, "-m", "mailsluice")
 
@@ -34,9 +36,6 @@ template = "welcome"
 [recipients]
 path = "recipients.csv"
 """
-
-PATIENCE_S = 30.0
-"""What has not happened by then never will."""
 
 COUNTS = (
     "read",
@@ -89,24 +88,20 @@ class Folder:
         file_kib_max: int | None = None,
     ) -> Ended:
         """Run a command to its end; `file_kib_max` bounds every file that it writes."""
-        if not stdin and file_kib_max is None:
-            place, all_of_it = cwd or self.path, self.environment(environment or {})
-            ended = child.run(FORKED, place, all_of_it, arguments, 2 * PATIENCE_S)
-            self.check_privacy(ended)
-            return ended
-        limit: tuple[str, ...] = ()
+        place, all_of_it = cwd or self.path, self.environment(environment or {})
         if file_kib_max is not None:
-            limit = ("bash", "-c", f'ulimit -f {file_kib_max}; exec "$@"', "")
-        done = subprocess.run(
-            [*limit, *COMMAND, *arguments],
-            cwd=cwd or self.path,
-            env=self.environment(environment or {}),
-            input=stdin,
-            capture_output=True,
-            timeout=2 * PATIENCE_S,
-            check=False,
-        )
-        ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+            limited = ["bash", "-c", f'ulimit -f {file_kib_max}; exec "$@"', "", *COMMAND]
+            done = subprocess.run(
+                [*limited, *arguments], cwd=place, env=all_of_it, capture_output=True, check=False
+            )
+            ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        elif stdin:
+            pipes = Streams(PIPE, PIPE, PIPE)
+            process = Forked(FORKED, place, all_of_it, arguments, pipes)
+            out, err = process.communicate(stdin, PATIENCE_S)
+            ended = Ended(process.wait(), out.decode(), err.decode())
+        else:
+            ended = child.run(FORKED, place, all_of_it, arguments, PATIENCE_S)
         self.check_privacy(ended)
         return ended
 
@@ -115,33 +110,28 @@ class Folder:
         return self.run("send", "mailing.toml", "--report", "report.json", *flags, **options)
 
     @contextmanager
-    def start(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    def start(self, *arguments: str, **options: Any) -> Iterator[Forked]:
         """A command that goes on while the test does; killed with the block."""
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        given: dict[str, Any] = {**pipes, **options}
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=self.path, env=self.environment({}), **given
-        )
+        streams = Streams(None, PIPE, PIPE)._replace(**options)
+        process = Forked(FORKED, self.path, self.environment({}), arguments, streams)
         try:
             yield process
         finally:
             process.kill()
             process.communicate()
 
-    def started(
-        self, *flags: str, **options: Any
-    ) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    def started(self, *flags: str, **options: Any) -> AbstractContextManager[Forked]:
         """As `send`, going on."""
         return self.start("send", "mailing.toml", "--report", "report.json", *flags, **options)
 
-    def end(self, process: subprocess.Popen[bytes]) -> Ended:
+    def end(self, process: Forked) -> Ended:
         """Wait for a started command to end by itself."""
-        out, err = process.communicate(timeout=PATIENCE_S)
-        ended = Ended(process.returncode, (out or b"").decode(), (err or b"").decode())
+        out, err = process.communicate(timeout_s=PATIENCE_S)
+        ended = Ended(process.wait(), out.decode(), err.decode())
         self.check_privacy(ended)
         return ended
 
-    def until(self, process: subprocess.Popen[bytes], **come: int) -> None:
+    def until(self, process: Forked, **come: int) -> None:
         """Wait until so much has come to the emulated SES (`Emulator.wait_for`)."""
         if not self.emulator.wait_for(**come, timeout_s=PATIENCE_S):
             process.kill()

@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import os
 import signal
-import subprocess
 import time
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +18,7 @@ from mailsluice.journal import Event
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
+    from tests.prove.child import Forked
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 
@@ -33,7 +34,7 @@ SOON_S = 10.0
 both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
-def stopping(process: subprocess.Popen[bytes]) -> None:
+def stopping(process: Forked) -> None:
     """Read the command's word that it has understood."""
     assert process.stderr is not None
     word = b"stopping when the calls in flight end"
@@ -80,7 +81,7 @@ def test_a_second_signal_ends_it_at_once_and_what_was_in_flight_is_in_doubt(
         process.send_signal(number)  # at once it is the first one, delivered twice
         while process.poll() is None:
             process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(TimeoutError):
                 process.wait(TWICE_S / 4)
             assert time.monotonic() - begun < SOON_S
         ended = folder.end(process)
@@ -151,7 +152,7 @@ def test_a_run_whose_endpoint_is_gone_can_be_stopped(folder: Folder) -> None:
 
 def test_a_pipe_that_gives_nothing_more_does_not_keep_a_run_from_stopping(folder: Folder) -> None:
     flags = ("--recipients", "-", "--set", "quota.rate=1e6")
-    with folder.started(*flags, stdin=subprocess.PIPE) as process:
+    with folder.started(*flags, stdin=PIPE) as process:
         assert process.stdin is not None
         text = "email\n" + "".join(f"user{n}@example.com\n" for n in range(6000))
         process.stdin.write(text.encode())
@@ -168,7 +169,7 @@ def test_a_pipe_that_gives_nothing_more_does_not_keep_a_run_from_stopping(folder
 def test_a_signal_before_anything_has_begun_is_4_too(
     folder: Folder, number: signal.Signals
 ) -> None:
-    with folder.started("--recipients", "-", stdin=subprocess.PIPE) as process:
+    with folder.started("--recipients", "-", stdin=PIPE) as process:
         assert process.stdin is not None
         # More than the pipe holds: writing ends when the command has begun to read.
         fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -180,7 +181,7 @@ def test_a_signal_before_anything_has_begun_is_4_too(
 
 @both
 def test_a_signal_ends_a_dry_run_with_4(folder: Folder, number: signal.Signals) -> None:
-    with folder.started("--recipients", "-", "--dry-run", stdin=subprocess.PIPE) as process:
+    with folder.started("--recipients", "-", "--dry-run", stdin=PIPE) as process:
         folder.until(process, get_account_calls=1)
         process.send_signal(number)
         assert folder.end(process).code == 4

@@ -12,12 +12,16 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from multiprocessing import reduction
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import NamedTuple
+from subprocess import PIPE
+from typing import IO, Any, NamedTuple
 
-import aioboto3  # noqa: F401  # what `send` imports when it runs
-import uvloop  # noqa: F401  # as above
+import botocore.session
+import uvloop  # noqa: F401  # what `send` imports when it runs
 
 import mailsluice.audit
 import mailsluice.cli
@@ -28,9 +32,30 @@ import mailsluice.export
 import mailsluice.overview
 import mailsluice.sources.files
 import mailsluice.worker.page  # as above
+from mailsluice import aws
+
+Stream = int | Path | None
 
 OUTPUT = "output.txt"
 """Standard output and error, in the folder of the command."""
+
+
+def _parse_models() -> None:
+    """Have what the SDK parses for each service parsed before anything is forked."""
+    core = botocore.session.get_session()
+    loader = aws.session(None, None)._session.get_component("data_loader")
+    core.register_component("data_loader", loader)
+    for service in ("sesv2", "sqs", "s3"):
+        core.create_client(
+            service,
+            region_name="us-east-1",
+            endpoint_url="http://127.0.0.1:9",
+            aws_access_key_id="none",
+            aws_secret_access_key="none",
+        )
+
+
+_parse_models()
 
 
 def context() -> ForkServerContext:
@@ -49,19 +74,44 @@ def start(
     return process
 
 
+class Streams(NamedTuple):
+    """Each a descriptor, a file that is appended to, or PIPE; None stands for /dev/null."""
+
+    stdin: Stream = None
+    stdout: Stream = None
+    stderr: Stream = None
+
+
 class Forked:
     """A command that is running, with what a test wants of a `subprocess.Popen`."""
 
     def __init__(
         self,
         made: ForkServerContext,
+        folder: Path,
         environment: Mapping[str, str],
         arguments: Sequence[str],
-        stderr: Path,
+        streams: Streams,
     ) -> None:
-        given = (Path.cwd(), dict(environment), list(arguments), [Path(os.devnull), stderr])
-        self._process = made.Process(target=_command_alone, args=given)
-        self._process.start()
+        self.stdin: IO[bytes] | None = None
+        self.stdout: IO[bytes] | None = None
+        self.stderr: IO[bytes] | None = None
+        with ExitStack() as ours:
+            passed: list[_Passed | Path | None] = []
+            for fd, (name, stream) in enumerate(streams._asdict().items()):
+                if stream == PIPE:
+                    ends = os.pipe()
+                    theirs, here = ends if fd == 0 else ends[::-1]
+                    ours.callback(os.close, theirs)
+                    setattr(self, name, os.fdopen(here, "wb" if fd == 0 else "rb"))
+                    passed.append(_Passed(theirs))
+                else:
+                    passed.append(_Passed(stream) if isinstance(stream, int) else stream)
+            given = (folder, dict(environment), list(arguments), passed)
+            self._process = made.Process(target=_command_alone, args=given)
+            self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
 
     def poll(self) -> int | None:
         """Its exit code, or minus the signal that has ended it; None while it runs."""
@@ -76,14 +126,63 @@ class Forked:
             raise TimeoutError
         return self._process.exitcode
 
+    def communicate(
+        self, given: bytes = b"", timeout_s: float | None = None
+    ) -> tuple[bytes, bytes]:
+        """Write all of `given`, and read what is said until it has ended.
+
+        Raises TimeoutError, having killed it.
+        """
+        with ThreadPoolExecutor(3) as pool:
+            if self.stdin is not None and not self.stdin.closed:
+                pool.submit(_write, self.stdin, given)
+            said = [pool.submit(_read, stream) for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout_s)
+            except TimeoutError:
+                self.kill()
+                raise
+            return said[0].result(), said[1].result()
+
     def send_signal(self, number: int) -> None:
         """Unless it has ended."""
-        if self._process.pid is not None and self._process.exitcode is None:
-            os.kill(self._process.pid, number)
+        if self._process.exitcode is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """By SIGTERM."""
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """By SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+class _Passed:
+    """A descriptor on its way to another process."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _detached, (reduction.DupFd(self._fd),)
+
+
+def _detached(passed: Any) -> int:
+    fd: int = passed.detach()
+    return fd
+
+
+def _write(stream: IO[bytes], given: bytes) -> None:
+    with suppress(BrokenPipeError), stream:
+        stream.write(given)
+
+
+def _read(stream: IO[bytes] | None) -> bytes:
+    if stream is None or stream.closed:
+        return b""
+    with stream:
+        return stream.read()
 
 
 class Ended(NamedTuple):
@@ -103,30 +202,39 @@ def run(
 ) -> Ended:
     """Run it to its end, with this environment and no other."""
     with tempfile.TemporaryDirectory(prefix="mailsluice-child-") as name:
-        told = [Path(name) / "out", Path(name) / "err"]
-        given = (folder, dict(environment), list(arguments), told)
-        process = made.Process(target=_command_alone, args=given)
-        process.start()
-        process.join(patience_s)
-        if process.exitcode is None:
+        out, err = Path(name) / "out", Path(name) / "err"
+        process = Forked(made, folder, environment, arguments, Streams(None, out, err))
+        try:
+            code = process.wait(patience_s)
+        except TimeoutError:
             process.kill()
-            raise TimeoutError(arguments)
-        return Ended(process.exitcode, told[0].read_text(), told[1].read_text())
+            raise TimeoutError(arguments) from None
+        return Ended(code, out.read_text(), err.read_text())
 
 
 def _command_alone(
-    folder: Path, environment: dict[str, str], arguments: list[str], told: list[Path]
+    folder: Path,
+    environment: dict[str, str],
+    arguments: list[str],
+    streams: list[int | Path | None],
 ) -> None:
-    nothing, end = os.pipe()
-    os.close(end)
-    os.dup2(nothing, 0)
-    for fd, path in enumerate(told, 1):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), fd)
+    for fd, stream in enumerate(streams):
+        made = stream if isinstance(stream, int) else _opened(fd, stream)
+        os.dup2(made, fd)
+        os.close(made)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["mailsluice", *arguments]
     mailsluice.cli.main()
+
+
+def _opened(fd: int, path: Path | None) -> int:
+    if fd == 0:
+        nothing, end = os.pipe()
+        os.close(end)
+        return nothing
+    return os.open(path or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def _command(folder: Path, environment: dict[str, str], arguments: list[str]) -> None:
