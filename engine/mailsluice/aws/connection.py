@@ -37,10 +37,18 @@ class Connector(aiohttp.TCPConnector):
         """A connection on which the other end still listens.
 
         Raises ClientConnectorError, as where there is no connection at all, if it closes even new
-        ones: nothing has been sent.
+        ones, or if a proxy breaks off: nothing has been sent.
         """
         for _ in range(self.limit + 1):  # the pool may hold `limit` that are closed
-            connection = await super().connect(req, traces, timeout)
+            try:
+                connection = await super().connect(req, traces, timeout)
+            except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError):
+                raise
+            except aiohttp.ClientError as error:
+                # Its own text may hold the proxy's password.
+                reason = f"through the proxy: {error.__cause__ or type(error).__name__}"
+                broken = ConnectionAbortedError(errno.ECONNABORTED, reason)
+                raise aiohttp.ClientConnectorError(req.connection_key, broken) from error
             if not _is_closed(connection):
                 return connection
             connection.close()

@@ -8,6 +8,7 @@ token, and botocore's default would send a batch up to five times when an answer
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import math
 import os
@@ -92,6 +93,8 @@ class Client:
         # Every AWS SDK reads AWS_REGION but botocore, which knows AWS_DEFAULT_REGION only.
         self._region = region or os.environ.get("AWS_REGION")
         self._endpoint_url = endpoint_url
+        self._account_timeout_s = CONNECT_TIMEOUT_S + timeout_s
+        """Of GetAccount as a whole, credentials included."""
         self._config = AioConfig(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=timeout_s,
@@ -162,7 +165,11 @@ class Client:
     async def get_account(self) -> Account:
         """Ask GetAccount. Raises AccountUnavailableError where it does not answer."""
         try:
-            return _account(await self._client.get_account())
+            async with asyncio.timeout(self._account_timeout_s):
+                return _account(await self._client.get_account())
+        except TimeoutError as error:
+            late = f"no whole answer within {self._account_timeout_s:g} s"
+            raise AccountUnavailableError(Answer(code=NO_ANSWER, error=late)) from error
         except Exception as error:
             raise AccountUnavailableError(answer_of(error)) from error
 

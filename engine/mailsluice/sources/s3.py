@@ -17,17 +17,32 @@ from anyio import to_thread
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
+from mailsluice.aws.http import ANSWER_BYTES_MAX
 from mailsluice.errors import SourceError, SourceUnavailableError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources.blocks import S3_SCHEME, Unpacker
 
-PART_BYTES = 1024 * 1024
+PART_BYTES = ANSWER_BYTES_MAX
 """Stored bytes in one request: some 16,000 rows."""
+
+CONNECT_TIMEOUT_S = 10.0
+
+ANSWER_TIMEOUT_S = 60.0
+"""For an answer, a part included: 17 kB/s."""
 
 ATTEMPTS_MAX = 4
 """The SDK's, of one request; with its back-off some seconds of S3 out of reach."""
 
+_ELSEWHERE = (
+    "S3 redirects to another place without naming the bucket's region; put the list into a bucket "
+    "in the region of [ses], or check AWS_ENDPOINT_URL_S3"
+)
+
 _REASONS = {
+    **dict.fromkeys(
+        ("301", "302", "303", "307", "308", "PermanentRedirect", "Redirect", "TemporaryRedirect"),
+        _ELSEWHERE,
+    ),
     "404": "there is no such object",
     "NoSuchBucket": "there is no such bucket",
     "NoSuchKey": "there is no such object",
@@ -38,7 +53,7 @@ _REASONS = {
 }
 
 
-_FINAL = _REASONS.keys() - {"403", "AccessDenied"}
+_FINAL = {code for code, reason in _REASONS.items() if reason != _REASONS["403"]}
 """Nothing will become better by itself, or by a permission."""
 
 
@@ -100,26 +115,36 @@ class S3Blocks:
         self._stored_read = 0
         self._unpacker = unpacker = Unpacker()
         async with self._client() as client:
-            while self._size is not None and self._stored_read < self._size:
-                unpacker.push(await self._part(client))
+            while (left := (self._size or 0) - self._stored_read) > 0:
+                unpacker.push(await self._part(client, min(left, PART_BYTES)))
                 while block := await to_thread.run_sync(unpacker.pull):
                     yield block
         if block := unpacker.finish():
             yield block
 
-    async def _part(self, client: Any) -> bytes:
+    async def _part(self, client: Any, size: int) -> bytes:
+        """Read the next `size` bytes. Raises SourceUnavailableError if S3 gives more or fewer."""
         first = self._stored_read
         response = await client.get_object(
-            **self._object, IfMatch=self._version, Range=f"bytes={first}-{first + PART_BYTES - 1}"
+            **self._object, IfMatch=self._version, Range=f"bytes={first}-{first + size - 1}"
         )
         async with response["Body"] as body:
-            stored: bytes = await body.read()
-        self._stored_read += len(stored)
+            stored: bytes = await body.read()  # ANSWER_BYTES_MAX at most
+        if len(stored) != size:
+            raise SourceUnavailableError(
+                f"{self.name} cannot be read: S3 was asked for {size:,} bytes from {first:,} on "
+                f"and answered {len(stored):,}"
+            )
+        self._stored_read += size
         return stored
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Any]:
-        config = AioConfig(retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"})
+        config = AioConfig(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=ANSWER_TIMEOUT_S,
+            retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
+        )
         try:
             session = aws.session(self._profile, self._region)
             async with session.client("s3", config=config) as client:

@@ -28,6 +28,11 @@ BATCH_MAX = 10
 
 CONNECTIONS_MAX = 24
 
+CONNECT_TIMEOUT_S = 10.0
+
+ANSWER_MARGIN_S = 30.0
+"""For an answer of SQS, beyond the time for which it waits for a message."""
+
 REASON_CHARS_MAX = 1_000
 """Of why a message was buried, in its attribute."""
 
@@ -120,7 +125,8 @@ class Queue:
     async def __aenter__(self) -> Self:
         config = AioConfig(
             max_pool_connections=CONNECTIONS_MAX,
-            read_timeout=self._settings.wait_s + 30,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=self._settings.wait_s + ANSWER_MARGIN_S,
             retries={"total_max_attempts": 3, "mode": "standard"},
         )
         try:
