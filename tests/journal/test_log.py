@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mailsluice.errors import JournalError
-from mailsluice.journal import Event, Run, file
+from mailsluice.journal import Event, Run, lock
 from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
 from mailsluice.journal.wal import FRAME_HEADER_BYTES, HEADER_BYTES
 
@@ -163,11 +163,11 @@ def test_a_second_reader_knows_what_the_first_has_found(crashed: Path) -> None:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"open\n"
         first = SqliteJournal.read(crashed)
-        assert file.is_being_written(crashed)
+        assert lock.is_being_written(crashed)
         first.close()
         first.close()
         writer.kill()
-    assert not file.is_being_written(crashed)
+    assert not lock.is_being_written(crashed)
 
 
 def test_readers_of_one_process_leave_the_writers_locks_alone(crashed: Path) -> None:

@@ -50,6 +50,7 @@ LOG = "tests/journal/test_log.py"
 DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
+LOCK = "tests/journal/test_lock.py"
 NEXT_MAILING = "tests/command/test_next_mailing.py"
 
 MUTANTS = [
@@ -387,8 +388,8 @@ MUTANTS = [
     Mutant(
         "a link's log is looked for beside the link",
         "journal/file.py",
-        "    return path.resolve() if path.is_symlink() else path\n",
-        "    return path\n",
+        "    found = path.resolve() if path.is_symlink() else path\n",
+        "    found = path\n",
         (LOG, "-k", "link"),
     ),
     Mutant(
@@ -400,9 +401,9 @@ MUTANTS = [
     ),
     Mutant(
         "two processes write one journal",
-        "journal/file.py",
-        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        "            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        "journal/lock.py",
+        "        if _flocked(descriptor, fcntl.LOCK_EX):\n",
+        "        if _flocked(descriptor, fcntl.LOCK_SH):\n",
         (SQLITE,),
     ),
     Mutant(
@@ -502,6 +503,42 @@ MUTANTS = [
         "    if standing.reopened is state and not standing.finished:\n"
         "        return list(standing.revisable[state])\n",
         ("tests/command/test_journal_commands.py", "-k", "part or once_more"),
+    ),
+    Mutant(
+        "a second writer in one process",
+        "journal/lock.py",
+        "        if any(each.writes for each in file.openings):\n            raise",
+        "        if not file:\n            raise",
+        (LOCK, "-k", "second_writer"),
+    ),
+    Mutant(
+        "who asks whether a journal is being written drops the locks of its writer",
+        "journal/lock.py",
+        "    with _opened(path, os.O_RDONLY) as file:\n        return file.written\n",
+        "    os.close(os.open(path, os.O_RDONLY))\n"
+        "    with _opened(path, os.O_RDONLY) as file:\n        return file.written\n",
+        (LOCK, "-k", "take_its_log_away"),
+    ),
+    Mutant(
+        "the writer has its log by SQLite's locks alone",
+        "journal/sqlite.py",
+        "        self._opening.hold()\n",
+        "",
+        (LOCK, "-k", "take_its_log_away"),
+    ),
+    Mutant(
+        "a forked process keeps its parent's lock",
+        "journal/lock.py",
+        "        os.close(file.descriptor)\n    _files.clear()\n",
+        "    _files.clear()\n",
+        (LOCK, "-k", "outlives"),
+    ),
+    Mutant(
+        "a journal of two names is opened by either",
+        "journal/file.py",
+        "(links := found.stat().st_nlink) > 1:",
+        "(links := found.stat().st_nlink) > 99:",
+        (LOCK, "-k", "two_names"),
     ),
     Mutant(
         "the next mailing in a finished journal is passed over",

@@ -35,10 +35,10 @@ def export(
 ) -> None:
     """Write what became of every recipient to standard output."""
     from mailsluice import export as exports
-    from mailsluice.journal import file
+    from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
 
-    running = file.is_being_written(journal)
+    running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
         rows = exports.lines(opened, running=running)

@@ -29,10 +29,10 @@ def status(
     import orjson
 
     from mailsluice import overview
-    from mailsluice.journal import file
+    from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
 
-    running = file.is_being_written(journal)
+    running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
         found = overview.of(opened, running=running)

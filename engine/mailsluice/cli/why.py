@@ -26,10 +26,10 @@ def why(
 
     from mailsluice import history
     from mailsluice.cli import voice
-    from mailsluice.journal import file
+    from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
 
-    running = file.is_being_written(journal)
+    running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
         stories = history.stories(opened.replay(details=True), address)

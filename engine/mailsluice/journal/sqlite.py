@@ -18,7 +18,7 @@ import orjson
 
 from mailsluice.bitmap import Bitmap
 from mailsluice.errors import JournalError
-from mailsluice.journal import Record, Resolution, Run, columns, file, wal
+from mailsluice.journal import Record, Resolution, Run, columns, file, lock, wal
 from mailsluice.journal.check import CHECK, PagesCheck
 from mailsluice.model import State
 
@@ -119,13 +119,10 @@ class SqliteJournal:
 
     blocks = True
 
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: int | None, *, written: bool
-    ) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, opening: lock.Opening) -> None:
         self._path = path
         self._connection = connection
-        self._lock = lock
-        self._note_closed = file.opened(path, written=written)
+        self._opening = opening
         self._run: Run | None = None
         self._check: PagesCheck | None = None
         """A reader's; a writer knows before he begins."""
@@ -143,13 +140,13 @@ class SqliteJournal:
             path = file.located(path)
             if not path.exists():
                 file.make(path, _write_schema)
-            lock = file.lock(path)
+            opening = lock.to_write(path)
         try:
             with _translated(path):
-                _check_log(path)
-                journal = cls(path, _connect(path), lock, written=True)
+                _check_log(path, opening)
+                journal = cls(path, _connect(path), opening)
         except BaseException:
-            os.close(lock)
+            opening.release()
             raise
         return journal._ready(journal._prepare)
 
@@ -163,10 +160,15 @@ class SqliteJournal:
             raise JournalError(f"{path}: there is no such journal")
         with _translated(path):
             path = file.located(path)
-            written = file.is_being_written(path)
-            if not written:
-                _check_log(path)
-            journal = cls(path, _connect_to_read(path), None, written=written)
+            opening = lock.to_read(path)
+        try:
+            with _translated(path):
+                if not opening.written:
+                    _check_log(path, opening)
+                journal = cls(path, _connect_to_read(path), opening)
+        except BaseException:
+            opening.release()
+            raise
         return journal._ready(journal._load)
 
     @property
@@ -239,12 +241,10 @@ class SqliteJournal:
         """Close the file, then let the next writer in."""
         if self._check is not None:
             self._check.close()
+        self._opening.let_go()
         with contextlib.suppress(sqlite3.Error):  # everything that matters is committed
             self._connection.close()
-        self._note_closed()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._opening.release()
 
     def _ready(self, make_ready: Callable[[], None]) -> Self:
         """Itself, made ready; closed where that fails."""
@@ -263,11 +263,12 @@ class SqliteJournal:
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
         execute("PRAGMA synchronous = FULL")
+        self._opening.hold()
 
     def _load(self) -> None:
         """Check that the file is a sound journal of a version that we know, and read its run."""
         path = self._path
-        if self._lock is None:
+        if not self._opening.writes:
             self._connection.execute("PRAGMA query_only = ON")
         execute = self._connection.execute
         application = execute("PRAGMA application_id").fetchone()[0]
@@ -279,7 +280,7 @@ class SqliteJournal:
                 f"{path}: its schema is version {version}, this mailsluice reads version "
                 f"{SCHEMA_VERSION}; use the mailsluice that began it"
             )
-        if self._lock is None:
+        if not self._opening.writes:
             self._check = PagesCheck(lambda: _connect_to_read(path))
         else:
             self._require_sound(execute(CHECK).fetchone()[0])
@@ -291,6 +292,11 @@ class SqliteJournal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        if not self._opening.ours:
+            raise JournalError(
+                f"{self.name}: the process that this one was forked from has it open; an engine is "
+                "to be opened in the process that uses it"
+            )
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -313,13 +319,13 @@ def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
     return zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
 
 
-def _check_log(path: Path) -> None:
+def _check_log(path: Path, opening: lock.Opening) -> None:
     log = Path(f"{path}-wal")
     if not path.stat().st_size:
         raise JournalError(_EMPTY.format(path=path))
     if not file.has_log(path):
         return
-    if wal.is_disowned(path):
+    if wal.is_disowned(opening.head(wal.HEAD_BYTES)):
         raise JournalError(f"{path}: its head is damaged: it knows nothing of its log; {_RESTORE}")
     if wal.is_damaged(log, PAGE_BYTES):
         raise JournalError(

@@ -24,6 +24,8 @@ CUT_OFF_COMMITS_MAX = 1
 LOGS_AGO_MAX = 0xFFFF
 """Logs of which a frame may still be in the file."""
 
+HEAD_BYTES = 20
+
 WAL_MODE = b"\2\2"
 """Bytes 18 and 19 of a database that has a log: SQLite puts away the log of one that says
 otherwise."""
@@ -43,10 +45,9 @@ class _Frame(NamedTuple):
     """What that is for, beside all frames before it."""
 
 
-def is_disowned(database: Path) -> bool:
-    """Whether the database says that it has no log."""
-    with database.open("rb") as file:
-        return file.read(20)[18:] != WAL_MODE
+def is_disowned(head: bytes) -> bool:
+    """Whether a database that begins with these `HEAD_BYTES` says that it has no log."""
+    return head[18:] != WAL_MODE
 
 
 def is_damaged(path: Path, page_bytes: int) -> bool:
