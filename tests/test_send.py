@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ async def test_a_thousand_concurrent_messages_are_twenty_calls(fast: Emulator) -
     first = fast.ledger.to("user7@example.com")[0]
     assert receipts[7].message_id == first.message_id
     assert (receipts[7].attempts, receipts[7].queued_at <= receipts[7].settled_at) == (1, True)
+    assert receipts[7].settled_at.utcoffset() == timedelta(0)
 
 
 async def test_different_mailings_never_share_a_call(fast: Emulator) -> None:
@@ -312,7 +314,7 @@ async def test_the_transactional_lane_overtakes_a_mailing_that_takes_the_whole_r
         await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=PATIENCE_S)
         for n in range(20):
             receipt = await engine.send(message(n))
-            waits.append(receipt.settled_at - receipt.queued_at)
+            waits.append((receipt.settled_at - receipt.queued_at).total_seconds())
         engine.stop()
         report = await run
     assert report.throttled == 0

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from mailsluice import addresses
 from mailsluice.attempts import InDoubt as Doubts
@@ -134,11 +135,12 @@ class _Keys:
                 continue
             seq, code = intent.seqs[place], record.states[place]
             if STATES_BY_CODE[code] is State.SENT:
+                at = datetime.fromtimestamp(record.at, UTC)
                 self._found[key] = Receipt(
                     message_id=record.message_ids[place] or "",
                     attempts=self._attempts[seq],
-                    queued_at=record.at,
-                    settled_at=record.at,
+                    queued_at=at,
+                    settled_at=at,
                 )
             elif code == DOUBTED_CODE or STATES_BY_CODE[code] is State.IN_DOUBT:
                 self._doubted[seq] = key

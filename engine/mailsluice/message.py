@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mailsluice.errors import MailsluiceError
@@ -41,16 +42,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """SES has accepted a message. Times are seconds since the epoch."""
+    """SES has accepted a message. Times are in UTC."""
 
     message_id: str
     """SES's MessageId."""
     attempts: int
     """Calls that it was part of, the last one included."""
-    queued_at: float
+    queued_at: datetime
     """When `send` was called; of a message known by its key from an earlier process, `settled_at`.
     """
-    settled_at: float
+    settled_at: datetime
     """When its outcome was durable."""
 
 

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
 
 import anyio
@@ -539,8 +540,8 @@ class Outbox:
         receipt = Receipt(
             message_id=outcome.message_id or "",
             attempts=waiting.attempts,
-            queued_at=waiting.queued_at,
-            settled_at=self._wall(),
+            queued_at=datetime.fromtimestamp(waiting.queued_at, UTC),
+            settled_at=datetime.fromtimestamp(self._wall(), UTC),
         )
         self._end(waiting, receipt)
 

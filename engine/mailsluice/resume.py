@@ -233,7 +233,9 @@ def require_same_mailing(journal: Journal, standing: Standing, digest: str) -> N
     that nobody can have received yet may be mended freely.
     """
     run, counts = journal.run, standing.counts
-    if run is None or not counts.read or digest == (standing.revised or run.mailing_digest):
+    if run is None or not counts.read or run.mailing_digest == MESSAGES:
+        return  # `claim` refuses a journal of single messages, in its own words
+    if digest == (standing.revised or run.mailing_digest):
         return
     if standing.finished:
         raise RunFinishedError(_ANOTHER_MAILING.format(journal=journal.name))

@@ -149,7 +149,7 @@ def test_status_of_a_journal_in_which_nothing_was_begun(folder: Folder) -> None:
     assert table["hold"].startswith("ACCOUNT_SENDING_PAUSED")
     assert "--sending-enabled" in table["next"]
     folder.emulator.change_account(sending_enabled=True)
-    folder.write("recipients.csv", "mail\nann@example.com\n")
+    folder.write("recipients.csv", "contact\nann@example.com\n")
     assert folder.send().code == 2
     assert status(folder)["state"] == "not begun"
     folder.emulator.change_account(sending_enabled=False)
@@ -261,7 +261,7 @@ def test_export_during_a_run_says_what_is_pending_and_who_is_in_flight(folder: F
 def test_resolving_settles_all_that_is_in_doubt(
     doubtful: Folder, decision: str, state: str, code: int
 ) -> None:
-    ended = doubtful.run("resolve", "mailing.journal", "--in-doubt", decision)
+    ended = doubtful.run("resolve", "mailing.journal", "--in-doubt", decision, "--all")
     assert (0, f"3 recipients resolved: {decision}\n", "") == ended
     resolved = {line.seq: line for line in doubtful.lines() if line.seq > 50}
     assert {state} == {line.state for line in resolved.values()}
@@ -377,7 +377,7 @@ def test_what_is_in_doubt_can_be_sent_once_more_and_the_journal_says_so(doubtful
 
 
 def test_what_an_operator_dropped_is_never_sent_again(doubtful: Folder) -> None:
-    assert doubtful.run("resolve", "mailing.journal", "--in-doubt", "drop").code == 0
+    assert doubtful.run("resolve", "mailing.journal", "--in-doubt", "drop", "--all").code == 0
     assert doubtful.send("--only", "failed").code == 1
     assert (doubtful.accepted, doubtful.counts()["failed"]) == (53, 3)
 
@@ -510,7 +510,7 @@ def test_export_of_a_damaged_journal_writes_what_can_be_trusted(doubtful: Folder
 
 
 def test_what_was_dropped_is_not_offered_again(doubtful: Folder) -> None:
-    assert doubtful.run("resolve", "mailing.journal", "--in-doubt", "drop").code == 0
+    assert doubtful.run("resolve", "mailing.journal", "--in-doubt", "drop", "--all").code == 0
     assert status(doubtful)["next"] is None
 
 
@@ -519,3 +519,47 @@ def test_why_finds_a_duplicate_as_it_was_written(folder: Folder) -> None:
     assert folder.send().code == 0
     told = folder.run("why", "mailing.journal", "u@bücher.example", "--json").out
     assert [orjson.loads(line)["seq"] for line in told.splitlines()] == [1, 2]
+
+
+# --- resolve: which ones --------------------------------------------------------------------------
+
+
+def resolve(folder: Folder, *flags: str) -> int:
+    return folder.run("resolve", "mailing.journal", "--in-doubt", *flags).code
+
+
+def test_dropping_all_needs_a_word_where_nobody_can_be_asked(doubtful: Folder) -> None:
+    ended = doubtful.run("resolve", "mailing.journal", "--in-doubt", "drop")
+    assert ended.code == 2
+    assert "--all" in ended.err
+    assert not_zero(status(doubtful)["counts"]) == {"read": 53, "sent": 50, "in_doubt": 3}
+    assert resolve(doubtful, "drop", "--all", "--seq", "51") == 2
+    assert resolve(doubtful, "drop", "--all") == 0
+    assert not_zero(status(doubtful)["counts"]) == {"read": 53, "sent": 50, "failed": 3}
+
+
+def test_doubts_are_resolved_by_row_address_and_key(folder: Folder) -> None:
+    folder.write_mailing("[recipients]\n", '[recipients]\nkey = "name"\n')
+    rows = "".join(f"user{n}@example.com,key-{n}\n" for n in range(1, 6))
+    folder.write("recipients.csv", f"email,name\n{rows}")
+    folder.emulator.faults.add(CallFault(fault="lost", times=1))
+    assert folder.send().code == 1
+    flags = ["--seq", "1", "--address", "News <USER3@example.com>", "--key", "key-4"]
+    assert resolve(folder, "drop", *flags) == 0
+    assert [line.state for line in sorted(folder.lines())] == [
+        *("failed", "in_doubt", "failed", "failed", "in_doubt"),
+    ]
+    ended = folder.run(
+        "resolve", "mailing.journal", "--in-doubt", "sent", "--address", "user3@example.com"
+    )
+    assert ended.code == 2
+    assert "export --state in_doubt" in ended.err
+
+
+@pytest.mark.parametrize("spelled", ["in_doubt", "in-doubt", "IN_DOUBT"])
+def test_a_state_is_taken_however_it_is_spelled(doubtful: Folder, spelled: str) -> None:
+    exported = doubtful.run("export", "mailing.journal", "--state", spelled)
+    assert len(exported.out.splitlines()) == 1 + 3
+    assert doubtful.send("--only", spelled).code == 0
+    unknown = doubtful.run("export", "mailing.journal", "--state", "lost")
+    assert "in_doubt" in unknown.err

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mailsluice.model import State
+from mailsluice.cli.states import STATES, state_of
 
 
 class Format(enum.StrEnum):
@@ -25,7 +25,10 @@ def export(
         Path, typer.Argument(exists=True, dir_okay=False, help="The run's journal.")
     ],
     state: Annotated[
-        State | None, typer.Option("--state", help="Only recipients in this state.")
+        str | None,
+        typer.Option(
+            "--state", parser=state_of, metavar=STATES, help="Only recipients in this state."
+        ),
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.CSV,
     raw: Annotated[
@@ -43,7 +46,7 @@ def export(
     try:
         rows = exports.lines(opened, running=running)
         if state is not None:
-            rows = (row for row in rows if row.state == state.value)
+            rows = (row for row in rows if row.state == state)
         # Record separators are the format's business: no translation of line ends.
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]  # a TextIOWrapper
         if format_ is Format.CSV:

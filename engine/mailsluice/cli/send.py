@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from mailsluice.cli.states import PARTS, part_of
 from mailsluice.report import ExitCode
 
 if TYPE_CHECKING:
@@ -35,27 +35,8 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 _HAD_FINISHED = (
     "nothing was sent: {journal} is of a run of this mailing that had finished. To mail everybody "
-    "again name another --journal; to send a part of it once more: --only failed|rejected|in-doubt"
+    "again name another --journal; to send a part of it once more: --only failed|rejected|in_doubt"
 )
-
-
-class Part(enum.StrEnum):
-    """What of a finished run can be sent once more."""
-
-    FAILED = "failed"
-    REJECTED = "rejected"
-    IN_DOUBT = "in-doubt"
-
-    @property
-    def only(self) -> Only:
-        """As the library has it."""
-        match self:
-            case Part.FAILED:
-                return "failed"
-            case Part.REJECTED:
-                return "rejected"
-            case Part.IN_DOUBT:
-                return "in_doubt"
 
 
 def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
@@ -74,8 +55,12 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: quota.rate=50."),
     ] = None,
     only: Annotated[
-        Part | None,
-        typer.Option(help="Of a finished run: send these once more, as new attempts."),
+        str | None,
+        typer.Option(
+            parser=part_of,
+            metavar=PARTS,
+            help="Of a finished run: send these once more, as new attempts.",
+        ),
     ] = None,
     again: Annotated[
         bool,
@@ -103,7 +88,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         journal,
         report,
         set_ or [],
-        only=only.only if only else None,
+        only=cast("Only | None", only),
         again=again,
         quiet=quiet,
     )
