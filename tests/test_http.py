@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import gzip
 import re
 import socket
 import ssl
@@ -25,8 +26,9 @@ from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.sources import s3
-from mailsluice.statuses import NOT_SENT
-from mailsluice.worker.queue import SDK_ERRORS, Queue
+from mailsluice.statuses import NOT_SENT, Action, classify
+from mailsluice.worker import queue as queues
+from mailsluice.worker.queue import Queue
 from tests.prove.peer import Exchange, Peer, Script, listening
 
 BODY = b'{"BulkEmailEntries":[]}'
@@ -84,7 +86,7 @@ async def queue(url: str) -> Ended:
         async with Queue(settings, region="us-east-1", profile=None) as opened:
             try:
                 await opened.receive(10)
-            except SDK_ERRORS as error:
+            except Exception as error:  # noqa: BLE001  # the worker catches them all
                 return Ended(type(error).__name__, str(error))
     return Ended(None, "")
 
@@ -419,3 +421,176 @@ async def test_a_proxy_that_never_answers_is_given_up_with_nothing_sent(
     with listening(Exchange.hang) as peer:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{HOST}:{peer.port}")
         assert (await call(f"https://{HOST}:1")).code == NOT_SENT
+
+
+# --- redirects ----------------------------------------------------------------------------------
+
+
+@each_call
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(call: Call, status: int) -> None:
+    with listening(good) as elsewhere:
+        there = f"Location: http://{HOST}:{elsewhere.port}/taken"
+
+        def redirect(exchange: Exchange) -> None:
+            if asked(exchange):
+                exchange.connection.sendall(head(status, there, "Content-Length: 0"))
+
+        with listening(redirect) as peer:
+            answered = await call(f"http://{HOST}:{peer.port}")
+        assert elsewhere.seen == 0
+    assert answered.code is not None
+    if call in [*BULK, account]:
+        verdict = classify(Answer(code=answered.code, http_status=status), 1)[0]
+        assert verdict.rule.action is Action.HOLD
+        assert "/taken" in answered.reason
+    if call is list_in_s3:
+        assert "region" in answered.reason
+
+
+async def test_s3_is_asked_again_in_the_region_that_it_names() -> None:
+    regions: list[bytes] = []
+    with listening(good) as elsewhere:
+        there = f"Location: http://{HOST}:{elsewhere.port}/taken"
+
+        def redirect(exchange: Exchange) -> None:
+            if not asked(exchange):
+                return
+            signed = re.search(rb"/(\S+)/s3/aws4_request", exchange.head)
+            assert signed
+            regions.append(signed[1].split(b"/")[-1])
+            if regions[-1] == b"eu-west-1":
+                answer_well(exchange)
+            else:
+                named = "x-amz-bucket-region: eu-west-1"
+                exchange.connection.sendall(head(307, there, named, "Content-Length: 0"))
+
+        with listening(redirect) as peer:
+            assert await list_in_s3(f"http://{HOST}:{peer.port}") == Ended(None, "")
+        assert elsewhere.seen == 0
+    assert regions[:2] == [b"us-east-1", b"eu-west-1"]
+
+
+# --- answers without end ------------------------------------------------------------------------
+
+
+def asked_for_a_body(exchange: Exchange) -> bool:
+    """Answer to HEAD, which has none, as S3 does."""
+    if not asked(exchange):
+        return False
+    if exchange.head.startswith(b"HEAD "):
+        answer_well(exchange)
+        return False
+    return True
+
+
+def endless(*headers: str, status: int = 200) -> Script:
+    """Answer by a body that ends only with the connection."""
+
+    def script(exchange: Exchange) -> None:
+        if asked_for_a_body(exchange):
+            exchange.connection.sendall(head(status, *headers))
+            while True:
+                exchange.connection.sendall(b"10000\r\n" + 65_536 * b" " + b"\r\n")
+
+    return script
+
+
+def endless_head(exchange: Exchange) -> None:
+    """Answer by headers without end."""
+    if asked(exchange):
+        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            exchange.connection.sendall(
+                b"".join(b"h%d: %s\r\n" % (n, 4000 * b"x") for n in range(9))
+            )
+
+
+BOMB = gzip.compress(64 * 1024 * 1024 * b" ", 1)
+
+
+def bomb(exchange: Exchange) -> None:
+    """Answer by little that is much when it is decompressed."""
+    if asked_for_a_body(exchange):
+        said = head(200, "Content-Encoding: gzip", f"Content-Length: {len(BOMB)}")
+        exchange.connection.sendall(said + BOMB)
+
+
+ENDLESS = {
+    "in chunks": endless("Transfer-Encoding: chunked"),
+    "compressed": endless("Transfer-Encoding: chunked", "Content-Encoding: gzip"),
+    "of a great length": endless(f"Content-Length: {10**12}"),
+    "of no length": endless("Connection: close"),
+    "in chunks, of a small length": endless("Transfer-Encoding: chunked", "Content-Length: 10"),
+    "that is an error": endless(f"Content-Length: {10**12}", status=400),
+    "that is a redirect": endless(f"Content-Length: {10**12}", "Location: /", status=302),
+    "in its head": endless_head,
+    "that is a bomb": bomb,
+}
+
+REASONS = {
+    "in chunks, of a small length": "Content-Length can't be present",
+    "in its head": "Too many headers",
+    "that is a bomb": "cannot be read",
+}
+"""If it is not the length."""
+
+
+def endless_answers(calls: list[Call]) -> pytest.MarkDecorator:
+    """Each kind of answer to each of these calls."""
+    return pytest.mark.parametrize(
+        ("call", "name"), [(call, name) for call in calls for name in ENDLESS]
+    )
+
+
+@endless_answers(BULK)
+async def test_an_answer_without_end_is_a_doubt_with_its_reason(call: Call, name: str) -> None:
+    with listening(ENDLESS[name]) as peer:
+        answered = await call(f"http://{HOST}:{peer.port}")
+        assert peer.seen == 1
+    assert classify(Answer(code=answered.code), 1)[0].rule.action is Action.DOUBT
+    assert re.search(REASONS.get(name, "longer than 1,048,576 bytes"), answered.reason)
+
+
+@endless_answers(OTHERS)
+async def test_another_answer_without_end_is_given_up(call: Call, name: str) -> None:
+    with listening(ENDLESS[name]) as peer:
+        answered = await call(f"http://{HOST}:{peer.port}")
+        assert peer.seen
+    assert answered.code is not None
+    if call in (account, list_in_s3):
+        assert len(answered.reason) < 1000
+    if name not in REASONS:
+        assert re.search(r"longer than [\d,]+ bytes", answered.reason)
+
+
+def trickling(exchange: Exchange) -> None:
+    """Answer byte by byte, so that no silence is long."""
+    if asked_for_a_body(exchange):
+        exchange.connection.sendall(head(200, "Content-Length: 1000000"))
+        while not exchange.peer.stopped.wait(0.02):
+            exchange.connection.sendall(b" ")
+
+
+def trickling_head(exchange: Exchange) -> None:
+    """As `trickling`, from the first byte of the answer."""
+    if asked(exchange):
+        exchange.connection.sendall(b"HTTP/1.1 200 ")
+        while not exchange.peer.stopped.wait(0.02):
+            exchange.connection.sendall(b"O")
+
+
+@pytest.mark.parametrize("script", [trickling, trickling_head])
+@pytest.mark.parametrize("call", OTHERS)
+async def test_a_trickled_answer_ends_with_a_time_limit(
+    call: Call, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in (aws, clients):
+        monkeypatch.setattr(place, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(aws, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(queues, "ANSWER_MARGIN_S", 0.5)
+    monkeypatch.setattr(s3, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.TIMEOUT_SECONDS", 0.2)
+    with listening(script) as peer:
+        answered = await call(f"http://{HOST}:{peer.port}")
+    assert answered.code is not None

@@ -26,6 +26,12 @@ from botocore.utils import get_environ_proxies
 
 from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
 
+CONNECT_TIMEOUT_S = 10.0
+"""For a client that names none, as for each phase of a connection (`http.CONNECT_PHASES`)."""
+
+READ_TIMEOUT_S = 30.0
+"""For a client that names none. The SDK has 60 s for both, and five attempts at credentials."""
+
 QUEUE_ANSWER_BYTES_MAX = 10 * 6 * 1024 * 1024 + ANSWER_BYTES_MAX
 """Of an answer of SQS: ten messages of 1 MiB each with their attributes (SQS service model,
 ReceiveMessage and SendMessageBatch), each byte written as `\\uXXXX`, and what goes with them."""
@@ -66,9 +72,12 @@ class _Session(AioSession):  # type: ignore[misc]  # it is untyped
 
     def create_client(self, service_name: str, **options: Any) -> Any:
         """As the SDK has it; credential providers make their clients by it, too."""
-        config = options.pop("config", None)
-        if not isinstance(config, AioConfig):  # the SSO provider's is botocore's
-            config = AioConfig() if config is None else AioConfig().merge(config)
+        given = options.pop("config", None) or AioConfig()
+        config = AioConfig(
+            getattr(given, "connector_args", None),  # the SSO provider's is botocore's Config
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+        ).merge(given)
         config.http_session_cls = _SESSIONS.get(service_name, HttpSession)
         return super().create_client(service_name, config=config, **options)
 

@@ -230,10 +230,14 @@ def answer_of(error: Exception) -> Answer:
 def refusal_of(response: Mapping[str, Any]) -> Answer:
     """What SES answered with an HTTP status of 300 or more, as the SDK has parsed it."""
     details = response.get("Error", {})
+    about = response.get("ResponseMetadata", {})
+    error = str(details.get("Message", ""))
+    if place := about.get("HTTPHeaders", {}).get("location"):
+        error = f"a redirect to {place}, which is not followed"
     return Answer(
         code=str(details.get("Code", "")) or "Unknown",
-        http_status=response.get("ResponseMetadata", {}).get("HTTPStatusCode"),
-        error=str(details.get("Message", ""))[:ERROR_CHARS_MAX],
+        http_status=about.get("HTTPStatusCode"),
+        error=error[:ERROR_CHARS_MAX],
     )
 
 

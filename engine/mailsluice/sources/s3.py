@@ -25,10 +25,11 @@ from mailsluice.sources.blocks import S3_SCHEME, Unpacker
 PART_BYTES = ANSWER_BYTES_MAX
 """Stored bytes in one request: some 16,000 rows."""
 
-CONNECT_TIMEOUT_S = 10.0
-
 ANSWER_TIMEOUT_S = 60.0
-"""For an answer, a part included: 17 kB/s."""
+"""Of silence; a part as a whole has it beside the time for connecting, and must have 10 kB/s."""
+
+ERROR_CHARS_MAX = 500
+"""Characters of the SDK's text that are kept: it may quote all that a peer has sent."""
 
 ATTEMPTS_MAX = 4
 """The SDK's, of one request; with its back-off some seconds of S3 out of reach."""
@@ -55,6 +56,16 @@ _REASONS = {
 
 _FINAL = {code for code, reason in _REASONS.items() if reason != _REASONS["403"]}
 """Nothing will become better by itself, or by a permission."""
+
+
+_UNREADABLE = (
+    botocore_errors.BotoCoreError,
+    aiohttp.ClientError,
+    OSError,
+    # As the SDK's parsers and we stumble over what no S3 answers.
+    LookupError,
+    ValueError,
+)
 
 
 class S3Blocks:
@@ -141,17 +152,27 @@ class S3Blocks:
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Any]:
         config = AioConfig(
-            connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=ANSWER_TIMEOUT_S,
             retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
         )
         try:
             session = aws.session(self._profile, self._region)
             async with session.client("s3", config=config) as client:
+                client.meta.events.register("before-call.s3.HeadBucket", _stay)
                 yield client
         except botocore_errors.ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             kind = SourceError if code in _FINAL else SourceUnavailableError
             raise kind(f"{self.name}: {_REASONS.get(code, error)}") from error
-        except (botocore_errors.BotoCoreError, aiohttp.ClientError, OSError) as error:
-            raise SourceUnavailableError(f"{self.name} cannot be read: {error}") from error
+        except _UNREADABLE as error:
+            reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
+            raise SourceUnavailableError(f"{self.name} cannot be read: {reason}") from error
+
+
+def _stay(params: dict[str, Any], **_: Any) -> None:
+    """Tell the SDK that HeadBucket has been redirected already.
+
+    The SDK asks by it for the region of a bucket that S3 redirects without naming one, and a
+    redirect of that would be asked about without end.
+    """
+    params["context"]["s3_redirect"]["redirected"] = True

@@ -28,8 +28,6 @@ BATCH_MAX = 10
 
 CONNECTIONS_MAX = 24
 
-CONNECT_TIMEOUT_S = 10.0
-
 ANSWER_MARGIN_S = 30.0
 """For an answer of SQS, beyond the time for which it waits for a message."""
 
@@ -125,7 +123,6 @@ class Queue:
     async def __aenter__(self) -> Self:
         config = AioConfig(
             max_pool_connections=CONNECTIONS_MAX,
-            connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=self._settings.wait_s + ANSWER_MARGIN_S,
             retries={"total_max_attempts": 3, "mode": "standard"},
         )
