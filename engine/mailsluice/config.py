@@ -36,6 +36,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from mailsluice import reading
 from mailsluice.attempts import InDoubt
 from mailsluice.complaints import complaints, keys_of, model_in, suggestion
 from mailsluice.errors import ConfigurationError
@@ -48,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 ASK_INTERVAL_S = 1.0
 """SES quotas page: GetAccount may be called once a second."""
+
+FILE_BYTES_MAX = 8 * 1024 * 1024
+"""A mailing file, with an inline template of 1 MB, fits several times."""
 
 PRICE_PER_1000_USD = 0.10
 """SES pricing page: US dollars for 1,000 emails, without attachments and extras."""
@@ -297,15 +301,19 @@ class _File(_FromTables):
     mailing: dict[str, Any] = {}
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> tuple[Mailing, Settings]:
+def load(
+    path: Path, overrides: Iterable[str] = (), *, within: Path | None = None
+) -> tuple[Mailing, Settings]:
     """Read a mailing file. `overrides` are `key=value` with dotted keys, as `--set` takes them.
 
-    Raises ConfigurationError that names the file, flag or variable, the key and the remedy.
+    `within`: a folder in which the file, and all attachments that it names, must lie. Raises
+    ConfigurationError that names the file, flag or variable, the key and the remedy.
     """
-    layers = _Layers(path, overrides)
+    layers = _Layers(path, overrides, within)
     file = layers.validated(_File)
     try:
-        mailing = Mailing.model_validate(file.mailing, context={"folder": path.parent})
+        context = {"folder": path.parent, "within": within}
+        mailing = Mailing.model_validate(file.mailing, context=context)
     except ValidationError as error:
         raise layers.refused(error, Mailing, "mailing") from error
     tables = {name: getattr(file, name) for name in Settings.model_fields}
@@ -323,11 +331,11 @@ Tables = TypeVar("Tables", bound=_FromTables)
 class _Layers:
     """A file under the environment under flags; knows which of them a wrong key came from."""
 
-    def __init__(self, path: Path, overrides: Iterable[str]) -> None:
+    def __init__(self, path: Path, overrides: Iterable[str], within: Path | None = None) -> None:
         self._path = path
         self._variables = _variables(os.environ)
         self._flags = _flags(overrides)
-        self._file = _read(path)
+        self._file = _read(path, within)
 
     def validated(self, kind: type[Tables]) -> Tables:
         """Merge the layers. Raises ConfigurationError."""
@@ -401,10 +409,11 @@ def _places(tables: Mapping[str, FieldInfo]) -> Iterator[tuple[str, ...]]:
         yield from ((table, key) for key in keys)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, within: Path | None) -> dict[str, Any]:
     try:
+        text = reading.read(path, FILE_BYTES_MAX, within).decode("utf-8-sig")
         # Numbers stay as written: `price = 19.90` is no 19.9 in a mail.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=Decimal)
+        return tomllib.loads(text, parse_float=Decimal)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: there is no such file") from None
     except OSError as error:

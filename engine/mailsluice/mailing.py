@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import mimetypes
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,13 +18,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from mailsluice import addresses, wire
+from mailsluice import addresses, reading, wire
 from mailsluice.complaints import Complaint, complaints
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Entry
@@ -119,7 +121,7 @@ class Attachment(_Table):
     """A file that every recipient gets: on disk, by `path`, or in memory, by `content`.
 
     A relative path counts from the folder of the mailing file. The file is read when the mailing is
-    encoded, so its content is what it is then.
+    encoded, so its content is what it is then. It must be a regular file.
     """
 
     path: Path | None = None
@@ -133,6 +135,8 @@ class Attachment(_Table):
     transfer_encoding: Literal["BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT"] = "BASE64"
     content_type: OneLine = Field(default="", max_length=78)
     """Default: by the ending of the file name, else application/octet-stream."""
+    _within: Path | None = PrivateAttr(default=None)
+    """The folder in which the file of `path` must lie, if it must."""
 
     @model_validator(mode="before")
     @classmethod
@@ -148,13 +152,18 @@ class Attachment(_Table):
 
     @field_validator("path")
     @classmethod
-    def _is_a_file(cls, path: Path | None) -> Path | None:
-        if path is not None and not path.is_file():
-            raise ValueError(f"there is no file {path}")
+    def _is_a_file(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        try:
+            if path is not None:
+                _size_on_disk(path, (info.context or {}).get("within"))
+        except FileNotFoundError:
+            raise ValueError(f"there is no file {path}") from None
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
         return path
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_whole(self, info: ValidationInfo) -> Self:
         if (self.path is None) == (self.content is None):
             raise ValueError("either path or content is needed, and not both")
         if not self.file_name:
@@ -165,18 +174,23 @@ class Attachment(_Table):
                 f"file_name has {encoded} characters as it is sent (RFC 2047); SES takes "
                 f"{FILE_NAME_CHARACTERS_MAX}"
             )
+        self._within = (info.context or {}).get("within")
         return self
 
     @property
     def size(self) -> int:
-        """Bytes in base64."""
-        plain = self.path.stat().st_size if self.path else len(self.content or b"")
+        """Bytes in base64. Raises OSError where its file cannot be read."""
+        plain = _size_on_disk(self.path, self._within) if self.path else len(self.content or b"")
         return 4 * math.ceil(plain / 3)
 
-    def request(self) -> dict[str, str]:
-        """It in the API's shape. Raises ConfigurationError where its file cannot be read."""
+    def request(self, base64_bytes_max: int = MESSAGE_BYTES_MAX) -> dict[str, str]:
+        """It in the API's shape.
+
+        Raises ConfigurationError where its file cannot be read, or has more than that many bytes in
+        base64.
+        """
         parts = {
-            "RawContent": base64.b64encode(self._read()).decode(),
+            "RawContent": base64.b64encode(self._read(base64_bytes_max)).decode(),
             "FileName": addresses.encode_words(self.file_name),
             "ContentDescription": self.description and addresses.encode_words(self.description),
             "ContentDisposition": self.disposition,
@@ -186,13 +200,21 @@ class Attachment(_Table):
         }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def _read(self) -> bytes:
+    def _read(self, base64_bytes_max: int) -> bytes:
         if self.path is None:
             return self.content or b""
         try:
-            return self.path.read_bytes()
+            return reading.read(self.path, base64_bytes_max // 4 * 3, self._within)
         except OSError as error:
             raise ConfigurationError(f"attachment {self.path}: {error.strerror}") from error
+
+
+def _size_on_disk(path: Path, within: Path | None) -> int:
+    descriptor = reading.open_file(path, within)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 def _content_type(file_name: str) -> str:
@@ -334,9 +356,17 @@ class Mailing(_Table):
             # Always there: the older bulk call refused a request without it.
             "TemplateData": wire.encode_data(self.data),
             "Headers": wire.encode_pairs(self.headers),
-            "Attachments": [attachment.request() for attachment in self.attachments],
+            "Attachments": list(self._attachment_requests()),
         }
         return _without_empty(template)
+
+    def _attachment_requests(self) -> Iterator[dict[str, str]]:
+        # A file may have grown since its size was looked at.
+        left = MESSAGE_BYTES_MAX
+        for attachment in self.attachments:
+            made = attachment.request(left)
+            left -= len(made["RawContent"])
+            yield made
 
 
 def _without_empty(request: dict[str, Any]) -> dict[str, Any]:

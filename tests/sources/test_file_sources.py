@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import tracemalloc
@@ -164,11 +165,9 @@ def test_a_process_reads_rows_from_its_real_standard_input() -> None:
     assert process.returncode == 0
 
 
-async def test_rows_of_a_slow_producer_are_handed_on_as_they_come(tmp_path: Path) -> None:
-    path = tmp_path / "fifo.csv"
-    os.mkfifo(path)
-    source = open_source(path, Fields())
-    writer = os.open(path, os.O_RDWR)
+async def test_rows_of_a_slow_producer_are_handed_on_as_they_come() -> None:
+    reading, writer = os.pipe()
+    source = open_source(f"/dev/fd/{reading}", Fields())
     os.write(writer, CSV + b"half@exam")
     lists = source.rows()
     assert [row.line for row in await anext(lists)] == [2, 3]
@@ -177,24 +176,52 @@ async def test_rows_of_a_slow_producer_are_handed_on_as_they_come(tmp_path: Path
     os.close(writer)
     assert await anext(lists, None) is None
     assert source.fraction_read is None
+    os.close(reading)
 
 
-async def test_a_pipe_is_known_by_its_first_64_kib_and_still_read_from_its_first_row(
-    tmp_path: Path,
+async def test_a_pipe_is_known_by_its_first_64_kib_and_still_read_from_its_first_row() -> None:
+    with pipe() as (reading, writer):
+        path = f"/dev/fd/{reading}"
+        source = open_source(path, Fields())
+
+        async def write() -> None:
+            async with await anyio.open_file(os.dup(writer), "wb") as file:
+                await file.write(MANY)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            head = hashlib.sha256(MANY[:HEAD_BYTES]).hexdigest()
+            assert await source.identify() == SourceIdentity(name=path, head=head)
+            os.close(writer)
+            try:
+                assert len(await read(source)) == 40_000
+            finally:
+                os.dup2(reading, writer)  # for `pipe` to close
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "endless", "socket"])
+def test_what_is_no_file_is_refused_at_once_with_the_way_to_give_a_pipe(
+    kind: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "fifo.csv"
-    os.mkfifo(path)
-    source = open_source(path, Fields())
+    path = tmp_path / "list.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+    else:
+        path.symlink_to("/dev/zero" if kind == "endless" else os.devnull)
+    with pytest.raises(SourceError, match=r"and not a file; .* --recipients - < PIPE$"):
+        open_source(path, Fields())
 
-    async def write() -> None:
-        async with await anyio.open_file(path, "wb") as file:
-            await file.write(MANY)
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(write)
-        head = hashlib.sha256(MANY[:HEAD_BYTES]).hexdigest()
-        assert await source.identify() == SourceIdentity(name=str(path), head=head)
-        assert len(await read(source)) == 40_000
+def test_standard_input_without_an_end_is_refused() -> None:
+    with (
+        Path("/dev/zero").open("rb") as zero,
+        standard_input(zero.fileno()),
+        pytest.raises(SourceError, match="standard input cannot be read: it is a device"),
+    ):
+        open_source("-", Fields())
 
 
 @pytest.mark.parametrize("method", ["identify", "rows"])

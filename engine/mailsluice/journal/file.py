@@ -32,22 +32,23 @@ _MOUNTED = "{path}: the file is a mount point of its own. " + _LOG_BESIDE.format
 )
 
 
-def make(path: Path, fill: Callable[[Path], None]) -> None:
+def make(path: Path, fill: Callable[[Path, int], None]) -> None:
     """A new journal, which is there whole or not at all: an empty file is never one of ours.
 
-    `fill` writes what a new one holds, durably. Whoever makes it has locked the file under its
-    first name. Raises JournalError, and OSError where the folder cannot be written.
+    `fill` writes what a new one holds, durably; it is given the name and the locked descriptor.
+    Whoever makes it has locked the file under its first name. Raises JournalError, and OSError if
+    the folder cannot be written.
     """
     if has_log(path):
         raise JournalError(_HEADLESS.format(path=path))
     if not path.parent.is_dir():
         raise JournalError(f"{path}: there is no such folder; make it, or mend the journal's path")
     new = Path(f"{path}.new")
-    with lock.making(new):
+    with lock.making(new) as descriptor:
         if path.exists():  # another process was quicker
             return
-        os.truncate(new, 0)  # what a process left that was killed here
-        fill(new)
+        os.truncate(descriptor, 0)  # what a process left that was killed here
+        fill(new, descriptor)
         new.rename(path)
         _sync_folder(path)
 

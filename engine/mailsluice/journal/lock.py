@@ -31,6 +31,9 @@ SHARED_FIRST = 0x4000_0002
 SHARED_SIZE = 510
 """The bytes of SQLite's shared lock (SHARED_FIRST and SHARED_SIZE in its os.h)."""
 
+TO_WRITE = os.O_RDWR | os.O_NOFOLLOW
+"""A link in place of a journal has been resolved by then; one that is put there is not followed."""
+
 _NO_OFD_LOCKS = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _BUSY = (
@@ -77,6 +80,11 @@ class Opening:
         """The first bytes of the file."""
         return os.pread(self._file.descriptor, size, 0)
 
+    @property
+    def descriptor(self) -> int:
+        """Of the file; not to be closed."""
+        return self._file.descriptor
+
     def hold(self) -> None:
         """Keep all others from deleting SQLite's log, until `let_go`."""
         _lock_ofd(self._file.descriptor, fcntl.F_RDLCK)
@@ -104,7 +112,7 @@ _files: dict[tuple[int, int], _File] = {}
 
 def to_write(path: Path) -> Opening:
     """Open as the only writer. Raises JournalLockedError, and JournalError."""
-    with _opened(path, os.O_RDWR) as file:
+    with _opened(path, TO_WRITE) as file:
         if any(each.writes for each in file.openings):
             raise JournalLockedError(_BUSY_HERE.format(path=path))
         _take(file.descriptor, path)
@@ -128,13 +136,16 @@ def is_being_written(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def making(path: Path) -> Iterator[None]:
-    """While the context lasts, no other thread or process makes the journal of that first name."""
+def making(path: Path) -> Iterator[int]:
+    """While the context lasts, no other thread or process makes the journal of that first name.
+
+    Gives its descriptor.
+    """
     with _guard:
-        descriptor = _open(path, os.O_RDWR | os.O_CREAT)
+        descriptor = _open(path, TO_WRITE | os.O_CREAT)
         try:
             _take(descriptor, path)
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 

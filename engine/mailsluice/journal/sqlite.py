@@ -257,6 +257,7 @@ class SqliteJournal:
         return self
 
     def _prepare(self) -> None:
+        _require_same_file(self._connection, self._opening.descriptor)
         self._load()
         execute = self._connection.execute
         mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -354,9 +355,17 @@ def _connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
     )
 
 
-def _write_schema(path: Path) -> None:
+def _write_schema(path: Path, locked: int) -> None:
     with contextlib.closing(_connect(path)) as connection:
+        _require_same_file(connection, locked)
         connection.executescript(SCHEMA)
+
+
+def _require_same_file(connection: sqlite3.Connection, locked: int) -> None:
+    """SQLite opens a file by its name: nobody must have put a link there since it was locked."""
+    name = connection.execute("PRAGMA database_list").fetchone()[2]
+    if not os.path.samestat(os.lstat(name), os.fstat(locked)):
+        raise JournalError(f"{name}: another file has been put in the journal's place; {_RESTORE}")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
+from mailsluice import reading
 from mailsluice.errors import SourceError
 from mailsluice.model import SourceIdentity
 
@@ -36,6 +37,10 @@ STANDARD_INPUT = "-"
 
 S3_SCHEME = "s3://"
 """With which paths begin that are objects in S3; see `s3.S3Blocks`."""
+
+_NO_FILE = "name a regular file, or give a pipe as standard input: --recipients - < PIPE"
+
+_NOT_WITHIN = "put the list into the mailing's folder, as a regular file, and name it from there"
 
 _STANDARD_INPUT_FD = 0
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -115,12 +120,14 @@ class Unpacker:
 class Blocks:
     """The content of one file or of standard input (`"-"`), in blocks of 1-`BLOCK_BYTES` bytes.
 
-    Raises SourceError, naming the file, where it is missing, is a directory, may not be read, or
-    breaks off while it is read.
+    A file is a regular one; a pipe or terminal is standard input, or named as `/dev/fd/N`.
+    `within`: a folder in which the file must lie. Raises SourceError, naming the file, where it is
+    missing, is something else, may not be read, or breaks off while it is read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], within: Path | None = None) -> None:
         self.path = os.fspath(path)
+        self._within = within
         self.name = "standard input" if self.path == STANDARD_INPUT else self.path
         self._fd: int | None = _STANDARD_INPUT_FD if self.path == STANDARD_INPUT else None
         self._taken = False
@@ -130,15 +137,18 @@ class Blocks:
         self._hash = hashlib.sha256()
         self._head: str | None = None
         with self._errors_named():
-            self._stat = Path(self.path).stat() if self._fd is None else os.fstat(self._fd)
-            mode = self._stat.st_mode
-            if stat.S_ISDIR(mode):
-                raise IsADirectoryError(0, "it is a directory")
-            self._regular = stat.S_ISREG(mode)
-            self._terminal = stat.S_ISCHR(mode) and self._is_terminal()
-            self._polled = self._terminal or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-            if self._regular:
-                self._head = self._head_of_file()
+            descriptor = self._open()
+            try:
+                self._stat = reading.require_readable(descriptor, given=True)
+                mode = self._stat.st_mode
+                self._regular = stat.S_ISREG(mode)
+                self._terminal = os.isatty(descriptor)
+                self._polled = self._terminal or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+                if self._regular:
+                    head = os.pread(descriptor, HEAD_BYTES, 0)
+                    self._head = hashlib.sha256(head).hexdigest()
+            finally:
+                self._close()
 
     async def identify(self) -> SourceIdentity:
         """Name, size, modification time and head, as far as it has them.
@@ -161,7 +171,9 @@ class Blocks:
     @property
     def again(self) -> Blocks | None:
         """The same content once more, read independently; None where it can be read only once."""
-        return Blocks(self.path) if self._regular and self.path != STANDARD_INPUT else None
+        if not self._regular or self.path == STANDARD_INPUT:
+            return None
+        return Blocks(self.path, self._within)
 
     @property
     def fraction_read(self) -> float | None:
@@ -226,23 +238,9 @@ class Blocks:
             if not stored or self._stored_read >= HEAD_BYTES:
                 self._head = self._hash.hexdigest()
 
-    def _is_terminal(self) -> bool:
-        try:
-            return os.isatty(self._open())
-        finally:
-            self._close()
-
-    def _head_of_file(self) -> str:
-        fd = self._open()
-        try:
-            return hashlib.sha256(os.pread(fd, HEAD_BYTES, 0)).hexdigest()
-        finally:
-            self._close()
-
     def _open(self) -> int:
         if self._fd is None:
-            # Without O_NONBLOCK opening a named pipe waits for its writer, beyond cancellation.
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._fd = reading.open_file(self.path, self._within)
         return self._fd
 
     def _close(self) -> None:
@@ -256,7 +254,7 @@ class Blocks:
             yield
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise SourceError(
-                f"{self.name} cannot be read: {reason}; mend [recipients] path or --recipients, or "
-                "the file's permissions"
-            ) from error
+            remedy = "mend [recipients] path or --recipients, or the file's permissions"
+            if isinstance(error, reading.NoFileError):
+                remedy = _NO_FILE if self._within is None else _NOT_WITHIN
+            raise SourceError(f"{self.name} cannot be read: {reason}; {remedy}") from error

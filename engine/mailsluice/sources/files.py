@@ -65,18 +65,20 @@ def is_elsewhere(path: str) -> bool:
     return path == STANDARD_INPUT or path.startswith(S3_SCHEME)
 
 
-def open_source(
+def open_source(  # noqa: PLR0913  # what a list is read by
     path: str | os.PathLike[str],
     fields: Fields,
     *,
     encoding: str = "utf-8",
     region: str | None = None,
     profile: str | None = None,
+    within: Path | None = None,
 ) -> FileSource:
     """The source for a file, by its suffix; for "-", which is standard input, by its content.
 
     `encoding` is how it is written, by the name of any of Python's text encodings.
-    `s3://bucket/key` is an object in S3, for which `region` and `profile` are the AWS SDK's.
+    `s3://bucket/key` is an object in S3, for which `region` and `profile` are the AWS SDK's. A file
+    must lie in the folder `within`, if that is given.
 
     Content is NDJSON where its first character is `{` or `[`, otherwise CSV. Whether it is
     gzipped is seen by its first bytes, whatever the name says. Blocks for as long as it takes to
@@ -89,7 +91,7 @@ def open_source(
 
         blocks = S3Blocks(path, region=region, profile=profile)
     else:
-        blocks = Blocks(path)
+        blocks = Blocks(path, within)
     suffix = suffix_of(blocks.path)
     if suffix not in PARSERS:
         raise SourceError(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 
-from mailsluice import config, overview
+from mailsluice import config, overview, reading
 from mailsluice.config import SesSettings, Settings
 from mailsluice.errors import ConfigurationError
+from mailsluice.journal import Journal
 from mailsluice.mailing import Mailing
 from mailsluice.model import Counts
 from mailsluice.sources import files
@@ -20,20 +23,33 @@ from mailsluice.worker.folder import JOURNAL, MESSAGE, mailing_file
 from mailsluice.worker.job import Job, JobState
 from mailsluice.worker.segments import OpenJournal
 
+MESSAGE_BYTES_MAX = 2 * 1024 * 1024
+"""A message of SQS has 1 MiB at most (SQS API reference, SendMessage)."""
+
+_JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal", ".new")
+"""Of the files that SQLite, and we, write beside each other."""
+
 
 def mailing_of(path: Path) -> tuple[Mailing, Settings]:
-    """As the mailing file says, or the message. Raises ConfigurationError, BodyError."""
+    """As the mailing file says, or the message. Raises ConfigurationError, BodyError.
+
+    Whoever drops a mailing may have other rights than the worker: all that it names lies in its
+    folder.
+    """
     message = path / MESSAGE
-    if not message.exists():
-        return config.load(mailing_file(path))
-    read = body.parse(message.read_bytes())
+    if not os.path.lexists(message):
+        return config.load(mailing_file(path), within=path)
+    try:
+        read = body.parse(reading.read(message, MESSAGE_BYTES_MAX, within=path))
+    except OSError as error:
+        raise ConfigurationError(f"{message}: it cannot be read: {error.strerror}") from error
     if not isinstance(read, FromList):
         raise BodyError(f"{MESSAGE}: it names no list")
     return read.mailing, body.settings_of(read)
 
 
 def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
-    """The list, in the folder or elsewhere. Raises ConfigurationError, SourceError."""
+    """The list, in the folder or in S3. Raises ConfigurationError, SourceError."""
     list_ = settings.recipients.path
     if list_ is None or list_ == "-":
         raise ConfigurationError(f"{path.name}: [recipients] path must name the list beside it")
@@ -43,14 +59,34 @@ def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
         encoding=settings.recipients.encoding,
         region=ses.region,
         profile=ses.profile,
+        within=path,
     )
 
 
+def journal_of(path: Path, open_journal: OpenJournal) -> Journal:
+    """The journal, which is made if there is none. Raises JournalError, ConfigurationError.
+
+    SQLite opens files by their names: whoever drops a mailing must not lead it elsewhere by a link.
+    """
+    for suffix in _JOURNAL_SUFFIXES:
+        name = f"{JOURNAL}{suffix}"
+        try:
+            mode = (path / name).lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise ConfigurationError(
+                f"{path.name}: {name} is a link, or no file: a mailing may bring only a journal "
+                "that a worker has written; remove it"
+            )
+    return open_journal(path / JOURNAL)
+
+
 def counts_of(path: Path, open_journal: OpenJournal) -> Counts:
-    """What the journal says, if there is one. Raises JournalError."""
-    if not (path / JOURNAL).exists():
+    """What the journal says, if there is one. Raises JournalError, ConfigurationError."""
+    if not os.path.lexists(path / JOURNAL):
         return Counts()
-    journal = open_journal(path / JOURNAL)
+    journal = journal_of(path, open_journal)
     try:
         return overview.of(journal, running=False).counts
     finally:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import enum
 import logging
 import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -27,6 +29,9 @@ JOURNAL = "mailing.journal"
 MESSAGE = "message.json"
 """In place of a mailing file, where the mailing came from a queue."""
 REPORT = "report.json"
+
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
+"""The modes of what holds addresses, as a journal's."""
 
 
 class Mark(enum.StrEnum):
@@ -53,15 +58,12 @@ class Folder:
     def prepare(self) -> None:
         """Make what is missing. Raises ConfigurationError."""
         try:
-            for each in (
-                self._inbox,
-                self._working,
-                self._done,
-                self._failed,
-                self.messages,
-                self._quarantine,
-            ):
+            for each in (self._inbox, self._working, self._done, self._failed):
                 each.mkdir(parents=True, exist_ok=True)
+            for each in (self.messages, self._quarantine):
+                each.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+                with suppress(PermissionError):  # another user's, who decides
+                    each.chmod(PRIVATE_FOLDER)
         except OSError as error:
             raise ConfigurationError(
                 f"[folder] path: {error.filename}: {error.strerror}; name a folder that this "
@@ -71,6 +73,9 @@ class Folder:
     def claim(self) -> None:
         """Move all that is in the inbox to working/, as far as nobody else is quicker."""
         for found in _folders(self._inbox):
+            if found.is_symlink():
+                self._warn_once(found, "it is a link; a mailing is a folder of its own")
+                continue
             if not _is_text(found.name):
                 self._warn_once(found, "its name is not UTF-8")
                 continue
@@ -102,9 +107,9 @@ class Folder:
             made = self._working / f".{name}"
             if failed.exists():
                 failed.rename(made)
-            made.mkdir(exist_ok=True)
+            made.mkdir(PRIVATE_FOLDER, exist_ok=True)
             (made / REPORT).unlink(missing_ok=True)
-            _write(made / MESSAGE, message.encode())
+            _write(made / MESSAGE, message.encode(), PRIVATE)
             made.rename(place)
         return place
 
@@ -112,7 +117,8 @@ class Folder:
         """Keep a message that can never be sent, and why. Raises OSError."""
         kept = {"reason": reason, "body": received.body, "attributes": received.attributes}
         text = orjson.dumps(kept, default=repr, option=orjson.OPT_INDENT_2)
-        _write(self._quarantine / f"{received.id}.json", text)
+        name = re.sub(r"[^0-9A-Za-z-]", "_", received.id)[:100]  # the queue's word, not ours
+        _write(self._quarantine.resolve() / f"{name}.json", text, PRIVATE)
 
     def mark(self, path: Path, mark: Mark) -> None:
         """Durable on return. Raises OSError."""
@@ -124,7 +130,7 @@ class Folder:
 
     def marks(self, path: Path) -> set[Mark]:
         """Those that are there."""
-        return {mark for mark in Mark if (path / mark).exists()}
+        return {mark for mark in Mark if os.path.lexists(path / mark)}
 
     def _warn_once(self, path: Path, why: str) -> None:
         if path.name not in self._warned:
@@ -134,7 +140,8 @@ class Folder:
 
     def claimed(self) -> list[Path]:
         """What is in working/, whoever has put it there, the oldest first."""
-        return sorted(_folders(self._working), key=lambda each: (each.stat().st_mtime, each.name))
+        found = (each for each in _folders(self._working) if not each.is_symlink())
+        return sorted(found, key=lambda each: (each.stat().st_mtime, each.name))
 
     def put_away(self, mailing: Path, report: bytes, *, done: bool, begun: bool) -> Path:
         """Write the report into it and move it to done/ or failed/; where it is then.
@@ -151,7 +158,7 @@ class Folder:
 
 def mailing_file(mailing: Path) -> Path:
     """The one mailing file in a mailing's folder. Raises ConfigurationError."""
-    found = sorted(each for each in mailing.glob("*.toml") if each.is_file())
+    found = sorted(each for each in mailing.glob("*.toml") if not each.is_dir())
     if len(found) != 1:
         raise ConfigurationError(
             f"{mailing.name}: a mailing's folder holds one mailing file (*.toml), and not "
@@ -182,16 +189,19 @@ def _free(place: Path) -> Path:
     return free
 
 
-def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing."""
-    begun = path.with_name(f".{path.name}")
-    with begun.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    begun.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+def _write(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """All of it or nothing, and never through a link that lies there."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        begun = f".{path.name}"
+        with suppress(FileNotFoundError):
+            os.unlink(begun, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(begun, flags, mode, dir_fd=folder), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(begun, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         os.fsync(folder)
     finally:
         os.close(folder)

@@ -25,7 +25,7 @@ from mailsluice.quota import AccountRefusedError
 from mailsluice.remedies import SOURCE_BROKEN
 from mailsluice.worker import contents
 from mailsluice.worker.body import BodyError, FromList
-from mailsluice.worker.folder import JOURNAL, Folder, Mark
+from mailsluice.worker.folder import Folder, Mark
 from mailsluice.worker.job import ENDED, Job, JobState
 from mailsluice.worker.queue import AT_THE_END, GivenBack
 from mailsluice.worker.segments import OpenJournal
@@ -265,7 +265,7 @@ class Mailings:
     async def _send(self, job: Job) -> None:
         mailing, settings = await to_thread.run_sync(contents.mailing_of, job.path)
         source = contents.list_of(job.path, settings, self._ses)
-        journal = await to_thread.run_sync(self._open_journal, job.path / JOURNAL)
+        journal = await to_thread.run_sync(contents.journal_of, job.path, self._open_journal)
         try:
             await self._see_marks(job)  # who had the journal until now may have been told something
             if not self._may_be_sent(job):
@@ -287,7 +287,7 @@ class Mailings:
     async def _end(self, job: Job, state: JobState, why: str | None) -> None:
         if not (job.counts and job.counts.read):
             job.counts = None  # another worker may have begun it meanwhile
-            with suppress(JournalError):
+            with suppress(JournalError, ConfigurationError):
                 job.counts = await self._counts_of(job)
         why = why and _as_text(why)
         report = contents.report_of(job, state, why)
