@@ -51,6 +51,8 @@ DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
 LOCK = "tests/journal/test_lock.py"
+READING = ("tests/test_reading.py",)
+FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
 NEXT_MAILING = "tests/command/test_next_mailing.py"
 
 MUTANTS = [
@@ -690,6 +692,57 @@ MUTANTS = [
         "        if not await self._queue.bury(received, reason):\n",
         "        if False:\n",
         (QUEUE, "-k", "malformed or dead_letter"),
+    ),
+    Mutant(
+        "a mailing's list may lie anywhere",
+        "worker/contents.py",
+        "        within=path,\n    )\n",
+        "    )\n",
+        FOLDER_OF_MAILING,
+    ),
+    Mutant(
+        "two dots lead out of a mailing's folder",
+        "reading.py",
+        "                if len(folders) == 1:\n                    raise _outside()\n",
+        "                if len(folders) == 1:\n"
+        "                    folders.insert(0, os.open(within.parent, _FOLDER_FLAGS))\n",
+        READING,
+    ),
+    Mutant(
+        "a link that is put in place of a file meanwhile is followed",
+        "reading.py",
+        "flags=os.O_NOFOLLOW, folder",
+        "flags=0, folder",
+        READING,
+    ),
+    Mutant(
+        "a link that is put in place of a folder meanwhile is followed",
+        "reading.py",
+        "_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
+        "_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC",
+        READING,
+    ),
+    Mutant(
+        "a named pipe is read as if it were a file",
+        "reading.py",
+        '        raise NoFileError("it is a named pipe, and not a file")\n',
+        "        return\n",
+        READING,
+    ),
+    Mutant(
+        "a report is written through a link that lies there",
+        "worker/folder.py",
+        "        with suppress(FileNotFoundError):\n            os.unlink(begun, dir_fd=folder)\n"
+        "        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC\n",
+        "        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC\n",
+        FOLDER_OF_MAILING,
+    ),
+    Mutant(
+        "a mailing's journal may be a link",
+        "worker/contents.py",
+        "        if not stat.S_ISREG(mode):\n",
+        "        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):\n",
+        FOLDER_OF_MAILING,
     ),
 ]
 
