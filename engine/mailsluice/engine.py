@@ -415,6 +415,11 @@ class Engine:
         """The present moment of the run under way; None between runs."""
         return None if self._current is None else self._current.statistics()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run of this engine has come so far that it may have sent something."""
+        return self._first is not None
+
     async def begun(self) -> Statistics:
         """The first moment of the run under way, when nothing had been sent yet; waits for one."""
         await self._begun.wait()

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from mailsluice.errors import ConfigurationError
 
 Result = TypeVar("Result")
 
@@ -18,6 +21,15 @@ GC_THRESHOLDS = (20_000, 20, 50)
 GC_THRESHOLDS_LASTING = (2_000, 5, 2)
 """For a process that lasts: each call of the SDK leaves cycles behind, and so does what fails. They
 are megabytes where they are seldom collected, and leave holes that the next do not fit into."""
+
+
+DESCRIPTORS_MIN = 64
+"""File descriptors that a process may have at least: an event loop, a journal with its files, a
+list and some connections have 30. libuv aborts the process if it gets none for itself."""
+
+ADDRESS_SPACE_MIN = 256 * 1024 * 1024
+"""Bytes of address space that a process may have at least: a run has some 140 MiB, half of them
+stacks of threads. libuv aborts the process if it cannot start one."""
 
 
 def set_apart() -> None:
@@ -33,7 +45,12 @@ def set_apart() -> None:
 def run(
     main: Coroutine[Any, Any, Result], gc_thresholds: tuple[int, int, int] = GC_THRESHOLDS
 ) -> Result:
-    """Run `main` to its end."""
+    """Run `main` to its end. Raises ConfigurationError if this process may have too little."""
+    try:
+        _require_room()
+    except ConfigurationError:
+        main.close()
+        raise
     # A run makes little that is cyclic, and what the imports left is never garbage: looking for it
     # at Python's own pace is a third of the CPU (docs/adr/0014).
     gc.freeze()
@@ -44,3 +61,20 @@ def run(
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def _require_room() -> None:
+    """Raise ConfigurationError if the event loop would abort the process for want of something."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors != resource.RLIM_INFINITY and descriptors < DESCRIPTORS_MIN:
+        raise ConfigurationError(
+            f"this process may have {descriptors} file descriptors, and needs {DESCRIPTORS_MIN} at "
+            "least: raise its limit (`ulimit -n`, LimitNOFILE= in systemd)"
+        )
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if space != resource.RLIM_INFINITY and space < ADDRESS_SPACE_MIN:
+        raise ConfigurationError(
+            f"this process may have {space >> 20} MiB of address space, and needs "
+            f"{ADDRESS_SPACE_MIN >> 20} at least: raise its limit (`ulimit -v`, LimitAS= in "
+            "systemd)"
+        )

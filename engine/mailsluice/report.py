@@ -25,6 +25,9 @@ class ExitCode(enum.IntEnum):
     """Stopped by a signal: run it again to resume."""
     JOURNAL = 5
     """The journal cannot be written or trusted; nothing more was sent."""
+    UNFORESEEN = 70
+    """An error that nobody foresaw (EX_SOFTWARE of sysexits.h), or this machine had no memory or
+    descriptors left once sending had begun. What was sent is in the journal: run it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

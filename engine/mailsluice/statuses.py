@@ -164,7 +164,12 @@ class Verdict(NamedTuple):
 
 def hold_text(status: str, error: str | None) -> str:
     """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
-    return f"{status}: {_ADDRESS.sub('<address>', error or 'SES gave no further text')}"
+    return f"{status}: {without_addresses(error or 'SES gave no further text')}"
+
+
+def without_addresses(text: str) -> str:
+    """A text for people and logs, in which `<address>` stands for each address."""
+    return _ADDRESS.sub("<address>", text)
 
 
 def holds_mailing(status: str) -> bool:

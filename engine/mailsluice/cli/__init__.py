@@ -1,43 +1,53 @@
-"""The command line: one file a command, each importing what it needs only when it runs."""
+"""The command's entry point, and the one border at which errors become exit codes."""
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
-
-import typer
-
-from mailsluice.cli import demo, emulator, export, operate, resolve, send, status, why, worker
-from mailsluice.errors import JournalError, MailsluiceError
-from mailsluice.report import ExitCode
-
-app = typer.Typer(
-    name="mailsluice",
-    help="Send mailings through Amazon SES v2 at the account's full rate, "
-    "and account for every recipient.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("send")(send.send)
-app.command("status")(status.status)
-app.command("why")(why.why)
-app.command("export")(export.export)
-app.command("resolve")(resolve.resolve)
-app.command("worker")(worker.worker)
-app.command("pause")(operate.pause)
-app.command("resume")(operate.resume)
-app.command("cancel")(operate.cancel)
-app.command("emulator")(emulator.emulator)
-app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one line and a documented exit code."""
-    logging.basicConfig(level=logging.WARNING, format="mailsluice: %(message)s")
+    """Run the command line. Every error ends as one line and a documented exit code."""
     try:
+        # Within the border: an import, too, fails where memory or descriptors are short.
+        import logging  # as above
+
+        from mailsluice.cli.app import app  # as above
+
+        logging.basicConfig(level=logging.WARNING, format="mailsluice: %(message)s")
         app()
-    except MailsluiceError as error:
-        print(f"mailsluice: {error}", file=sys.stderr)  # the command's own output
-        sys.exit(ExitCode.JOURNAL if isinstance(error, JournalError) else ExitCode.BAD_INPUT)
+    except SystemExit as ended:
+        sys.exit(_code_of_exit(ended))
+    except Exception as error:  # noqa: BLE001  # the border
+        sys.exit(_told(error))
+
+
+def _code_of_exit(ended: SystemExit) -> str | int | None:
+    """The exit code of a command that has ended by itself.
+
+    Typer exits with 1 on a closed pipe and on EOFError (`typer.core._main`); 1 says "finished".
+    """
+    from mailsluice.cli import voice  # as `main`
+
+    cause = ended.__context__
+    if isinstance(cause, BrokenPipeError):
+        voice.silence()  # who reads has seen enough
+        return 0
+    if isinstance(cause, Exception) and isinstance(cause.__cause__, EOFError):
+        return _told(cause.__cause__)
+    return ended.code
+
+
+def _told(error: Exception) -> int:
+    """Say what has happened; the exit code."""
+    try:
+        from mailsluice.cli import failure  # as `main`
+
+        return failure.tell(error)
+    except (MemoryError, OSError, ImportError):  # not even that can be imported, or written
+        text = (
+            b"mailsluice: this process has no memory or file descriptors left: raise its limits\n"
+        )
+        os.write(2, text)
+        # `send` and `worker` import it before they begin: without it nothing was sent.
+        return 70 if "mailsluice.cli.failure" in sys.modules else 2

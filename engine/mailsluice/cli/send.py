@@ -76,7 +76,8 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     """Send a mailing; run it again to carry on where it stopped.
 
     Exit codes: 0 finished and all sent; 1 finished, some not sent; 2 bad usage, configuration or
-    input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted.
+    input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted; 70 an error
+    that nobody foresaw.
     """
     from mailsluice import loop
 
@@ -168,19 +169,22 @@ class Job:
         """Send, show progress, write the report; the exit code."""
         import anyio
 
+        from mailsluice.cli import failure
         from mailsluice.engine import Engine
         from mailsluice.errors import root_of
 
         _check_writable(self._report)
-        try:
-            async with anyio.create_task_group() as tasks:
-                async with Engine.open(self._settings, journal=self._journal) as engine:
-                    await tasks.start(_obey_signals, engine)
-                    report = await self._run(engine)
-                self._tell(report)
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise root_of(group) from None
+        engine: Engine | None = None
+        with failure.midway(lambda: engine is not None and engine.has_begun):
+            try:
+                async with anyio.create_task_group() as tasks:
+                    async with Engine.open(self._settings, journal=self._journal) as engine:
+                        await tasks.start(_obey_signals, engine)
+                        report = await self._run(engine)
+                    self._tell(report)
+                    tasks.cancel_scope.cancel()
+            except BaseExceptionGroup as group:
+                raise root_of(group) from None
         return report.exit_code
 
     async def _run(self, engine: Engine) -> Report:
@@ -188,12 +192,21 @@ class Job:
 
         async with anyio.create_task_group() as tasks:
             if not self._quiet:
-                tasks.start_soon(self._show, engine)
+                tasks.start_soon(self._show_if_possible, engine)
             report = await engine.run(
                 self._mailing, self._source, only=self._scope.only, again=self._scope.again
             )
             tasks.cancel_scope.cancel()
         return report
+
+    async def _show_if_possible(self, engine: Engine) -> None:
+        """Show progress. Whatever fails there never ends the run."""
+        import logging
+
+        try:
+            await self._show(engine)
+        except Exception:
+            logging.getLogger(__name__).debug("the progress display has failed", exc_info=True)
 
     async def _show(self, engine: Engine) -> None:
         from mailsluice.cli import display

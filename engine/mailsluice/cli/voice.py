@@ -19,10 +19,10 @@ def unheard_is_fine() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, SystemExit):
-        _silence()
+        silence()
 
 
-def _silence() -> None:
+def silence() -> None:
     """What is still buffered must not fail when the interpreter ends: that would exit with 120."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

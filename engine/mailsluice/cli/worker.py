@@ -27,7 +27,8 @@ def worker(
 
     SIGTERM or SIGINT: take in nothing more, settle the calls in flight, give unsent messages back
     to the queue, and exit 0; mailings that are not finished go on with the next worker. SIGHUP:
-    read the settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written.
+    read the settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written;
+    70: an error that nobody foresaw.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _obey_early)
@@ -86,7 +87,8 @@ def _log(settings: LogSettings) -> None:
 async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str]) -> None:
     import anyio
 
-    from mailsluice.errors import ConfigurationError, root_of
+    from mailsluice.cli import failure
+    from mailsluice.errors import root_of
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.worker.page import Page
     from mailsluice.worker.totals import Totals
@@ -94,18 +96,14 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
 
     totals = Totals()
     made = Worker(settings, SqliteJournal.open, on_event=totals.settled)
-    try:
-        async with Page(made, totals, settings.http).open(), anyio.create_task_group() as tasks:
-            await tasks.start(_obey_signals, made, file, overrides)
-            await made.run()
-            tasks.cancel_scope.cancel()
-    except OSError as error:
-        port = settings.http.port
-        raise ConfigurationError(
-            f"[http] port: {port} cannot be used: {error.strerror or error}"
-        ) from error
-    except BaseExceptionGroup as group:
-        raise root_of(group) from None
+    with failure.midway(lambda: made.has_begun):
+        try:
+            async with Page(made, totals, settings.http).open(), anyio.create_task_group() as tasks:
+                await tasks.start(_obey_signals, made, file, overrides)
+                await made.run()
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise root_of(group) from None
 
 
 async def _obey_signals(

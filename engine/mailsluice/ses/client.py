@@ -117,8 +117,14 @@ class Client:
             if not self._has_own_endpoint():
                 raise ConfigurationError(_NO_REGION) from error
             self._client = await self._connect(REGION_OF_OWN_ENDPOINTS)
-        except (botocore_errors.BotoCoreError, ValueError) as error:
-            raise ConfigurationError(f"the AWS SDK cannot be set up: {error}") from error
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            # A profile's `credential_process` is run now, and may raise anything.
+            raise ConfigurationError(
+                f"the AWS SDK cannot be set up: {_text(error)}; look at the AWS profile, its "
+                "`credential_process` if it has one, and the AWS_* variables"
+            ) from error
         retries = self._client.meta.config.retries
         if retries.get("total_max_attempts") != 1:
             raise ConfigurationError(f"the AWS SDK would retry by itself: {retries}")

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mailsluice.config import HttpSettings
+from mailsluice.errors import ConfigurationError
 from mailsluice.worker.metrics import Metrics
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.watch import Watch
@@ -49,7 +50,10 @@ class Page:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
-        """Serve as long as the context lasts; its URL. Raises OSError where the port is taken."""
+        """Serve as long as the context lasts; its URL.
+
+        Raises ConfigurationError if it cannot serve there.
+        """
         app = web.Application(middlewares=[self._guard])
         app.add_routes(
             [
@@ -67,7 +71,12 @@ class Page:
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._settings.host, self._settings.port)
-            await site.start()
+            try:
+                await site.start()
+            except OSError as error:
+                raise ConfigurationError(
+                    f"[http] port: {self._settings.port} cannot be used: {error.strerror or error}"
+                ) from error
             port = runner.addresses[0][1]
             url = self._settings.model_copy(update={"port": port}).url
             logger.info("serving %s", url)

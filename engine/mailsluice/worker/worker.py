@@ -50,6 +50,8 @@ class Worker:
         """Those in force."""
         self.ready = False
         """Whether it takes in anything."""
+        self.has_begun = False
+        """Whether it has been ready."""
         self.hold: str | None = None
         """Why nothing can be sent, or taken in, at present."""
         self.consumer: Consumer | None = None
@@ -143,7 +145,7 @@ class Worker:
             if self.settings.queue is not None:
                 await self._tasks.start(self._consume, engine)
             loop.set_apart()
-            self.ready = not self._stopping.is_set()
+            self.ready = self.has_begun = not self._stopping.is_set()
         await self.mailings.run()
 
     async def _attend(self, engine: Engine, *, task_status: TaskStatus[None]) -> None:

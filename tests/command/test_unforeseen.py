@@ -1,0 +1,168 @@
+"""What nobody foresaw, and what this machine is short of: one line, and a documented exit code."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailsluice.cli import failure
+from mailsluice.errors import ConfigurationError, JournalError
+from mailsluice.report import ExitCode
+
+if TYPE_CHECKING:
+    from tests.command.conftest import Folder
+
+SHALLOW = """
+import sys
+from mailsluice.cli import app, failure, main
+sys.setrecursionlimit({limit})
+main()
+"""
+"""A command that finds no room on Python's stack: nobody foresees a RecursionError."""
+
+
+def _limited(
+    folder: Folder, limit: Callable[[], None], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*folder.COMMAND, *arguments],
+        cwd=folder.path,
+        env=folder.environment({}),
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,  # the limit is the command's and not the test's
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("number", [8, 20])
+@pytest.mark.parametrize("command", ["send mailing.toml", "worker worker.toml", "emulator", "demo"])
+def test_too_few_file_descriptors_are_2_and_nothing_was_sent(
+    folder: Folder, command: str, number: int
+) -> None:
+    folder.write("worker.toml", '[folder]\npath = "mail"\n')
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (number, number))
+    ended = _limited(folder, limit, *command.split())
+    assert ended.returncode == 2
+    assert f"may have {number} file descriptors, and needs 64 at least" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert folder.accepted == 0
+
+
+@pytest.mark.parametrize("mib", [24, 40, 64, 96, 128, 200])
+def test_too_little_memory_is_2_and_nothing_was_sent(folder: Folder, mib: int) -> None:
+    limit = partial(resource.setrlimit, resource.RLIMIT_AS, (mib << 20, mib << 20))
+    ended = _limited(folder, limit, "send", "mailing.toml")
+    assert ended.returncode == 2
+    assert "memory" in ended.stderr or "address space" in ended.stderr
+    assert "raise its limit" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert folder.accepted == 0
+
+
+def test_certificates_that_are_not_there_are_2(folder: Folder) -> None:
+    ended = folder.send(environment={"AWS_CA_BUNDLE": "/nonexistent"})
+    assert ended.code == 2
+    assert "/nonexistent cannot be read" in ended.err
+    assert "set AWS_CA_BUNDLE" in ended.err
+
+
+@pytest.mark.parametrize("program", ["/nonexistent", "/bin/false", "/bin/echo no JSON"])
+def test_a_credential_process_that_cannot_be_used_is_2(folder: Folder, program: str) -> None:
+    folder.write("aws.ini", f"[default]\ncredential_process = {program}\n")
+    environment = {"AWS_CONFIG_FILE": str(folder.path / "aws.ini"), **folder.NO_CREDENTIALS}
+    ended = folder.send(environment=environment)
+    assert ended.code == 2
+    assert "`credential_process`" in ended.err
+    assert folder.accepted == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "send mailing.toml",
+        "status mailing.journal",
+        "why mailing.journal ann@example.com",
+        "export mailing.journal",
+        "resolve mailing.journal --in-doubt drop",
+        "worker worker.toml",
+        "pause worker.toml",
+        "emulator",
+        "demo",
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_70_and_never_1(folder: Folder, command: str) -> None:
+    folder.write("worker.toml", '[folder]\npath = "mail"\n')
+    folder.journal.touch()
+    ended = subprocess.run(
+        [sys.executable, "-c", SHALLOW.format(limit=40), *command.split()],
+        cwd=folder.path,
+        env=folder.environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == ExitCode.UNFORESEEN
+    assert "mailsluice: an error that nobody foresaw: RecursionError" in ended.stderr
+    assert "Please report it" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_traceback_is_for_developers(folder: Folder) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", SHALLOW.format(limit=40), "emulator"],
+        env=folder.environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == ExitCode.UNFORESEEN
+    assert "Traceback" in ended.stderr
+
+
+def _midway(error: Exception) -> Exception:
+    made = failure.MidwayError()
+    made.__cause__ = error
+    return made
+
+
+def _because_of(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+_MANY_FILES = OSError(errno.EMFILE, "Too many open files", "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (ConfigurationError("no region"), 2, "no region"),
+        (JournalError("the disk is full"), 5, "the disk is full"),
+        (_MANY_FILES, 2, "list.csv: Too many open files: this process has no file descriptors"),
+        (_midway(_MANY_FILES), 70, "run the same command again to carry on"),
+        (MemoryError(), 2, "no memory left"),
+        (ExceptionGroup("", [ValueError("other"), MemoryError()]), 2, "no memory left"),
+        (_because_of(ConfigurationError("the SDK"), MemoryError()), 2, "the SDK: this process has"),
+        (RuntimeError("can't start new thread"), 2, "starts no more threads"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "make room"),
+        (TypeError("unhashable"), 70, "TypeError: unhashable"),
+        (_midway(TypeError("unhashable")), 70, "what was sent is in the journal"),
+        (ValueError("what of ann@example.com, then"), 70, "what of <address>, then"),
+    ],
+    ids=repr,
+)
+def test_what_an_error_says_and_its_exit_code(error: Exception, code: int, says: str) -> None:
+    found, text = failure.explained(error)
+    assert found == code
+    assert says in text
+    assert "@example.com" not in text
+    assert "\n" not in text
