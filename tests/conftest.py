@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.aws import Aws, running
 
 # How long an example takes says nothing: other programs share the machine. `make test` draws the
 # same examples each time, so a failure is a change of the code; the proofs draw new ones.
-settings.register_profile("test", deadline=None, print_blob=True, max_examples=40, derandomize=True)
+settings.register_profile(
+    "test",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    max_examples=40,
+    derandomize=True,
+)
 settings.register_profile("ci", settings.get_profile("test"), max_examples=100)
 settings.register_profile("prove", settings.get_profile("ci"), derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
@@ -51,6 +59,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _turn(item: pytest.Item) -> int:
     marked = [name in item.keywords for name in ("proof", "slow", "process")]
     return marked.index(True) if any(marked) else len(marked)
+
+
+@pytest.fixture
+async def skip(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A function that moves the clock of the test's event loop on by some seconds."""
+    loop, skipped_s = asyncio.get_running_loop(), 0.0
+    time = loop.time
+
+    def skip_s(seconds: float) -> None:
+        nonlocal skipped_s
+        skipped_s += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: time() + skipped_s)
+    return skip_s
 
 
 @pytest.fixture(scope="session")

@@ -130,8 +130,11 @@ def body_of(mailing: Mailing, rows: list[Recipient]) -> bytes:
     return assemble(mailing.prefix(), entries)
 
 
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(bodies=st.lists(st.builds(body_of, mailings, recipients), min_size=5, max_size=20))
+@settings(
+    max_examples=8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+)
+@given(bodies=st.lists(st.builds(body_of, mailings, recipients), min_size=1, max_size=8))
 async def test_any_mailing_is_the_same_request(
     monkeypatch: pytest.MonkeyPatch, bodies: list[bytes]
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.sim import kept
 
-SEEDS = 100
+SEEDS = 50
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

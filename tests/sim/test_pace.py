@@ -1,23 +1,16 @@
 """The cases of `make bench-quota`, in seconds instead of minutes."""
 
 from dataclasses import replace
-from random import SystemRandom
 from statistics import median
 
 import pytest
 
 from benchmarks.quota_cases import Case, cases
+from tests.chance import a_seed, seeds
 from tests.sim import pace
 
-FAST_S = 8.0
+FAST_S = 4.0
 """Of the fastest account: 5,000 recipients a second."""
-
-
-def a_seed() -> int:
-    """Another each time; told where the test fails."""
-    seed = SystemRandom().randrange(2**32)
-    print(f"{seed=}")
-    return seed
 
 
 @pytest.mark.parametrize("case", cases(fast_s=FAST_S), ids=lambda case: case.name)
@@ -54,8 +47,8 @@ def test_a_rise_and_a_cut_take_effect_within_one_interval() -> None:
         seconds=30,
     )
     after, cut = 1 + pace.REFRESH_S, []
-    for _ in range(3):
-        measured = pace.run(case, a_seed())
+    for seed in seeds(3):
+        measured = pace.run(case, seed)
         for begin, end in ((0, 10), (10, 20)):
             assert measured.used(begin + after, end) == pytest.approx(1, abs=0.05)
         cut.append(measured.used(20 + after, 30))
@@ -80,7 +73,7 @@ def test_a_limit_on_calls_that_nobody_has_configured_is_learnt(
         goals=[],
     )
     # How soon it is learnt hangs on when answers come: 0.6 to 0.7 of one call a second.
-    taken = [pace.run(case, a_seed()).taken(10, 60) / 50 for _ in range(3)]
+    taken = [pace.run(case, seed).taken(10, 60) / 50 for seed in seeds(3)]
     assert median(taken) > 0.6 * limit
     assert min(taken) > 0.5 * limit
 
