@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.remedies import SOURCE_BROKEN, SOURCE_SHORTER, remedy
+from mailsluice.model import Counts, State
+from mailsluice.remedies import SOURCE_BROKEN, SOURCE_SHORTER, next_steps, remedy
 from mailsluice.report import ExitCode
 from mailsluice.statuses import CALL_RULES, ENTRY_RULES, NOT_SENT, Action
 
@@ -29,3 +30,30 @@ def test_a_hold_has_a_remedy_of_its_own_and_a_line_in_the_runbook(code: str) -> 
 def test_every_exit_code_is_in_the_runbook() -> None:
     for code in ExitCode:
         assert f"\n| {code.value} | " in RUNBOOK
+
+
+RESOLVE = "3 in doubt, which SES may have: mailsluice resolve j --in-doubt sent|resend|drop"
+AGAIN = "failed: mailsluice send ... --only failed, or leave them"
+CARRIES_ON = "run the same `mailsluice send` again: it carries on"
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "again", "steps"),
+    [
+        ("running", Counts(in_doubt=3), (), []),
+        ("finished", Counts(sent=3), (), []),
+        ("finished", Counts(in_doubt=3, failed=1), (State.FAILED,), [RESOLVE, AGAIN]),
+        ("finished", Counts(failed=1), (), []),
+        *((state, Counts(in_doubt=3), (), [CARRIES_ON]) for state in ("stopped", "interrupted")),
+    ],
+)
+def test_an_operator_is_told_what_to_do_next(
+    state: str, counts: Counts, again: tuple[State, ...], steps: list[str]
+) -> None:
+    assert next_steps(state, None, counts, "j", again) == steps
+
+
+def test_a_hold_says_its_remedy_and_to_run_again() -> None:
+    [step] = next_steps("held", "TEMPLATE_NOT_FOUND: hello", Counts(), "j", ())
+    assert step.startswith("create the template")
+    assert step.endswith("; then run the same `mailsluice send` again")

@@ -33,6 +33,8 @@ class Statistics:
     """One moment of a run; display, tests and status read it."""
 
     counts: Counts
+    in_flight: int
+    """Recipients of calls under way: they would be in doubt if the process ended now."""
     elapsed_s: float
     rate_per_s: float
     """Recipients sent per second by this process."""
@@ -169,6 +171,7 @@ class Current:
         goes_on_at = dispatcher.daily.goes_on_at
         return Statistics(
             counts=counts,
+            in_flight=sum(map(len, self._writer.standing.open.values())),
             elapsed_s=elapsed_s,
             rate_per_s=(counts.sent - self._sent_before) / elapsed_s if elapsed_s else 0.0,
             fraction_read=self._source.fraction_read,

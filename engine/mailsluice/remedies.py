@@ -5,6 +5,9 @@ docs/runbook.md says the same at more length.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
+from mailsluice.model import Counts, State
 from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
 
 SOURCE_BROKEN = "SOURCE_BROKEN"
@@ -81,3 +84,36 @@ _BY_CODE = {
 def remedy(hold: str) -> str:
     """What to do about a hold (`Report.hold`: a code, a colon, a text) before running again."""
     return _BY_CODE.get(hold.partition(":")[0], "remove what its text names")
+
+
+def next_steps(
+    state: str, hold: str | None, counts: Counts, journal: str, again: Collection[State]
+) -> list[str]:
+    """What the operator of a run may do now, most important first; empty if there is nothing.
+
+    `state` is a report's or an overview's; `journal` the journal's name as a shell takes it;
+    `again` the states of which some recipients may be sent once more.
+    """
+    match state:
+        case "running":
+            return []
+        case "held":
+            return [f"{remedy(hold or '')}; then run the same `mailsluice send` again"]
+        case "finished":
+            return list(_after_the_end(counts, journal, again))
+        case _:
+            return ["run the same `mailsluice send` again: it carries on"]
+
+
+def _after_the_end(counts: Counts, journal: str, again: Collection[State]) -> Iterator[str]:
+    if counts.in_doubt:
+        yield (
+            f"{counts.in_doubt:,} in doubt, which SES may have: "
+            f"mailsluice resolve {journal} --in-doubt sent|resend|drop"
+        )
+    for state in (State.FAILED, State.REJECTED):
+        if state in again:
+            yield f"{state.value}: mailsluice send ... --only {state.value}, or leave them"
+    for state, count in ((State.REFUSED, counts.refused), (State.REJECTED, counts.rejected)):
+        if count:
+            yield f"{state.value}, and why: mailsluice export {journal} --state {state.value}"

@@ -64,10 +64,27 @@ def test_a_report_to_standard_output_is_all_that_is_there(folder: Folder) -> Non
     assert re.search(r"^finished$", ended.err, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("secret", "code"), [("emulator-secret", 0), ("wrong", 3)])
-def test_quiet_prints_nothing(folder: Folder, secret: str, code: int) -> None:
-    ended = folder.run(*SEND, "--quiet", environment={"AWS_SECRET_ACCESS_KEY": secret})
-    assert ended == (code, "", "")
+def test_quiet_prints_nothing_when_all_is_sent(folder: Folder) -> None:
+    assert folder.run(*SEND, "--quiet") == (0, "", "")
+
+
+def test_quiet_says_in_one_line_why_a_run_is_held(folder: Folder) -> None:
+    ended = folder.run(*SEND, "--quiet", environment={"AWS_SECRET_ACCESS_KEY": "wrong"})
+    assert (ended.code, ended.out) == (3, "")
+    [line] = ended.err.splitlines()
+    assert line.startswith("mailsluice: held: InvalidSignatureException: ")
+    assert "; next: renew or mend the AWS credentials" in line
+
+
+def test_the_summary_says_what_to_do_next(folder: Folder) -> None:
+    folder.write_list(["ann@example.com", "no-at-sign", "odd@example.com"])
+    folder.emulator.faults.add(EntryFault(status="MESSAGE_REJECTED", address="odd@*"))
+    steps = [line for line in folder.send().out.splitlines() if line.startswith("next: ")]
+    assert steps == [
+        "next: rejected: mailsluice send ... --only rejected, or leave them",
+        "next: refused, and why: mailsluice export mailing.journal --state refused",
+        "next: rejected, and why: mailsluice export mailing.journal --state rejected",
+    ]
 
 
 def test_quiet_leaves_a_report_on_standard_output_alone(folder: Folder) -> None:

@@ -94,6 +94,8 @@ def test_a_second_signal_ends_it_at_once_and_what_was_in_flight_is_in_doubt(
     in_doubt = [line.address for line in folder.lines() if line.state == "in_doubt"]
     assert "user60@example.com" in in_doubt
     assert len(in_doubt) == folder.counts()["in_doubt"]
+    recipients = f"{len(in_doubt)} recipient{'s'[: len(in_doubt) > 1]}"
+    assert f"stopped at once, which leaves {recipients} in doubt" in ended.err
 
 
 def test_a_signal_waits_for_the_calls_in_flight(folder: Folder) -> None:

@@ -18,9 +18,10 @@ from mailsluice.cli.expected import Expected
 from mailsluice.current import Statistics
 from mailsluice.engine import Engine
 from mailsluice.forecast import DAYS_MAX, Forecast
+from mailsluice.model import State
 from mailsluice.reasons import Reason
 from mailsluice.recent_rate import RecentRate
-from mailsluice.remedies import remedy
+from mailsluice.remedies import next_steps
 from mailsluice.report import Report
 
 REFRESH_S = 0.25
@@ -42,7 +43,7 @@ class _Eta:
     """How long it still takes, the waits for the daily quota included."""
 
     def __init__(self, expected: Expected) -> None:
-        self._expected = expected
+        self.expected = expected
         self._forecast: Forecast | None = None
 
     def of(self, now: Statistics) -> str:
@@ -60,14 +61,14 @@ class _Eta:
         return str(timedelta(seconds=max(0, round(made.done_at - at))))
 
     def _made(self, now: Statistics, at: float) -> Forecast | None:
-        left = self._expected.left(now)
+        left = self.expected.left(now)
         if left is None and now.fraction_read:
             # Standard input from a file: all that is known of its length.
             settled = now.counts.read - now.counts.pending
             left = max(0, round(now.counts.read / now.fraction_read) - settled)
         if left is None:
             return None
-        weight = round(left * self._expected.addresses_each)
+        weight = round(left * self.expected.addresses_each)
         return forecast.make(weight, _rate_of_sending(now), now.dispatcher.daily.outlook, at)
 
 
@@ -82,12 +83,20 @@ def _rate_of_sending(now: Statistics) -> float:
 async def show(engine: Engine, console: Console, expected: Expected) -> None:
     """Tell the plan when the run begins, then draw until cancelled."""
     with voice.unheard_is_fine():
-        begun, rate = await engine.begun(), RecentRate(RATE_S)
+        begun, rate = await _begun(engine, console), RecentRate(RATE_S)
         if plan := _plan(begun, expected):
             console.print(plan, markup=False, highlight=False, soft_wrap=True)
         rate.add(begun.elapsed_s, begun.counts.sent)
         show = _show_live if console.is_terminal else _show_lines
         await show(engine, console, rate, _Eta(expected))
+
+
+async def _begun(engine: Engine, console: Console) -> Statistics:
+    """The first moment of the run. Until then the account is asked, which takes a while."""
+    if not console.is_terminal:
+        return await engine.begun()
+    with console.status("asking SES what the account allows"):
+        return await engine.begun()
 
 
 def _plan(now: Statistics, expected: Expected) -> str | None:
@@ -114,7 +123,8 @@ async def _show_live(engine: Engine, console: Console, rate: RecentRate, eta: _E
             now = engine.statistics()
             if now is not None:
                 rate.add(now.elapsed_s, now.counts.sent)
-                live.update(_picture(now, rate.per_s, eta.of(now)), refresh=True)
+                share = eta.expected.done_share(now)
+                live.update(_picture(now, share, rate.per_s, eta.of(now)), refresh=True)
             await anyio.sleep(REFRESH_S)
 
 
@@ -138,8 +148,8 @@ def _line(now: Statistics, per_s: float, eta: str) -> str:
     )
 
 
-def _picture(now: Statistics, per_s: float, eta: str) -> Table:
-    counts, share = now.counts, _done_share(now)
+def _picture(now: Statistics, share: float | None, per_s: float, eta: str) -> Table:
+    counts = now.counts
     table = Table.grid(padding=(0, 2))
     if share is not None:
         full = round(share * BAR_CHARACTERS)
@@ -156,21 +166,11 @@ def _picture(now: Statistics, per_s: float, eta: str) -> Table:
     return table
 
 
-def _done_share(now: Statistics) -> float | None:
-    """Part of all recipients that is settled, judged by how much of the source has been read."""
-    counts = now.counts
-    if now.fraction_read is None or not counts.read:
-        return None
-    return now.fraction_read * (counts.read - counts.pending) / counts.read
-
-
-def summarise(report: Report, console: Console) -> None:
-    """The last word on a run."""
+def summarise(report: Report, journal: str, console: Console) -> None:
+    """Print the last word on a run. `journal` is its journal's name as a shell takes it."""
     counts = report.counts
     console.print(report.state, style="bold", end="")
     console.print(f": {report.hold}" if report.hold else "", markup=False, soft_wrap=True)
-    if report.hold:
-        console.print(f"next: {remedy(report.hold)}", markup=False, highlight=False, soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     for name in ("read", "refused", "duplicate", "suppressed"):
         table.add_row(name, f"{getattr(counts, name):>12,}")
@@ -184,6 +184,13 @@ def summarise(report: Report, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    again = [
+        state
+        for state, count in ((State.FAILED, counts.failed), (State.REJECTED, counts.rejected))
+        if count
+    ]
+    for step in next_steps(report.state, report.hold, counts, journal, again):
+        console.print(f"next: {step}", markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_console() -> Console:

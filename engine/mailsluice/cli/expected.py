@@ -36,6 +36,14 @@ class Expected:
             return counts.pending
         return max(counts.pending, self.estimate.rows - (counts.read - counts.pending))
 
+    def done_share(self, now: Statistics) -> float | None:
+        """Part of all recipients that is settled, 0.0-1.0; None if their number is not known."""
+        left = self.left(now)
+        if left is None and now.fraction_read:
+            left = round(now.counts.read * (1 / now.fraction_read - 1)) + now.counts.pending
+        settled = now.counts.read - now.counts.pending
+        return settled / (settled + left) if left is not None and settled + left else None
+
     @property
     def addresses_each(self) -> float:
         """Addresses of a recipient, the mean of those that have been looked at."""

@@ -218,16 +218,22 @@ class Job:
         await display.show(engine, display.progress_console(), expected)
 
     def _tell(self, report: Report) -> None:
+        import shlex
+
         from rich.console import Console
 
         from mailsluice.cli import display, voice
+        from mailsluice.remedies import remedy
 
         if self._report is not None:
             with voice.unheard_is_fine():
                 _write(report, self._report)
         if not self._quiet:
             with voice.unheard_is_fine():
-                display.summarise(report, Console(stderr=str(self._report) == "-"))
+                console = Console(stderr=str(self._report) == "-")
+                display.summarise(report, shlex.quote(str(self._journal)), console)
+        elif report.hold:
+            voice.say(f"held: {report.hold}; next: {remedy(report.hold)}")
         if report.state == "finished" and report.counts.read and not report.elapsed_s:
             voice.say(_HAD_FINISHED.format(journal=self._journal))
 
@@ -266,10 +272,21 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 # What is in flight is found open in the journal, and is in doubt on resume.
+                voice.say(f"stopped at once{_left_in_doubt(engine)}")
                 os._exit(ExitCode.STOPPED)
             told_at = anyio.current_time()
             engine.stop()
-            voice.say("stopping when the calls in flight end; again to stop at once")
+            voice.say(
+                "stopping when the calls in flight end; again to stop at once"
+                f"{_left_in_doubt(engine)}"
+            )
+
+
+def _left_in_doubt(engine: Engine) -> str:
+    now = engine.statistics()
+    if now is None or not now.in_flight:
+        return ""
+    return f", which leaves {now.in_flight:,} recipient{'s'[: now.in_flight > 1]} in doubt"
 
 
 def _check_writable(path: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from mailsluice.model import Counts
     from mailsluice.overview import Overview
 
 WIDTH = 80
@@ -38,11 +39,10 @@ def status(
         found = overview.of(opened, running=running)
     finally:
         opened.close()
-    table = _table(found, journal)
     if json:
-        typer.echo(orjson.dumps(table, option=orjson.OPT_INDENT_2))
+        typer.echo(orjson.dumps(_table(found, journal), option=orjson.OPT_INDENT_2))
     else:
-        for line in _screen(table):
+        for line in _screen(found, journal):
             typer.echo(line)
 
 
@@ -57,7 +57,7 @@ def _table(found: Overview, journal: Path) -> dict[str, Any]:
         "hold": found.hold,
         "waiting_for": found.waiting_for,
         "waiting_since": None if found.waiting_since is None else utc(found.waiting_since),
-        "next": _next(found, journal),
+        "next": "; ".join(_next(found, journal)) or None,
         "run": run.id if run else None,
         "source": run.source.name if run and run.source else None,
         "begun": utc(run.begun_at) if run else None,
@@ -72,44 +72,74 @@ def _table(found: Overview, journal: Path) -> dict[str, Any]:
     }
 
 
-def _next(found: Overview, journal: Path) -> str | None:
+def _next(found: Overview, journal: Path) -> list[str]:
     """What its operator may do now."""
     import shlex
 
-    from mailsluice.remedies import remedy
+    from mailsluice.remedies import next_steps
 
+    path = shlex.quote(str(journal))
+    return next_steps(found.state, found.hold, found.counts, path, found.again)
+
+
+def _screen(found: Overview, journal: Path) -> Iterator[str]:
+    """For a person: the state, the counts, what to do; then the rest."""
     counts = found.counts
-    match found.state:
-        case "running":
-            return None
-        case "held":
-            return f"{remedy(found.hold or '')}; then run the same `mailsluice send` again"
-        case "finished" if counts.in_doubt:
-            path = shlex.quote(str(journal))
-            return f"mailsluice resolve {path} --in-doubt sent|resend|drop"
-        case "finished" if found.again:
-            return f"nothing, or: mailsluice send … --only {found.again[0]}"
-        case "finished":
-            return None
-        case _:
-            return "run the same `mailsluice send` again: it carries on"
+    yield from _wrapped(found.state, found.hold or found.waiting_for or "")
+    for name, count in _counts(counts):
+        share = f"{count / counts.read:>7.1%}" if counts.read and name != "read" else ""
+        yield f"{name:<14}{count:>12,}{share}"
+    if found.in_doubt:
+        more = ", ..." if counts.in_doubt > len(found.in_doubt) else ""
+        yield from _wrapped("in doubt are", f"rows {', '.join(map(str, found.in_doubt))}{more}")
+    for step in _next(found, journal):
+        yield from _wrapped("next", step)
+    answers = [f"{n:,} {status}" for status, n in list(found.answers.items())[:ANSWERS_SHOWN_MAX]]
+    for name, value in (
+        ("answers", ", ".join(answers)),
+        ("calls", f"{found.calls:,}" if found.calls else ""),
+        ("in flight", f"{found.in_flight:,}" if found.in_flight else ""),
+        ("rate", f"{found.pace_per_s:,.1f}/s of late" if found.state == "running" else ""),
+        ("sent again", f"those that were {found.reopened.value}" if found.reopened else ""),
+        ("waiting since", _local(found.waiting_since)),
+        ("begun", _local(found.run.begun_at if found.run else None)),
+        ("last record", _local(found.last_at)),
+        ("list", _list(found)),
+        ("run", found.run.id if found.run else ""),
+    ):
+        if value:
+            yield from _wrapped(name, value)
 
 
-def _screen(table: dict[str, Any]) -> Iterator[str]:
-    counts, answers, rows = (table.pop(name) for name in ("counts", "answers", "in_doubt_rows"))
-    for name, value in table.items():
-        yield from _wrapped(name, "-" if value is None else str(value))
-    shown = [f"{n:,} {status}" for status, n in list(answers.items())[:ANSWERS_SHOWN_MAX]]
-    yield from _wrapped("answers", ", ".join(shown) or "-")
-    for name, value in counts.items():
-        yield f"{name:<14}{value:>12,}"
-    if rows:
-        more = ", …" if counts["in_doubt"] > len(rows) else ""
-        yield from _wrapped("in doubt", f"rows {', '.join(map(str, rows))}{more}")
+def _counts(counts: Counts) -> Iterator[tuple[str, int]]:
+    """The counts that are not 0, in plain words; how many were read and sent in any case."""
+    from dataclasses import asdict
+
+    for name, count in asdict(counts).items():
+        if count or name in {"read", "sent"}:
+            yield name.replace("_", " "), count
+
+
+def _list(found: Overview) -> str:
+    source = found.run.source if found.run else None
+    if source is None:
+        return ""
+    return source.name if source.size is None else f"{source.name}, {source.size:,} bytes"
+
+
+def _local(at: float | None) -> str:
+    """A time for a person, in this machine's zone."""
+    from datetime import datetime
+
+    if at is None:
+        return ""
+    return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _wrapped(name: str, value: str) -> list[str]:
     """A value on lines of a terminal's width; a word, such as a path, is never cut."""
+    if not value:
+        return [name]
     return textwrap.wrap(
         value,
         WIDTH,
