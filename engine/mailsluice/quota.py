@@ -115,7 +115,7 @@ class QuotaKeeper:
             await anyio.sleep(self.settings.refresh_s)
             try:
                 account = await self._transport.get_account()
-            except AccountUnavailableError as error:
+            except (AccountUnavailableError, ConfigurationError) as error:
                 if answering:
                     logger.warning("%s; the last known quota stays in force", error)
                 answering = False
@@ -241,6 +241,8 @@ class AccountGate:
         """What GetAccount says; None where it may not be asked and need not be."""
         try:
             account = await ask(self._transport)
+        except ConfigurationError as error:
+            raise AccountRefusedError(str(error)) from error
         except AccountUnavailableError as error:
             self._require_account(error)
             logger.warning("%s; sending at the configured rate, blind to the daily quota", error)
@@ -253,10 +255,7 @@ class AccountGate:
         """Return where the run can do without an answer from GetAccount; raise where not."""
         answer = error.answer
         if answer.code == NO_CREDENTIALS:
-            raise AccountRefusedError(
-                f"no AWS credentials: {answer.error}; set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
-            ) from error
+            raise AccountHeldError(hold_text(NO_CREDENTIALS, answer.error)) from error
         rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
         if rejected:
             raise AccountHeldError(hold_text(answer.code or "", answer.error)) from error

@@ -4,7 +4,7 @@ The exchanges include those that the SDK makes by itself to obtain credentials: 
 and instances. SES, SQS and S3 clients come from here and from nowhere else.
 """
 
-# ruff: noqa: SLF001  # the SDK has no public way to the sessions of its metadata services
+# ruff: noqa: SLF001  # the SDK has no public way to its credentials and metadata services
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from aiobotocore.utils import (
 from botocore.loaders import Loader, create_loader
 from botocore.utils import get_environ_proxies
 
+from mailsluice.aws.credentials import Credentials
 from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
 
 CONNECT_TIMEOUT_S = 10.0
@@ -52,8 +53,18 @@ def session(profile: str | None, region: str | None) -> aioboto3.Session:
     """A session for this profile and region; None leaves the choice to the SDK.
 
     Raises botocore's ProfileNotFound. Sessions share the parsed service models: the SDK parses
-    them anew for each session, which is half of the CPU of opening an engine.
+    them anew for each session, which is half of the CPU of opening an engine. The clients of a
+    session share its `Credentials`, which are obtained when the first of them signs.
     """
+    made = _with_credentials_of_the_sdk(profile, region)
+    # They are looked up in a session of their own each time: a session reads its files once.
+    made._session._credentials = Credentials(
+        lambda: _with_credentials_of_the_sdk(profile, region).get_credentials()
+    )
+    return made
+
+
+def _with_credentials_of_the_sdk(profile: str | None, region: str | None) -> aioboto3.Session:
     core = _Session()
     if profile is not None:
         core.set_config_variable("profile", profile)

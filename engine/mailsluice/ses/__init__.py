@@ -28,4 +28,8 @@ class Transport(Protocol):
         """
 
     async def get_account(self) -> Account:
-        """Ask GetAccount. Raises `AccountUnavailableError` where it does not answer."""
+        """Ask GetAccount.
+
+        Raises `AccountUnavailableError` where it does not answer, `ConfigurationError` where it
+        never will: no credentials are configured, or none that can sign.
+        """

@@ -23,6 +23,8 @@ from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
+from mailsluice.aws.credentials import CredentialsUnavailableError, credentials_of
+from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import AccountUnavailableError
@@ -58,15 +60,6 @@ _NEVER_LEFT = (
     aiohttp.ClientHttpProxyError,
     aiohttp.ConnectionTimeoutError,
 )
-_UNSIGNED = (
-    botocore_errors.NoCredentialsError,
-    botocore_errors.PartialCredentialsError,
-    botocore_errors.CredentialRetrievalError,
-    botocore_errors.TokenRetrievalError,
-    botocore_errors.UnauthorizedSSOTokenError,
-    botocore_errors.SSOTokenLoadError,
-    botocore_errors.MissingDependencyException,
-)
 
 _new = tuple.__new__
 
@@ -95,6 +88,7 @@ class Client:
         self._endpoint_url = endpoint_url
         self._account_timeout_s = CONNECT_TIMEOUT_S + timeout_s
         """Of GetAccount as a whole, credentials included."""
+        self._timeout_s = timeout_s
         self._config = AioConfig(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=timeout_s,
@@ -128,6 +122,8 @@ class Client:
         retries = self._client.meta.config.retries
         if retries.get("total_max_attempts") != 1:
             raise ConfigurationError(f"the AWS SDK would retry by itself: {retries}")
+        require_usable_proxy(self._client)
+        credentials_of(self._client).timeout_s = self._config.connect_timeout + self._timeout_s
         self._client.meta.events.register("before-call.sesv2.SendBulkEmail", _put_body)
         return self
 
@@ -169,10 +165,16 @@ class Client:
             return answer_of(error)
 
     async def get_account(self) -> Account:
-        """Ask GetAccount. Raises AccountUnavailableError where it does not answer."""
+        """Ask GetAccount.
+
+        Raises AccountUnavailableError where it does not answer, ConfigurationError where there are
+        no credentials that can sign.
+        """
         try:
             async with asyncio.timeout(self._account_timeout_s):
                 return _account(await self._client.get_account())
+        except ConfigurationError:
+            raise
         except TimeoutError as error:
             late = f"no whole answer within {self._account_timeout_s:g} s"
             raise AccountUnavailableError(Answer(code=NO_ANSWER, error=late)) from error
@@ -225,6 +227,8 @@ def _finite(value: Any) -> float:
 
 def answer_of(error: Exception) -> Answer:
     """The one border at which what the SDK raises becomes an answer."""
+    if isinstance(error, CredentialsUnavailableError | ConfigurationError):
+        return Answer(code=NO_CREDENTIALS, error=str(error))
     if isinstance(error, botocore_errors.ClientError):
         return refusal_of(error.response)
     if isinstance(error, botocore_errors.BotoCoreError | aiohttp.ClientError | OSError):
@@ -253,7 +257,7 @@ def _wire_code(error: BaseException) -> str:
     EndpointConnectionError alone proves nothing: aiobotocore raises it for a reset after the
     request as well. Only a cause from before the connection stood does.
     """
-    if isinstance(error, _UNSIGNED):
+    if isinstance(error, botocore_errors.MissingDependencyException):
         return NO_CREDENTIALS
     if isinstance(error, _NEVER_LEFT):
         return NOT_SENT

@@ -20,9 +20,9 @@ from typing import Any, Self
 import aiohttp
 import orjson
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
+from mailsluice.aws.credentials import credentials_of
 from mailsluice.aws.http import Http
 from mailsluice.model import Account, Answer
 from mailsluice.ses.client import CLOSED_ANSWER, Client, answer_of, entry_results, refusal_of
@@ -121,10 +121,7 @@ class Direct:
 
     async def _signed(self, body: bytes) -> dict[str, str] | None:
         """All headers of a request, as the SDK would have them; None where only it can sign."""
-        holder = self._client.sdk._request_signer._credentials
-        if holder is None:
-            raise NoCredentialsError
-        credentials = await holder.get_frozen_credentials()
+        credentials = await credentials_of(self._client.sdk).get_frozen_credentials()
         if credentials != self._credentials:
             self._signer = await self._learnt(body, credentials.secret_key)
             self._credentials = credentials

@@ -17,6 +17,7 @@ from anyio import to_thread
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
+from mailsluice.aws.credentials import CredentialsUnavailableError
 from mailsluice.aws.http import ANSWER_BYTES_MAX
 from mailsluice.errors import SourceError, SourceUnavailableError
 from mailsluice.model import SourceIdentity
@@ -59,6 +60,7 @@ _FINAL = {code for code, reason in _REASONS.items() if reason != _REASONS["403"]
 
 
 _UNREADABLE = (
+    CredentialsUnavailableError,
     botocore_errors.BotoCoreError,
     aiohttp.ClientError,
     OSError,

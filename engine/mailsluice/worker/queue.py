@@ -18,6 +18,7 @@ from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
+from mailsluice.aws.credentials import CredentialsUnavailableError
 from mailsluice.config import QueueSettings
 from mailsluice.errors import ConfigurationError
 
@@ -50,14 +51,9 @@ SDK_ERRORS = (
     botocore_errors.ClientError,
     aiohttp.ClientError,
     OSError,
+    CredentialsUnavailableError,
 )
 """What a call may raise; it may be repeated."""
-
-_UNSIGNED = (
-    botocore_errors.NoCredentialsError,
-    botocore_errors.PartialCredentialsError,
-    botocore_errors.NoRegionError,
-)
 
 
 _BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
@@ -232,7 +228,7 @@ class Queue:
             if 400 <= status < 500 and "Throttl" not in str(error):  # noqa: PLR2004  # HTTP's own
                 raise self._unusable(error) from error
             raise
-        except _UNSIGNED as error:
+        except ConfigurationError as error:
             raise self._unusable(error) from error
         attributes = response["Attributes"]
         self.retention_s = float(attributes["MessageRetentionPeriod"])

@@ -1,0 +1,185 @@
+"""Credentials are a step of their own: what fails there is never the answer of the service.
+
+The SDK obtains credentials inside a call: an STS that refuses, throttles or hangs looks like the
+service that was called. The clients of `aws.session` sign with `Credentials` instead, which obtains
+them from the SDK's own chain of providers and raises errors of two kinds, whatever failed.
+"""
+
+# ruff: noqa: SLF001  # the SDK has no public place for credentials that are obtained later
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from botocore import exceptions as botocore_errors
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+
+from mailsluice.aws.secrets import masked
+from mailsluice.deadline import Deadline
+from mailsluice.errors import ConfigurationError, MailsluiceError
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 40.0
+"""How long it may take to obtain credentials: to connect to a provider, and until it answers."""
+
+REFRESH_AGAIN_S = 30.0
+"""After a refresh that failed, credentials that are still valid are used for so long without
+another try."""
+
+VALID_S = 60
+"""Credentials that expire sooner are not used any more."""
+
+_UNFIT = re.compile(r"[^!-~]")
+"""A character that no access key, secret key or session token has."""
+
+_MISCONFIGURED = (
+    botocore_errors.PartialCredentialsError,
+    botocore_errors.InvalidConfigError,
+    botocore_errors.ConfigNotFound,
+    botocore_errors.ConfigParseError,
+    botocore_errors.ProfileNotFound,
+    botocore_errors.UnknownCredentialError,
+    botocore_errors.MissingDependencyException,
+    botocore_errors.InfiniteLoopConfigError,
+    FileNotFoundError,
+    PermissionError,
+)
+"""While credentials are looked up: the same would fail again."""
+
+
+class CredentialsUnavailableError(MailsluiceError):
+    """The provider of the credentials has failed; the same may work later."""
+
+
+class Credentials:
+    """Takes the place of the SDK's credentials in a client: obtained when they are first needed.
+
+    `load` gives the SDK's own, or None if none are configured. What failed is tried again by the
+    next call, from the configuration as it is then.
+    """
+
+    method = None
+
+    def __init__(self, load: Callable[[], Awaitable[Any]], timeout_s: float = TIMEOUT_S) -> None:
+        self.timeout_s = timeout_s
+        self.known: ReadOnlyCredentials | None = None
+        """The last that were found fit to sign."""
+        self._load = load
+        self._loading = asyncio.Lock()
+        self._holder: Any = None
+        self._refresh_at = 0.0
+        """Not refreshed before, on the event loop's clock, as long as they are valid."""
+
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """What to sign with: fresh, or still valid if the provider fails.
+
+        Raises ConfigurationError if none are configured, or none that can sign, and
+        CredentialsUnavailableError if their provider fails, whatever it raises.
+        """
+        try:
+            frozen = await self._obtained()
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            failure = self._failure(error)
+            valid = self._valid()
+            if valid is None:
+                raise failure from error
+            # The SDK would fail every call from ten minutes before the end on.
+            logger.warning("%s; the credentials at hand are still valid", failure)
+            self._refresh_at = asyncio.get_running_loop().time() + REFRESH_AGAIN_S
+            frozen = valid
+        if frozen != self.known:
+            _require_fit(frozen)
+            self.known = frozen
+        return frozen
+
+    async def get_account_id(self) -> str | None:
+        """As the SDK's own: endpoint rules of some services ask for it."""
+        account_id: str | None = (await self.get_frozen_credentials()).account_id
+        return account_id
+
+    def get_deferred_property(self, _: str) -> Callable[[], Awaitable[str | None]]:
+        """As the SDK's own, which has it for the account id alone."""
+        return self.get_account_id
+
+    def forget(self) -> None:
+        """Look them up again for the next call: a file may hold others by now."""
+        self._holder = None
+
+    def secrets(self) -> list[str]:
+        """What is not to be told of the credentials in use."""
+        known = self.known
+        return [] if known is None else [each for each in (known.secret_key, known.token) if each]
+
+    async def _obtained(self) -> ReadOnlyCredentials:
+        now = asyncio.get_running_loop().time()
+        if now < self._refresh_at and (valid := self._valid()) is not None:
+            return valid
+        async with Deadline() as deadline:
+            deadline.set(now + self.timeout_s)
+            holder = self._holder or await self._loaded()
+            frozen: ReadOnlyCredentials = await holder.get_frozen_credentials()
+            return frozen
+
+    def _valid(self) -> ReadOnlyCredentials | None:
+        """Those at hand, if they can be refreshed and need not be yet."""
+        holder = self._holder
+        if not isinstance(holder, RefreshableCredentials):
+            return None
+        valid: ReadOnlyCredentials | None = holder._frozen_credentials
+        return None if holder.refresh_needed(refresh_in=VALID_S) else valid
+
+    def _failure(self, error: Exception) -> CredentialsUnavailableError:
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, TimeoutError):
+            why = f"no answer within {self.timeout_s:g} s"
+        return CredentialsUnavailableError(
+            f"AWS credentials cannot be obtained: {masked(why, self.secrets())}"
+        )
+
+    async def _loaded(self) -> Any:
+        async with self._loading:
+            if self._holder is None:
+                try:
+                    self._holder = await self._load()
+                except _MISCONFIGURED as error:
+                    raise ConfigurationError(_no_credentials(error)) from error
+            if self._holder is None:
+                raise ConfigurationError(_no_credentials("none are configured"))
+            return self._holder
+
+
+def credentials_of(client: Any) -> Credentials:
+    """The `Credentials` of a client of `aws.session`."""
+    found = client._request_signer._credentials
+    assert isinstance(found, Credentials)
+    return found
+
+
+def _no_credentials(why: object) -> str:
+    return (
+        f"no AWS credentials: {masked(str(why))}; set AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
+    )
+
+
+def _require_fit(frozen: ReadOnlyCredentials) -> None:
+    """Raise ConfigurationError for what no request can be signed with."""
+    for value, name in (
+        (frozen.access_key, "the access key id (AWS_ACCESS_KEY_ID)"),
+        (frozen.secret_key, "the secret key (AWS_SECRET_ACCESS_KEY)"),
+        (frozen.token or "-", "the session token (AWS_SESSION_TOKEN)"),
+    ):
+        if not isinstance(value, str) or not value.strip():
+            raise ConfigurationError(f"unusable AWS credentials: {name} is blank")
+        if (found := _UNFIT.search(value)) is not None:
+            raise ConfigurationError(
+                f"unusable AWS credentials: {name} has {found[0]!a} in it, which none has; "
+                "a line break often comes from `echo` without -n"
+            )

@@ -1,0 +1,36 @@
+"""No secret stands in a text that is kept: the journal, exports, reports and logs hold error texts.
+
+`masked` is called where a text of the SDK, of a proxy or of AWS becomes one of ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+MASK = "***"
+
+_PATTERNS = (
+    # A user and password in a URL, or in what was meant to be one. The password of a malformed URL
+    # may hold any character, so everything goes up to the last @.
+    (re.compile(r"(\w://)[^\s'\"]*@"), rf"\1{MASK}@"),
+    (re.compile(r"(?<![\w.+-])[^\s:/@'\"<]+:[^\s@'\"]+@(?=[\w.-]+:\d)"), f"{MASK}@"),
+    (re.compile(r"\b(Basic|Bearer) +[\w+/=.~-]+"), rf"\1 {MASK}"),
+    (re.compile(r"(?i)\b(Signature|X-Amz-Signature|X-Amz-Security-Token|SecretAccessKey|"
+                r"SessionToken|aws_secret_access_key|aws_session_token)"
+                r"(['\"]?\s*[=:]\s*['\"]?)[^\s,&'\"<>]+"), rf"\1\2{MASK}"),
+    # What looks like a secret key (40 characters of base64), a signature or a token.
+    (re.compile(r"(?<![\w+/=-])(?=[\w+/]*\d)(?=[\w+/]*[A-Za-z])[\w+/]{40}(?![\w+/=-])"), MASK),
+    (re.compile(r"(?<![\w+/=-])[0-9a-f]{64}(?![\w+/=-])"), MASK),
+    (re.compile(r"[\w+/=.~%-]{200,}"), MASK),
+)  # fmt: skip
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without secrets: the given ones, and whatever has the form of one."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, MASK)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
