@@ -51,6 +51,7 @@ DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
 LOCK = "tests/journal/test_lock.py"
+HTTP = "tests/test_worker_http.py"
 READING = ("tests/test_reading.py",)
 FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
 NEXT_MAILING = "tests/command/test_next_mailing.py"
@@ -743,6 +744,27 @@ MUTANTS = [
         "        if not stat.S_ISREG(mode):\n",
         "        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):\n",
         FOLDER_OF_MAILING,
+    ),
+    Mutant(
+        "a page of another site may read, if its browser alone says so",
+        "worker/page.py",
+        'return said["Site"] == "cross-site" and not followed',
+        "return False",
+        (HTTP, "-k", "hostile"),
+    ),
+    Mutant(
+        "a client may take any time over its request",
+        "worker/connections.py",
+        "        connection.wait(REQUEST_S)\n",
+        "        connection.wait(3600.0)\n",
+        (HTTP, "-k", "in_time"),
+    ),
+    Mutant(
+        "any number of idle connections take descriptors",
+        "worker/connections.py",
+        "        while len(self._open) >= self.most:\n",
+        "        while False:\n",
+        (HTTP, "-k", "descriptors_for_work"),
     ),
 ]
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mailsluice.config import HttpSettings
 from mailsluice.errors import ConfigurationError
+from mailsluice.worker.connections import Connections
 from mailsluice.worker.metrics import Metrics
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.watch import Watch
@@ -28,8 +33,20 @@ logger = logging.getLogger(__name__)
 LOOK_S = 1.0
 """Between two updates of the page."""
 
+ANSWER_S = 10.0
+"""In which a client must take an answer, or the next of its events; a slower one is cut off."""
+
+BODY_BYTES_MAX = 64 * 1024
+"""Of a request; none needs a body, and none is read."""
+
+LINGER_S = 2.0
+"""How long the rest of a request is passed over, so that its sender sees the answer."""
+
 PROBES = {"/livez", "/readyz"}
 """Open to all: they say nothing."""
+
+BACKLOG = 128
+"""Connections that wait in the kernel."""
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,6 +59,9 @@ class Page:
         self._worker = worker
         self._settings = settings
         self._watch = Watch(worker, totals)
+        self._connections: Connections
+        self._streams = 0
+        """Clients of `/events`."""
         self._looked = anyio.Event()
         self._over = False
         self._registry = CollectorRegistry()
@@ -54,7 +74,7 @@ class Page:
 
         Raises ConfigurationError if it cannot serve there.
         """
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._answer])
         app.add_routes(
             [
                 web.get("/", self._index),
@@ -67,27 +87,42 @@ class Page:
                 web.post("/mailings/{name:[^/]+}/{action:pause|resume|cancel}", self._act),
             ]
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=1.0,
+            lingering_time=LINGER_S,
+            logger=_Http(logger.name),
+        )
         await runner.setup()
+        assert runner.server is not None
+        self._connections = Connections(runner.server)
         try:
-            site = web.TCPSite(runner, self._settings.host, self._settings.port)
-            try:
-                await site.start()
-            except OSError as error:
-                raise ConfigurationError(
-                    f"[http] port: {self._settings.port} cannot be used: {error.strerror or error}"
-                ) from error
-            port = runner.addresses[0][1]
-            url = self._settings.model_copy(update={"port": port}).url
-            logger.info("serving %s", url)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._look)
-                yield url
-                tasks.cancel_scope.cancel()
+            with self._listening() as listener:
+                port = listener.getsockname()[1]
+                url = self._settings.model_copy(update={"port": port}).url
+                logger.info("serving %s", url)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._connections.serve, listener)
+                    tasks.start_soon(self._look)
+                    yield url
+                    tasks.cancel_scope.cancel()
         finally:
             self._over = True
             self._looked.set()
             await runner.cleanup()
+
+    def _listening(self) -> socket.socket:
+        host = self._settings.host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        port = self._settings.port
+        try:
+            made = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigurationError(f"[http] port: {port} cannot be used: {reason}") from error
+        made.settimeout(0)
+        return made
 
     async def _look(self) -> None:
         while True:
@@ -97,12 +132,35 @@ class Page:
             await anyio.sleep(LOOK_S)
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        token = self._settings.token
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Write the whole answer, within its time: a client that takes nothing is cut off."""
+        with self._connections.answering(request.transport):
+            try:
+                self._guard(request)
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = web.Response(status=error.status, text=error.text, headers=error.headers)
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    await response.prepare(request)
+                    await response.write_eof()
+            except ConnectionError:
+                pass  # nobody waits for it any more
+            except TimeoutError:
+                _cut_off(request)
+            return response
+
+    def _guard(self, request: web.Request) -> None:
+        """Raise HTTPException unless the client may ask for that."""
+        hosts, origin = request.headers.getall("Host", []), request.headers.get("Origin")
+        host = hosts[0] if hosts else ""
+        if len(hosts) > 1 or _name_in(f"//{host}") is None or _name_in(origin or "") is None:
+            raise web.HTTPBadRequest(text="Host or Origin cannot be read\n")
+        foreign = origin is not None and urlsplit(origin).netloc != host
+        if foreign or _is_of_another_site(request):
             raise web.HTTPForbidden(text="another site's page may not do that\n")
-        if token is None and not _is_loopback(request.host):
+        token = self._settings.token
+        if token is None and not _is_loopback(host):
             # A name of somebody else's that leads here: his page would be of the same origin.
             raise web.HTTPForbidden(text="ask for 127.0.0.1 or localhost\n")
         if token is not None and request.path not in PROBES:
@@ -111,7 +169,8 @@ class Page:
                 given = request.query.get("token", "")  # a page cannot set headers
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
                 raise web.HTTPUnauthorized(text="a token is needed\n")
-        return await handler(request)
+        if (request.content_length or 0) > BODY_BYTES_MAX:
+            raise web.HTTPRequestEntityTooLarge(BODY_BYTES_MAX, request.content_length or 0)
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -142,12 +201,28 @@ class Page:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if request.method == "HEAD":
+            return response
+        if self._streams >= self._connections.most // 2:  # the others are for probes and operators
+            raise web.HTTPServiceUnavailable(text="too many pages are open\n")
+        self._streams += 1
+        try:
+            await self._stream(request, response)
+        except ConnectionError:
+            pass  # the page has been closed
+        except TimeoutError:
+            _cut_off(request)
+        finally:
+            self._streams -= 1
+        return response
+
+    async def _stream(self, request: web.Request, response: web.StreamResponse) -> None:
         await response.prepare(request)
         while not self._over:
             looked = self._looked
-            await response.write(b"data: " + orjson.dumps(self._watch.status()) + b"\n\n")
+            async with asyncio.timeout(ANSWER_S):
+                await response.write(b"data: " + orjson.dumps(self._watch.status()) + b"\n\n")
             await looked.wait()
-        return response
 
     async def _act(self, request: web.Request) -> web.Response:
         name, action = request.match_info.get("name"), request.match_info["action"]
@@ -169,9 +244,43 @@ class Page:
         return web.json_response(self._watch.status())
 
 
-def _is_loopback(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
+class _Http(logging.LoggerAdapter[logging.Logger]):
+    """The HTTP library's log: what clients do wrong is told to them alone."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(logging.getLogger(name))
+
+    def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
+        if not isinstance(options.get("exc_info"), HttpProcessingError | ConnectionError):
+            super().log(level, msg, *args, **options)
+
+
+def _cut_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _name_in(url: str) -> str | None:
+    """The host that it names, perhaps empty; None where it is malformed."""
     try:
-        return name == "localhost" or ip_address(name).is_loopback
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return None
+
+
+def _is_of_another_site(request: web.Request) -> bool:
+    """Whether a browser says so, but for a link that somebody has followed to the page."""
+    said = {name: request.headers.get(f"Sec-Fetch-{name}", "") for name in ("Site", "Mode", "Dest")}
+    followed = (request.method, request.path) == ("GET", "/") and (said["Mode"], said["Dest"]) == (
+        "navigate",
+        "document",
+    )
+    return said["Site"] == "cross-site" and not followed
+
+
+def _is_loopback(host: str) -> bool:
+    name = _name_in(f"//{host}")
+    try:
+        return name == "localhost" or ip_address(name or "").is_loopback
     except ValueError:
         return False
