@@ -144,7 +144,9 @@ def _dispatched(entries: list[Entry], answers: Sequence[Answer]) -> list[list[Ou
             dispatcher.source_ended()
         match dispatcher.decide(now):
             case Send(batch):
+                dispatcher.ready(batch, now)
                 dispatcher.leave(batch, now)
+                dispatcher.written(batch, now)
                 verdicts = statuses.classify(answers[batch.number - 1], len(batch.entries))
                 outcomes = dispatcher.judge(batch, verdicts, now)
                 dispatcher.absorb(batch, verdicts, outcomes, now)

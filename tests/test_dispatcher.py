@@ -118,7 +118,9 @@ def test_a_full_house_says_why() -> None:
     batches = [each.batch for n in range(2) if isinstance(each := made.decide(1.0 + n), Send)]
     assert Wait(None, Reason.JOURNAL) == made.decide(3.0)
     for batch, at in zip(batches, (3.0, 4.0), strict=True):
+        made.ready(batch, at)
         assert made.leave(batch, at) == at
+        made.written(batch, at)
     assert Wait(None, Reason.IN_FLIGHT) == made.decide(4.0)
     answer_to(made, batches[0], results(*[OK] * 50), 9.0)
     assert made.statistics(9.0).latency_s == 6.0
@@ -130,8 +132,39 @@ def test_what_waited_for_the_disk_leaves_no_faster_than_the_rate() -> None:
     made = loaded(1000, rate=100, in_flight=8)
     batches = [each.batch for n in range(4) if isinstance(each := made.decide(n / 2), Send)]
     assert [len(batch.entries) for batch in batches] == [50] * 4
-    # The first two find one batch in the bucket; the others follow at the rate.
+    for batch in batches:
+        made.ready(batch, 2.0)
+    # The first one finds one batch in the bucket; the others follow at the rate.
     assert [made.leave(batch, 2.0) for batch in batches] == [2.0, 2.5, 3.0, 3.5]
+    made.written(batches[0], 2.0)
+    # They have missed their turns together: one leaves, and the others have new turns.
+    assert [made.leave(batch, 9.0) for batch in batches[1:]] == [9.0, 9.5, 10.0]
+    made.written(batches[1], 9.0)
+    made.stay(batches[2])
+    assert made.leave(batches[3], 9.0) == 9.5
+    assert [made.has_left(batch) for batch in batches] == [True, True, False, False]
+
+
+def test_what_waits_for_its_turn_is_no_time_of_ses() -> None:
+    made = loaded(1000, rate=100, in_flight=8)
+    batches = [each.batch for n in range(2) if isinstance(each := made.decide(n / 2), Send)]
+    for batch in batches:
+        made.ready(batch, 1.0)
+    assert [made.leave(batch, 2.0) for batch in batches] == [2.0, 2.5]
+    made.written(batches[0], 2.0)
+    assert made.leave(batches[1], 2.5) == 2.5
+    answer_to(made, batches[1], results(*[OK] * 50), 3.0)
+    assert made.statistics(3.0).latency_s == 1.5  # a second to connect, half a second to answer
+
+
+def test_nothing_is_started_while_what_is_ready_would_have_to_wait() -> None:
+    made = loaded(1000, rate=100, in_flight=8)
+    batches = [each.batch for n in range(5) if isinstance(each := made.decide(n / 2), Send)]
+    for batch in batches:
+        made.leave(batch, 2.5)
+    made.written(batches[0], 2.5)
+    # Four batches are two seconds of the rate; one second of it may wait.
+    assert made.decide(2.5) == Wait(3.5, Reason.RATE)
 
 
 def test_less_than_a_batch_waits_for_the_source_only_so_long() -> None:

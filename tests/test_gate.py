@@ -147,7 +147,9 @@ def test_two_dispatchers_at_one_gate_keep_to_their_shares() -> None:
                 dispatcher.offer([entry] * 100, now)
             if isinstance(decision := dispatcher.decide(now), Send):
                 batch = decision.batch
-                dispatcher.leave(batch, now)
+                dispatcher.ready(batch, now)
+                assert dispatcher.leave(batch, now) == now
+                dispatcher.written(batch, now)
                 answer = Answer(results=(EntryResult("SUCCESS", "id"),) * len(batch.entries))
                 verdicts = classify(answer, len(batch.entries))
                 outcomes = dispatcher.judge(batch, verdicts, now)

@@ -321,11 +321,33 @@ class Dispatcher:
 
     # --- answers -----------------------------------------------------------------------------
 
+    def ready(self, batch: Batch, now: float) -> None:
+        """The intent of a batch that was started is durable."""
+        self._flights.ready(batch.number, now)
+
     def leave(self, batch: Batch, now: float) -> float:
-        """The intent of a batch that was started is durable: the moment when it may leave."""
-        moment = self.pacer.leaves_at(batch.weight, now)
-        self._flights.left(batch.number, moment)
+        """It could be written: `now` if it may be, otherwise the moment at which to ask again.
+
+        `written` is to be called when it has been, or `stay` if it is not to be any more.
+        """
+        moment = self.pacer.leave(batch.number, batch.weight, now)
+        if moment <= now:
+            self._flights.left(batch.number, now)
+        else:
+            self._flights.waits(batch.number, now)
         return moment
+
+    def written(self, batch: Batch, now: float) -> None:
+        """By now it has been written."""
+        self.pacer.written(batch.weight, now)
+
+    def stay(self, batch: Batch) -> None:
+        """It is not to be written after all."""
+        self.pacer.stay(batch.number)
+
+    def has_left(self, batch: Batch) -> bool:
+        """Whether some of it may have been written; asked before its answer is judged."""
+        return self._flights.has_left(batch.number)
 
     def judge(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> list[Outcome]:
         """SES has answered, or never will: what that means for each entry of the batch."""

@@ -16,9 +16,9 @@ in the bucket for waking up late."""
 
 
 class Flights:
-    """By batch number; in this order each is started, leaves, is answered, and has landed.
+    """By batch number; in this order each is started, is ready, leaves, is answered, and lands.
 
-    It is in the journal's hands before it leaves, and again between its answer and its landing.
+    It is in the journal's hands before it is ready, and again between its answer and its landing.
     """
 
     def __init__(self, most: int) -> None:
@@ -27,7 +27,9 @@ class Flights:
         self.number = 0
         """Calls under way."""
         self.latency_s = 0.0
-        """What SES takes to answer, the mean of the last calls."""
+        """What SES takes to be reached and to answer, the mean of the last calls."""
+        self._ready_at: dict[int, float] = {}
+        self._turn_since: dict[int, float] = {}
         self._left_at: dict[int, float] = {}
         self._answered: dict[int, float] = {}
 
@@ -36,14 +38,29 @@ class Flights:
         """Whether it is the number of calls that is scarce, so that each is worth filling."""
         return self.number >= self.most * SCARCE_SHARE
 
-    def left(self, batch: int, at: float) -> None:
-        """Its intent is durable; from then on it is at SES."""
-        self._left_at[batch] = at
+    def ready(self, batch: int, now: float) -> None:
+        """Its intent is durable: from now on it is the transport's."""
+        self._ready_at[batch] = now
+
+    def waits(self, batch: int, now: float) -> None:
+        """It has a connection, and waits for its turn."""
+        self._turn_since.setdefault(batch, now)
+
+    def left(self, batch: int, now: float) -> None:
+        """It is being written."""
+        self._left_at[batch] = now
+        if batch in self._turn_since:  # that time was the rate's, and not SES's
+            self._ready_at[batch] += now - self._turn_since.pop(batch)
+
+    def has_left(self, batch: int) -> bool:
+        """Whether some of it may have been written, and it has no answer."""
+        return batch in self._left_at
 
     def answered(self, batch: int, now: float) -> None:
         """SES has answered, or never will."""
-        self._answered[batch] = left_at = self._left_at.pop(batch, now)
-        newest = max(0.0, now - left_at)
+        self._answered[batch] = self._left_at.pop(batch, now)
+        self._turn_since.pop(batch, None)
+        newest = max(0.0, now - self._ready_at.pop(batch, now))
         self.latency_s += (newest - self.latency_s) * (LATENCY_WEIGHT if self.latency_s else 1)
 
     def landed(self, batch: int, now: float) -> float:
@@ -53,12 +70,13 @@ class Flights:
 
     def lost(self, batch: int) -> None:
         """It never will land: what had it in hand has ended."""
-        self._left_at.pop(batch, None)
+        for moments in (self._ready_at, self._turn_since, self._left_at):
+            moments.pop(batch, None)
         self.landed(batch, 0.0)
 
     @property
     def why_full(self) -> Reason:
         """Why as many calls are under way as may be."""
-        if len(self._left_at) < self.number / 2:
+        if len(self._ready_at) < self.number / 2:
             return Reason.JOURNAL
         return Reason.LATENCY if self.latency_s > LATENCY_LONG_S else Reason.IN_FLIGHT

@@ -1,10 +1,11 @@
 """Recipients per second: when the next batch may leave, and how large it may be. Pure.
 
 Two buckets at one rate, each one batch deep (docs/adr/0003, 0012). A batch takes its permit from
-the first one when it is decided upon; when its intent is durable it takes its turn in the second,
-so that a disk that stalls does not let a second's worth out at once. In every window of t seconds
-what leaves is at most `rate * t` + one batch. A batch as it usually is does not empty the bucket: a
-caller that wakes up late finds more in it, and sends a larger one.
+the first one when it is decided upon. When its intent is durable and it has a connection, it leaves
+through the second one (`departures`), so that nothing that stalls lets a second's worth out at
+once. In every window of t seconds what leaves is at most `rate * t` + one batch. A batch as it
+usually is does not empty the bucket: a caller that wakes up late finds more in it, and sends a
+larger one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 from mailsluice import batching
 from mailsluice.adaptation import AdaptiveRate, Answered
+from mailsluice.bucket import RESIDUE, Bucket
+from mailsluice.departures import Departures
 from mailsluice.reasons import Reason
 
 NARROW_PER_S = 1.25
@@ -33,46 +36,9 @@ CALLS_REFUSED_MAX = 10
 """Slow-downs for too many calls in a row, with none accepted in between: then it is recipients of
 which there are too many, whatever the text says."""
 
-RESIDUE = 1e-9
-"""Of a recipient, that adding up fractions may leave missing."""
-
-
-class Bucket:
-    """So much a second, and never more than `depth` at once. It may go into debt."""
-
-    def __init__(self, rate_per_s: float, depth: float, level: float, now: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._depth = depth
-        self._level = level
-        self._at = now
-
-    def change(self, rate_per_s: float, depth: float, now: float) -> None:
-        """Go on at another rate; what is there stays, as far as there is room for it."""
-        self._level = min(depth, self.level(now))
-        self._at = now
-        self._rate_per_s, self._depth = rate_per_s, depth
-
-    def level(self, now: float) -> float:
-        """What may be taken now."""
-        gained = max(0.0, now - self._at) * self._rate_per_s
-        return min(self._depth, self._level + gained)
-
-    def ready_at(self, amount: float, now: float) -> float:
-        """From when as much is there; more than fits need not be waited for."""
-        missing = min(amount, self._depth) - self.level(now)
-        return now + missing / self._rate_per_s if missing > RESIDUE else now
-
-    def take(self, amount: float, now: float) -> None:
-        """Take as much, whether it is there or not."""
-        self._level = self.level(now) - amount
-        self._at = now
-
-    def reserve(self, amount: float, now: float) -> float:
-        """Take as much, and return from when on it may be used."""
-        self.take(amount, now)
-        # One batch that is larger than the bucket goes when the bucket is full.
-        debt = -self._level - max(0.0, amount - self._depth)
-        return now + debt / self._rate_per_s if debt > RESIDUE else now
+LINE_S = 1.0
+"""While what is ready takes longer than this to leave, nothing more is started: what comes first
+later would have to wait behind it. It is longer than any disk takes for a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +74,10 @@ class Pacer:
         self._calls_disbelieved = False
         rate, depth = _spaced(self.rate(now)), self.size_max(now)
         self._permits = Bucket(rate, depth, 0.0 if resumed else depth, now)
-        self._departures = Bucket(rate, depth, 0.0 if resumed else depth, now)
-        self._call_permits = Bucket(_spaced(calls_per_s), 1.0, 0.0 if resumed else 1.0, now)
+        self._departures = Departures(rate, depth, 0.0 if resumed else depth, now)
+        call = 0.0 if resumed else 1.0
+        self._call_permits = Bucket(_spaced(calls_per_s), 1.0, call, now)
+        self._call_departures = Bucket(_spaced(calls_per_s), 1.0, call, now)
 
     @property
     def ceiling_per_s(self) -> float:
@@ -142,7 +110,8 @@ class Pacer:
     def ready_at(self, weight: int, now: float) -> tuple[float, Reason]:
         """The moment from which a batch of that weight may go, and what it waits for until then."""
         self._follow(now)
-        ready_at = self._permits.ready_at(weight, now)
+        line_at = self._departures.free_at(now) - LINE_S
+        ready_at = max(self._permits.ready_at(weight, now), line_at)
         if self._calls and (calls_at := self._call_permits.ready_at(1, now)) > ready_at:
             return calls_at, Reason.CALLS
         return ready_at, Reason.THROTTLED if self._adaptive.cut else Reason.RATE
@@ -153,9 +122,28 @@ class Pacer:
         if self._calls:
             self._call_permits.take(1, now)
 
-    def leaves_at(self, weight: int, now: float) -> float:
-        """A batch of that weight is ready to leave: its turn, now as a rule."""
-        return self._departures.reserve(weight, now)
+    def leave(self, batch: int, weight: int, now: float) -> float:
+        """That batch could leave: `now` if it leaves, otherwise the moment at which to ask again.
+
+        Once it is written, `written` is to be called; if it does not leave after all, `stay`.
+        """
+        self._follow(now)
+        moment = self._departures.turn(batch, weight, now)
+        if self._calls:
+            moment = max(moment, self._call_departures.ready_at(1, now))
+        if moment <= now:
+            self._departures.leave(batch, now)
+            if self._calls:
+                self._call_departures.take(1, now)
+        return moment
+
+    def stay(self, batch: int) -> None:
+        """It does not leave after all."""
+        self._departures.forget(batch)
+
+    def written(self, weight: int, now: float) -> None:
+        """A batch of that weight that left has been written by now."""
+        self._departures.written(weight, now)
 
     def answered(
         self, answer: Answered, *, of_calls: bool = False, latest: int, now: float
@@ -202,6 +190,7 @@ class Pacer:
         self._calls = AdaptiveRate(calls_per_s) if calls_per_s else None
         self._learnt = False
         self._call_permits = Bucket(_spaced(calls_per_s), 1.0, 0.0, now)
+        self._call_departures = Bucket(_spaced(calls_per_s), 1.0, 0.0, now)
         self._change(now)
 
     def statistics(self, now: float) -> PacerStatistics:
@@ -235,8 +224,9 @@ class Pacer:
     def _change(self, now: float) -> None:
         for bucket in (self._permits, self._departures):
             bucket.change(_spaced(self.rate(now)), self.size_max(now), now)
-        if self._calls:
-            self._call_permits.change(_spaced(self._calls.at(now)), 1.0, now)
+        for calls in (self._call_permits, self._call_departures):
+            if self._calls:
+                calls.change(_spaced(self._calls.at(now)), 1.0, now)
 
 
 def _spaced(rate_per_s: float) -> float:

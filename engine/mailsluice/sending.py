@@ -1,8 +1,9 @@
 """From the dispatcher's decision to the journal: dispatcher → sender → settle.
 
-For one batch, in this order, always: permit from the pacer, COMMIT intent, bytes on the wire,
-classify, COMMIT settlement, count. Everything is decided by `dispatcher`; everything durable goes
-through `journal.writer`; this module only moves values between them.
+For one batch, in this order, always: permit from the pacer, COMMIT intent, a connection, the
+pacer's turn, bytes on the wire, classify, COMMIT settlement, count. Everything is decided by
+`dispatcher`; everything durable goes through `journal.writer`; this module only moves values
+between them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -28,6 +30,9 @@ from mailsluice.ses import Transport
 from mailsluice.statuses import Action, Verdict
 
 logger = logging.getLogger(__name__)
+
+NEVER_LEFT = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
+CUT_SHORT = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,26 +222,40 @@ class Sending:
         started_at = self._wall()
         with anyio.CancelScope(shield=True):
             await self._writer.write([journal.intent(batch, started_at)])
-        answer = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
         try:
-            now = self._now()
-            if (moment := self._dispatcher.leave(batch, now)) > now:
-                await anyio.sleep_until(moment)
-            answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
+            self._dispatcher.ready(batch, self._now())
             answer = await self._call(batch)
         except anyio.get_cancelled_exc_class():
+            has_left = self._dispatcher.has_left(batch)
             with anyio.CancelScope(shield=True):
-                await self._settle(batch, answer, started_at)
+                await self._settle(batch, CUT_SHORT if has_left else NEVER_LEFT, started_at)
             raise
         await self._settle(batch, answer, started_at)
 
     async def _call(self, batch: Batch) -> Answer:
         self._calls += 1
         body = assemble(self._prefix, batch.entries)
+        depart = partial(self._depart, batch)
         with tracing.call(batch, self._dispatcher.lane) as answered:
-            answer = await self._transport.send_bulk_email(body, self._endpoint_id)
+            answer = await self._transport.send_bulk_email(body, self._endpoint_id, depart)
             answered(answer)
         return answer
+
+    async def _depart(self, batch: Batch) -> None:
+        """Return when the batch is to be written: its turn has come, and that was this moment."""
+        try:
+            # Not once: whoever wakes up late has missed its turn, and is given another.
+            while (moment := self._dispatcher.leave(batch, now := self._now())) > now:  # noqa: ASYNC110  # it is a moment
+                await anyio.sleep_until(moment)
+        except BaseException:
+            self._dispatcher.stay(batch)
+            raise
+        # Transports write in this turn of the event loop, or in a task that is in the next one.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._written, batch)
+
+    def _written(self, batch: Batch) -> None:
+        self._dispatcher.written(batch, self._now())
 
     # --- sender → settle → journal -----------------------------------------------------------
 

@@ -47,6 +47,7 @@ SHORT = "a settled row may be sent again"
 STANDING = "tests/journal/test_standing.py"
 MACHINE = "tests/journal/test_machine.py"
 LOG = "tests/journal/test_log.py"
+STALLS = ("tests/sim/test_stalls.py",)
 DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
@@ -183,7 +184,7 @@ MUTANTS = [
         SIM,
         (
             (
-                "        moment = self.pacer.leaves_at(batch.weight, now)\n",
+                "        moment = self.pacer.leave(batch.number, batch.weight, now)\n",
                 "        moment = now\n",
             ),
         ),
@@ -271,15 +272,15 @@ MUTANTS = [
     Mutant(
         "a connection that SES has closed is used",
         "aws/connection.py",
-        "            if not _is_closed(connection):\n",
-        "            if connection is not None:\n",
+        "    return bool(poll.poll(0))\n",
+        "    return False\n",
         (PROOFS, "-k", "wire"),
     ),
     Mutant(
         "a cancelled call is taken for not sent",
         "sending.py",
-        '            answer = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")\n',
-        "",
+        "CUT_SHORT if has_left else NEVER_LEFT",
+        "NEVER_LEFT",
         (*SIM,),
     ),
     Mutant(
@@ -434,9 +435,35 @@ MUTANTS = [
     Mutant(
         "what the disk held back leaves at once",
         "dispatcher.py",
-        "        moment = self.pacer.leaves_at(batch.weight, now)\n",
+        "        moment = self.pacer.leave(batch.number, batch.weight, now)\n",
         "        moment = now\n",
         (DISPATCHER, "-k", "disk"),
+    ),
+    Mutant(
+        "a batch that missed its turn leaves all the same",
+        "sending.py",
+        "                await anyio.sleep_until(moment)\n        except",
+        "                await anyio.sleep_until(moment)\n"
+        "                self._dispatcher.pacer._departures.leave(batch.number, moment)\n"
+        "                break\n"
+        "        except",
+        STALLS,
+    ),
+    Mutant(
+        "the turn is taken before the connection stands",
+        "aws/connection.py",
+        "        depart = _depart.get()\n",
+        "        if (depart := _depart.get()) is not None:\n"
+        "            await depart()\n"
+        "        depart = None\n",
+        ("tests/test_paced_connections.py", "-k", "handshake"),
+    ),
+    Mutant(
+        "a stop between turn and write is forgotten",
+        "departures.py",
+        "        return min(super().level(now), self._depth - self._unwritten)\n",
+        "        return super().level(now)\n",
+        ("tests/test_departures.py",),
     ),
     Mutant(
         "a restarted run forgets the day",

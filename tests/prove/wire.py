@@ -30,7 +30,7 @@ from mailsluice.attempts import InDoubt
 from mailsluice.journal import Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer
-from mailsluice.ses import Transport
+from mailsluice.ses import Depart, Transport
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
@@ -253,8 +253,10 @@ class _Transport:
         self._real = real
         self.answers: list[Answer] = []
 
-    async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
-        answer = await self._real.send_bulk_email(body, endpoint_id)
+    async def send_bulk_email(
+        self, body: bytes, endpoint_id: str | None, depart: Depart, /
+    ) -> Answer:
+        answer = await self._real.send_bulk_email(body, endpoint_id, depart)
         self.answers.append(answer)
         return answer
 

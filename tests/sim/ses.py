@@ -14,7 +14,7 @@ from mailsluice.emulator import EmulatorOptions
 from mailsluice.emulator.exchange import Request
 from mailsluice.emulator.service import ACCOUNT, BULK, Ending, Reply, Service
 from mailsluice.model import Account, Answer, EntryResult
-from mailsluice.ses import AccountUnavailableError
+from mailsluice.ses import AccountUnavailableError, Depart
 
 EPOCH_S = 1_700_000_000.0
 """The time of day at which the virtual clock shows 0."""
@@ -71,11 +71,16 @@ class Wire:
             if self._random.random() < 0.5:
                 handle.cancel()
 
-    async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
+    async def send_bulk_email(
+        self, body: bytes, endpoint_id: str | None, depart: Depart, /
+    ) -> Answer:
         """One call: out, judged, back."""
         assert endpoint_id is None
         if self._random.random() < self._unreachable:
             return Answer(code=statuses.NOT_SENT, error="connection refused")
+        if connect_s := self._connect_s():
+            await asyncio.sleep(connect_s)
+        await depart()
         entries = orjson.loads(body)["BulkEmailEntries"]
         weight = sum(len(to) for entry in entries for to in entry["Destination"].values())
         accepted = self._submitted([_row(entry) for entry in entries], weight)
@@ -122,6 +127,9 @@ class Wire:
                 return await back
         except TimeoutError:
             return None
+
+    def _connect_s(self) -> float:
+        return 0.0
 
     def _out_s(self) -> float:
         return self._random.uniform(*self._latency_s) / 2

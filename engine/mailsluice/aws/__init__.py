@@ -24,6 +24,7 @@ from aiobotocore.utils import (
 from botocore.loaders import Loader, create_loader
 from botocore.utils import get_environ_proxies
 
+from mailsluice.aws.connection import PacedConnector
 from mailsluice.aws.credentials import Credentials
 from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
 
@@ -45,7 +46,7 @@ class _QueueResponse(Response):
 _SESSIONS = {
     "sqs": partial(HttpSession, response_class=_QueueResponse),
     # A request may have megabytes, so that its time limit is the caller's: `ses.client`.
-    "sesv2": partial(HttpSession, total=False),
+    "sesv2": partial(HttpSession, total=False, connector_class=PacedConnector),
 }
 
 

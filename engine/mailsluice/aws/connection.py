@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import errno
 import select
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -23,6 +26,20 @@ if TYPE_CHECKING:
 
 _CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
 """What a socket says whose other end is closed. (POLLRDHUP: Linux; elsewhere it is POLLHUP.)"""
+
+_depart: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar(
+    "mailsluice_depart", default=None
+)
+
+
+@contextmanager
+def departing(depart: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """The request that is made within leaves when `depart` returns; others do not wait."""
+    token = _depart.set(depart)
+    try:
+        yield
+    finally:
+        _depart.reset(token)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -54,6 +71,38 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
         closed = ConnectionResetError(errno.ECONNRESET, "closed before the request was sent")
         raise aiohttp.ClientConnectorError(req.connection_key, closed)
+
+
+class PacedConnector(Connector):
+    """A pool whose connections are handed out when the request may leave: see `departing`.
+
+    While connections are made, any number of requests becomes ready, and all of them may be ready
+    at once. So they wait here, with a connection in hand.
+    """
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
+    ) -> Connection:
+        """A connection on which the request is to be written at once.
+
+        Raises ClientConnectorError as `Connector.connect` does.
+        """
+        depart = _depart.get()
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if depart is None:
+                return connection
+            try:
+                await depart()
+            except BaseException:
+                connection.release()
+                raise
+            if not _is_closed(connection):  # while the request waited
+                return connection
+            connection.close()
 
 
 def _is_closed(connection: Connection) -> bool:

@@ -93,12 +93,14 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
         *,
         verify: bool | str | None = True,
         response_class: type[Response] = Response,
+        connector_class: type[Connector] = Connector,
         total: bool = True,
         **options: Any,
     ) -> None:
         # botocore checks no certificate if AWS_CA_BUNDLE is empty. Only `False` asks for that.
         super().__init__(verify=False if verify is False else verify or True, **options)
         self._response_class = response_class
+        self._connector_class = connector_class
         self._limits = _limits(self._timeout, total=total)
         self._tls: ssl.SSLContext | bool = False
 
@@ -110,7 +112,7 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
     async def _get_session(self, proxy_url: str | None) -> Http:
         if proxy_url not in self._sessions:
             session = aiohttp.ClientSession(
-                connector=Connector(
+                connector=self._connector_class(
                     limit=self._max_pool_connections, ssl=self._tls, **self._connector_args
                 ),
                 timeout=self._limits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from mailsluice.errors import MailsluiceError
@@ -17,14 +18,28 @@ class AccountUnavailableError(MailsluiceError):
         self.answer = answer
 
 
+Depart = Callable[[], Awaitable[None]]
+"""Returns when a request may leave, which is the moment at which it is to be written."""
+
+
+async def at_once() -> None:
+    """A request may leave whenever it is ready: nothing is paced."""
+
+
 class Transport(Protocol):
     """One SES endpoint. Its methods return what came back; they never retry."""
 
-    async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
+    async def send_bulk_email(
+        self, body: bytes, endpoint_id: str | None, depart: Depart, /
+    ) -> Answer:
         """POST one `SendBulkEmail` request.
 
-        `body` is the whole request as JSON. Whatever goes wrong on the wire is an `Answer` too;
-        only cancellation is raised.
+        `body` is the whole request as JSON. `depart` is the account's rate: await it when the
+        request is signed and a connection stands, and write as soon as it returns, without waiting
+        for anything else. If the connection is lost meanwhile and another one is made, await it
+        again. No time limit of the transport's may count what `depart` takes.
+
+        Whatever goes wrong on the wire is an `Answer` too; only cancellation is raised.
         """
 
     async def get_account(self) -> Account:

@@ -23,11 +23,12 @@ from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
+from mailsluice.aws.connection import departing
 from mailsluice.aws.credentials import CredentialsUnavailableError, credentials_of
 from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
-from mailsluice.ses import AccountUnavailableError
+from mailsluice.ses import AccountUnavailableError, Depart, at_once
 from mailsluice.statuses import BROKEN_ANSWER, NO_ANSWER, NO_CREDENTIALS, NOT_SENT
 
 CONNECT_TIMEOUT_S = 10.0
@@ -149,7 +150,9 @@ class Client:
     def _has_own_endpoint(self) -> bool:
         return bool(self._endpoint_url or any(os.environ.get(name) for name in _ENDPOINT_VARIABLES))
 
-    async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
+    async def send_bulk_email(
+        self, body: bytes, endpoint_id: str | None, depart: Depart = at_once, /
+    ) -> Answer:
         """POST one request; see `ses.Transport`."""
         if self.closed:
             return CLOSED_ANSWER
@@ -157,9 +160,10 @@ class Client:
         # The SDK still resolves the endpoint from its arguments.
         routing = {"EndpointId": endpoint_id} if endpoint_id else {}
         try:
-            response = await self._client.send_bulk_email(
-                DefaultContent={}, BulkEmailEntries=[], **routing
-            )
+            with departing(depart):
+                response = await self._client.send_bulk_email(
+                    DefaultContent={}, BulkEmailEntries=[], **routing
+                )
             return Answer(results=entry_results(response["BulkEmailEntryResults"]))
         except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
             return answer_of(error)

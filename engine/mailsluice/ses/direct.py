@@ -22,9 +22,11 @@ import orjson
 from botocore.awsrequest import AWSRequest
 from yarl import URL
 
+from mailsluice.aws.connection import departing
 from mailsluice.aws.credentials import credentials_of
 from mailsluice.aws.http import Http
 from mailsluice.model import Account, Answer
+from mailsluice.ses import Depart, at_once
 from mailsluice.ses.client import CLOSED_ANSWER, Client, answer_of, entry_results, refusal_of
 from mailsluice.ses.signature import Signer
 
@@ -96,20 +98,22 @@ class Direct:
         by = {"proxy": proxy, "proxy_headers": proxies.proxy_headers_for(request["url"])}
         return cls(client, request, await session._get_session(proxy), by, wall)
 
-    async def send_bulk_email(self, body: bytes, endpoint_id: str | None) -> Answer:
+    async def send_bulk_email(
+        self, body: bytes, endpoint_id: str | None, depart: Depart = at_once, /
+    ) -> Answer:
         """POST one request; see `ses.Transport`."""
         if self._client.closed:
             return CLOSED_ANSWER
         try:
             headers = None if endpoint_id else await self._signed(body)
             if headers is None:
-                return await self._through_the_sdk(body, endpoint_id)
-            async with self._http.request(
-                "POST", self._url, data=body, headers=headers, **self._by
-            ) as response:
-                content = await response.read()
-                if response.status >= HTTP_ERROR_MIN:
-                    return await self._refusal(response, content)
+                return await self._through_the_sdk(body, endpoint_id, depart)
+            post = self._http.request("POST", self._url, data=body, headers=headers, **self._by)
+            with departing(depart):
+                async with post as response:
+                    content = await response.read()
+            if response.status >= HTTP_ERROR_MIN:
+                return await self._refusal(response, content)
             results = orjson.loads(content)["BulkEmailEntryResults"]
             return Answer(results=entry_results(results))
         except Exception as error:  # noqa: BLE001  # aiohttp's, the SDK's, what a peer may answer
@@ -145,13 +149,15 @@ class Direct:
         del headers["Content-Length"]
         return Signer.like(signed.url, headers, body, secret)
 
-    async def _through_the_sdk(self, body: bytes, endpoint_id: str | None) -> Answer:
+    async def _through_the_sdk(
+        self, body: bytes, endpoint_id: str | None, depart: Depart
+    ) -> Answer:
         if not self._told:
             logger.info(
                 "only the SDK can sign these calls (endpoint_id: sigv4a): they go through it"
             )
             self._told = True
-        return await self._client.send_bulk_email(body, endpoint_id)
+        return await self._client.send_bulk_email(body, endpoint_id, depart)
 
     async def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> Answer:
         """An error, as the SDK reads it."""
