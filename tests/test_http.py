@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import gzip
+import os
 import re
 import socket
 import ssl
@@ -311,6 +312,19 @@ async def test_a_ca_bundle_that_cannot_be_read_is_named_at_the_start(
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent/ca.pem")
     with pytest.raises(ConfigurationError, match=r"/nonexistent/ca\.pem cannot be read.*PEM"):
         await call(f"https://{HOST}:1")
+
+
+async def test_a_ca_bundle_that_has_changed_is_read_again(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+    trustme.CA().cert_pem.write_to_path(bundle)
+    with serving(authority.issue_cert(HOST)) as peer:
+        assert (await bulk_sdk(f"https://{HOST}:{peer.port}")).code == NOT_SENT
+        authority.cert_pem.write_to_path(bundle)
+        os.utime(bundle, (1, 1))  # however soon after the first
+        assert await bulk_sdk(f"https://{HOST}:{peer.port}") == Ended(None, "")
 
 
 async def test_who_asks_the_sdk_not_to_verify_gets_that(authority: trustme.CA) -> None:

@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 
 import botocore.session
 import uvloop  # noqa: F401  # what `send` imports when it runs
+from botocore.httpsession import get_cert_path
 
 import mailsluice.audit
 import mailsluice.cli
@@ -33,6 +34,7 @@ import mailsluice.overview
 import mailsluice.sources.files
 import mailsluice.worker.page  # as above
 from mailsluice import aws
+from mailsluice.aws import http
 
 Stream = int | Path | None
 
@@ -41,7 +43,8 @@ OUTPUT = "output.txt"
 
 
 def _parse_models() -> None:
-    """Have what the SDK parses for each service parsed before anything is forked."""
+    """Have what sessions share parsed before anything is forked: models, and CA certificates."""
+    http._context(get_cert_path(True))  # noqa: FBT003  # botocore's
     core = botocore.session.get_session()
     loader = aws.session(None, None)._session.get_component("data_loader")
     core.register_component("data_loader", loader)
