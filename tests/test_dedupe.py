@@ -12,6 +12,7 @@ from mailsluice.dedupe import Seen
 def test_a_text_is_new_exactly_once(texts: list[str]) -> None:
     seen, plain = Seen(), set[str]()
     for text in texts:
+        assert (text in seen) == (text in plain)
         assert seen.add(text) == (text not in plain)
         plain.add(text)
     assert len(seen) == len(plain)
@@ -33,6 +34,7 @@ def test_a_match_across_two_records_is_no_match() -> None:
     index = next(index for index, bucket in enumerate(seen._buckets) if bucket)
     record = seen._buckets[index]
     seen._buckets[index] = astride = b"\x00\x00\x00" + record + b"\x00\x00\x00"
+    assert text not in seen
     assert seen.add(text)
     assert seen._buckets[index] == astride + record
     assert not seen.add(text)

@@ -256,7 +256,7 @@ async def test_a_journal_in_use_is_refused(ses_emulator: Emulator, tmp_path: Pat
     assert ses_emulator.url
     path = tmp_path / "run.journal"
     async with Engine.open(Settings(), journal=path):
-        with pytest.raises(JournalError, match="another process"):
+        with pytest.raises(JournalError, match="this process has the journal open already"):
             async with Engine.open(Settings(), journal=path):
                 pass
 

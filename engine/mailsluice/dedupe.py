@@ -28,6 +28,15 @@ class Seen:
     def __len__(self) -> int:
         return sum(map(len, self._buckets)) // _RECORD_BYTES
 
+    def __contains__(self, text: str) -> bool:
+        digest = hash(text)
+        record = (digest >> _BUCKET_BITS & _RECORD_MASK).to_bytes(_RECORD_BYTES, "little")
+        bucket = self._buckets[digest & (_BUCKETS - 1)]
+        at = bucket.find(record)
+        while at >= 0 and at % _RECORD_BYTES:  # as in `add`
+            at = bucket.find(record, at + 1)
+        return at >= 0
+
     def add(self, text: str) -> bool:
         """Remember `text`; True where it is new."""
         digest = hash(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from random import Random, SystemRandom
@@ -18,7 +18,7 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from mailsluice import resume
+from mailsluice import excepted, resume
 from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
@@ -33,6 +33,7 @@ from mailsluice.daily import DAY_S
 from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.errors import JournalError, root_of
+from mailsluice.excepted import Excepted
 from mailsluice.gate import Gate, Lane
 from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
@@ -194,13 +195,14 @@ class Engine:
                 # Also where the task that leaves is cancelled once more.
                 await self._delivering.end()
 
-    async def run(
+    async def run(  # noqa: PLR0913  # each once, by name
         self,
         mailing: Mailing,
         recipients: Source | Recipients,
         *,
         only: Only | None = None,
         again: bool = False,
+        except_journals: Sequence[Path | str] = (),
         journal: Path | str | None = None,
     ) -> Report:
         """Send `mailing` to all of `recipients`; with a journal, carry on where it stopped.
@@ -215,6 +217,10 @@ class Engine:
         `again` sends the mailing as it is now to those whom the run has not settled, though others
         were sent it as it was before; a finished run goes on with what its list has gained.
 
+        `except_journals` are journals of other runs: a recipient whom one of them lists as sent, in
+        doubt, or dropped by an operator, is suppressed. It is known by its first address, or by its
+        key with `dedupe = "key"`. They hold for the whole run: give the same when it carries on.
+
         Raises ConfigurationError or SourceError where nothing can be sent; among them
         MailingChangedError and SourceChangedError if the journal's run was begun with another
         mailing or source, and RunFinishedError if that run has finished. Raises JournalError where
@@ -225,7 +231,7 @@ class Engine:
         """
         if not self._at_rest.is_set():
             raise RuntimeError("this engine is running a mailing; open another engine for another")
-        scope = Scope(only=only, again=again)
+        scope = Scope(only=only, again=again, excepted=tuple(map(Path, except_journals)))
         self._at_rest.clear()
         try:
             if journal is None:
@@ -269,6 +275,8 @@ class Engine:
             resume.require_same(journal, standing, identity)
             if not scope.revises:
                 resume.require_same_mailing(journal, standing, digest)
+            left_out = await self._left_out(scope, journal)
+            resume.require_same_exceptions(journal, standing, left_out.runs)
             rows = resume.chosen(journal, standing, scope.only) if scope.only else []
             # A list that was empty may have been filled since.
             finished = standing.finished and standing.counts.read and not scope.again
@@ -285,14 +293,16 @@ class Engine:
         if self._preparing.cancelled_caught:
             return report_of(standing, STOPPED)
         at = self._wall()
-        run, records = resume.claim(journal, standing, digest, identity, at, self._random)
+        run, records = resume.claim(
+            journal, standing, digest, left_out.runs, identity, at, self._random
+        )
         records += resume.recovered(standing, self._delivery.in_doubt, at)
         if scope.only and rows:
             records += resume.reopened(rows, scope.only, at)
         try:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)
-                self._current = self._wire(mailing, prefix, source, run, writer, gate)
+                self._current = self._wire(mailing, prefix, source, run, writer, gate, left_out)
                 self._current.pause(paused=self._paused)
                 self._first = self._current.statistics()
                 self._begun.set()
@@ -426,6 +436,14 @@ class Engine:
         assert self._first is not None
         return self._first
 
+    async def _left_out(self, scope: Scope, journal: Journal) -> Excepted:
+        """Raises ConfigurationError, JournalError."""
+        if not scope.excepted:
+            return Excepted()
+        return await to_thread.run_sync(
+            excepted.read, scope.excepted, self._dedupe, SqliteJournal.read, journal.name
+        )
+
     def _wire(  # noqa: PLR0913, PLR0917  # the run's parts, each once
         self,
         mailing: Mailing,
@@ -434,6 +452,7 @@ class Engine:
         run: Run,
         writer: Writer,
         gate: Gate,
+        left_out: Excepted,
     ) -> Current:
         """Put the parts of one run together."""
         standing = writer.standing
@@ -461,7 +480,14 @@ class Engine:
         )
         pipeline = Pipeline(
             source=source,
-            intake=Intake(mailing, run.id, self._dedupe, standing.settled, standing.remarked),
+            intake=Intake(
+                mailing,
+                run.id,
+                self._dedupe,
+                standing.settled,
+                standing.remarked,
+                left_out.names if left_out.runs else None,
+            ),
             dispatcher=dispatcher,
             sending=sending,
             writer=writer,

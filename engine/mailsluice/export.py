@@ -29,6 +29,7 @@ from mailsluice.journal import (
     Taken,
 )
 from mailsluice.model import State
+from mailsluice.statuses import EXCEPTED
 
 CHUNK_ROWS = 1_000
 """Rows that are written together."""
@@ -110,8 +111,9 @@ class _Collector:
                 self._seen.add(remark.seq for remark in record.remarks)
                 at = utc(record.at)
                 for seq, state, address, key, reason in record.remarks:
+                    status = EXCEPTED if state is State.SUPPRESSED else ""
                     yield Line(
-                        seq, key, address, address, "", "", state.value, "", None, reason, 0, at
+                        seq, key, address, address, "", "", state.value, status, None, reason, 0, at
                     )
             case Intent():
                 self._open[record.batch] = record

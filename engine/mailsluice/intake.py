@@ -59,16 +59,18 @@ class Intake:
     or else Cc or Bcc), the key (recipients without one are never duplicates), or nothing. The same
     rows in the same order are judged the same, so that a resume agrees with the run it resumes.
     `settled` are the rows whose end the journal knows, `remarked` those of them that were never
-    accepted.
+    accepted. Recipients whose first address (with `dedupe = "key"`, whose key) is in `excepted` are
+    suppressed.
     """
 
-    def __init__(  # what a run is judged by
+    def __init__(  # noqa: PLR0913, PLR0917  # what a run is judged by
         self,
         mailing: Mailing,
         run_id: str,
         dedupe: Dedupe = "address",
         settled: Bitmap | None = None,
         remarked: Bitmap | None = None,
+        excepted: Seen | None = None,
     ) -> None:
         if not _run_id(run_id):
             raise ValueError("run_id may hold 1 to 200 of A-Z a-z 0-9 _ - and nothing else")
@@ -77,6 +79,7 @@ class Intake:
         self._settled = Bitmap() if settled is None else settled
         self._remarked = Bitmap() if remarked is None else remarked
         self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
+        self._excepted = excepted
         self._last = 0
         self._tags = mailing.tags
         self._tags_id = mailing.tags_id
@@ -144,6 +147,8 @@ class Intake:
         headers_json = _headers(headers) if headers else b""
         if key:
             key = _key(key)
+        if self._excepted is not None:
+            self._leave_out(key if self._dedupe == "key" else address)
         # Only after all that can refuse it: a refused recipient makes no later one a duplicate.
         if self._by_address:
             if not self._seen.add(address):
@@ -157,6 +162,13 @@ class Intake:
             body = template % (destination, data_json, headers_json)
         # A call of a NamedTuple takes twice as long, here as below.
         return _new(Entry, (seq, weight, to, cc, bcc, key or None, body))
+
+    def _leave_out(self, name: str | None) -> None:
+        """Raises _NotAcceptedError if an earlier run has mailed whoever is known by that name."""
+        if self._excepted is not None and name and name in self._excepted:
+            raise _NotAcceptedError(
+                "a run that is excepted has mailed it, or may have", State.SUPPRESSED
+            )
 
     def _own(self, tags: Mapping[str, str]) -> dict[str, str]:
         own = _checked("tags", tags, wire.check_tags)

@@ -25,6 +25,7 @@ class Plan:
     """What would be sent."""
     refused: int
     duplicate: int
+    suppressed: int
     settled: int
     """Rows whose end an earlier run of the journal has recorded."""
     weight: int
@@ -69,6 +70,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
         recipients=tally.recipients,
         refused=tally.remarked[State.REFUSED],
         duplicate=tally.remarked[State.DUPLICATE],
+        suppressed=tally.remarked[State.SUPPRESSED],
         settled=tally.read - tally.recipients - tally.remarked.total(),
         weight=tally.weight,
         calls=tally.calls,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from base64 import b32encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Literal, get_args
+
+import orjson
 
 from mailsluice.attempts import InDoubt
 from mailsluice.errors import (
@@ -28,7 +31,7 @@ from mailsluice.journal import (
     Run,
     Settlement,
 )
-from mailsluice.journal.standing import REOPENED, REVISED, Standing
+from mailsluice.journal.standing import EXCEPTING, REOPENED, REVISED, Standing
 from mailsluice.model import SourceIdentity, State
 from mailsluice.statuses import NO_ANSWER
 
@@ -63,6 +66,8 @@ class Scope:
     """These of a finished run, once more."""
     again: bool = False
     """Those whom the run has not settled, though the mailing has changed."""
+    excepted: tuple[Path, ...] = ()
+    """Not those whom these journals list as sent or in doubt."""
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError."""
@@ -89,6 +94,7 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     journal: Journal,
     standing: Standing,
     digest: str,
+    excepting: Mapping[str, str],
     source: SourceIdentity | None,
     at: float,
     random: Random,
@@ -97,7 +103,8 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
 
     A run of which no row was ever taken gives way to a new one: what kept it from beginning (a
     header that cannot be used, say) must not bind the mended list. `digest` is the mailing's, which
-    `require_same_mailing` has admitted. Raises JournalError.
+    `require_same_mailing` has admitted, and `excepting` are the runs that
+    `require_same_exceptions` has. Raises JournalError.
     """
     run = journal.run
     if run is not None and run.mailing_digest == MESSAGES:
@@ -107,7 +114,10 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     if run is None or not standing.counts.read:
         run = Run(id=_new_id(random), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
-        return run, [Event(at, BEGUN, "")]
+        begun: list[Record] = [Event(at, BEGUN, "")]
+        if excepting or standing.excepting:
+            begun.append(Event(at, EXCEPTING, orjson.dumps(dict(excepting)).decode()))
+        return run, begun
     resumed = Event(at, RESUMED, "")
     if digest == (standing.revised or run.mailing_digest):
         return run, [resumed]
@@ -244,11 +254,30 @@ def require_same_mailing(journal: Journal, standing: Standing, digest: str) -> N
         raise MailingChangedError(_CHANGED_MAILING.format(journal=journal.name, mailed=mailed))
 
 
+def require_same_exceptions(
+    journal: Journal, standing: Standing, excepting: Mapping[str, str]
+) -> None:
+    """Raise ConfigurationError if the run was begun with other runs to leave out than these.
+
+    Rows that were taken then have been judged by those.
+    """
+    before = standing.excepting
+    if not standing.counts.read or before.keys() == excepting.keys():
+        return
+    if before:
+        flags = " ".join(f"--except {each}" for each in before.values())
+        remedy = f"this run was begun with {flags}; give the same again"
+    else:
+        remedy = "this run was begun without --except, which holds from the beginning; leave it out"
+    raise ConfigurationError(f"{journal.name}: {remedy}")
+
+
 _ANOTHER_MAILING = (
     "{journal}: its run has finished, and this is another mailing (its content has changed); "
     "nothing was sent. For the next mailing name another --journal: everybody on the list is "
-    "mailed again. If it is still the same mailing, --again sends it to those on the list whom "
-    "this run has not settled, and --only failed|rejected to those whom it did not reach"
+    "mailed again, but for those whom you leave out with --except JOURNAL. If it is still the "
+    "same mailing, --again sends it to those on the list whom this run has not settled, and --only "
+    "failed|rejected to those whom it did not reach"
 )
 
 _CHANGED_MAILING = (
@@ -278,12 +307,13 @@ def require_same(journal: Journal, standing: Standing, now: SourceIdentity | Non
 _ANOTHER_LIST = (
     "{source}: the run of {journal} has finished, and this is another list ({what}); nothing was "
     "sent. Name another --journal for it: that mails everybody on it, also those who were mailed "
-    "before"
+    "before, unless you leave them out with --except {journal}"
 )
 
 _CHANGED_LIST = (
     "{source}: it has changed since {journal} was begun ({what}); restore it to go on. A new run "
-    "with another --journal mails everybody on it again"
+    "with another --journal mails everybody on it again, unless you leave out those who were "
+    "mailed with --except {journal}"
 )
 
 _NAMES = {

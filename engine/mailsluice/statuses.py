@@ -17,6 +17,9 @@ from mailsluice.model import Answer
 NOT_SENT = "NOT_SENT"
 """Code of an answer that never was: nothing reached SES (refused, DNS, connect timeout, TLS)."""
 
+EXCEPTED = "EXCEPTED"
+"""An earlier run has mailed it, or may have, which this run was told to leave out."""
+
 NO_ANSWER = "NO_ANSWER"
 """Code of an answer that never came: the request may have reached SES."""
 

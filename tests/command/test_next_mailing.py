@@ -64,6 +64,7 @@ def test_another_list_in_a_finished_journal_is_2_and_says_whom_a_new_journal_mai
     assert ended.code == 2
     assert "recipients.csv: the run of mailing.journal has finished" in ended.err
     assert "mails everybody on it, also those who were mailed before" in ended.err
+    assert "--except mailing.journal" in ended.err
     assert finished.accepted == 2
 
 

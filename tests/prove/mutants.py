@@ -55,6 +55,7 @@ LOCK = "tests/journal/test_lock.py"
 HTTP = "tests/test_worker_http.py"
 READING = ("tests/test_reading.py",)
 FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
+EXCEPT = "tests/command/test_except.py"
 NEXT_MAILING = "tests/command/test_next_mailing.py"
 
 MUTANTS = [
@@ -569,6 +570,20 @@ MUTANTS = [
         "(links := found.stat().st_nlink) > 1:",
         "(links := found.stat().st_nlink) > 99:",
         (LOCK, "-k", "two_names"),
+    ),
+    Mutant(
+        "who is in doubt is not excepted",
+        "excepted.py",
+        "(State.REJECTED, State.FAILED)",
+        "(State.REJECTED, State.FAILED, State.IN_DOUBT)",
+        (EXCEPT, "-k", "left_out"),
+    ),
+    Mutant(
+        "the exceptions are forgotten when the run carries on",
+        "resume.py",
+        "    if not standing.counts.read or before.keys() == excepting.keys():\n",
+        "    if standing is not None:\n",
+        (EXCEPT, "-k", "whole_run"),
     ),
     Mutant(
         "the next mailing in a finished journal is passed over",

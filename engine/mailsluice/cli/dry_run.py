@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import orjson
 
-from mailsluice import forecast, resume
+from mailsluice import excepted, forecast, resume
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text
@@ -37,10 +38,18 @@ async def show(
     """Print the plan; 1 where some rows would not be sent."""
     account = await _account(settings)
     prefix = mailing.prefix()
-    standing = _standing(journal, settings, await source.identify(), prefix, scope)
-    known = account is not None or settings.quota.rate != "account"
     dedupe = settings.recipients.dedupe
-    intake = Intake(mailing, RUN_ID_SHOWN, dedupe, standing.settled, standing.remarked)
+    left_out = excepted.read(scope.excepted, dedupe, SqliteJournal.read, str(journal))
+    standing = _standing(journal, settings, await source.identify(), prefix, scope, left_out.runs)
+    known = account is not None or settings.quota.rate != "account"
+    intake = Intake(
+        mailing,
+        RUN_ID_SHOWN,
+        dedupe,
+        standing.settled,
+        standing.remarked,
+        left_out.names if left_out.runs else None,
+    )
     plan = await plans.make(
         prefix,
         source,
@@ -81,8 +90,13 @@ def _outlook(
     return daily.outlook(now)
 
 
-def _standing(
-    path: Path, settings: Settings, source: SourceIdentity | None, prefix: bytes, scope: Scope
+def _standing(  # noqa: PLR0913, PLR0917  # what `send` goes by
+    path: Path,
+    settings: Settings,
+    source: SourceIdentity | None,
+    prefix: bytes,
+    scope: Scope,
+    excepting: Mapping[str, str],
 ) -> Standing:
     """Where `send` would go on; at the beginning where there is no journal yet."""
     if not path.is_file():
@@ -92,6 +106,7 @@ def _standing(
         resume.require_same(journal, standing, source)
         if not scope.revises:
             resume.require_same_mailing(journal, standing, resume.digest_of(prefix))
+        resume.require_same_exceptions(journal, standing, excepting)
         standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
         if scope.only:
             standing.settled.discard(resume.chosen(journal, standing, scope.only))
@@ -102,6 +117,8 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
     say = _say
     say("recipients", f"{plan.read:,} read, {plan.recipients:,} to be sent")
     say("not sent", f"{plan.refused:,} refused, {plan.duplicate:,} duplicate")
+    if plan.suppressed:
+        say("left out", f"{plan.suppressed:,} whom an excepted run has mailed, or may have")
     if plan.settled:
         say("settled", f"{plan.settled:,} by an earlier run of this journal")
     say("addresses", f"{plan.weight:,} (what the quota counts)")

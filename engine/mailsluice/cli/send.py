@@ -35,7 +35,8 @@ SHOW_CURSOR = b"\x1b[?25h"
 
 _HAD_FINISHED = (
     "nothing was sent: {journal} is of a run of this mailing that had finished. To mail everybody "
-    "again name another --journal; to send a part of it once more: --only failed|rejected|in_doubt"
+    "again name another --journal (--except JOURNAL leaves out those whom that one lists); to send "
+    "a part of it once more: --only failed|rejected|in_doubt"
 )
 
 
@@ -68,6 +69,14 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
             "--again", help="Send the mailing as it is now to those whom the run has not settled."
         ),
     ] = False,
+    except_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--except",
+            metavar="JOURNAL",
+            help="Leave out those whom this journal lists as sent or in doubt (repeatable).",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate everything, show the plan, send nothing.")
     ] = False,
@@ -91,6 +100,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         set_ or [],
         only=cast("Only | None", only),
         again=again,
+        excepted=except_ or (),
         quiet=quiet,
     )
     raise typer.Exit(loop.run(job.plan() if dry_run else job.send()))
@@ -150,6 +160,7 @@ class Job:
         *,
         only: Only | None = None,
         again: bool = False,
+        excepted: Sequence[Path] = (),
         quiet: bool = False,
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
@@ -162,7 +173,7 @@ class Job:
         path = journal or mailing.with_suffix(".journal")
         if only and not path.exists():
             raise ConfigurationError(f"{path}: there is no such journal, and so nothing to --only")
-        scope = Scope(only=only, again=again)
+        scope = Scope(only=only, again=again, excepted=tuple(excepted))
         return cls(loaded, settings, source, path, report, scope=scope, quiet=quiet)
 
     async def send(self) -> int:
@@ -194,7 +205,11 @@ class Job:
             if not self._quiet:
                 tasks.start_soon(self._show_if_possible, engine)
             report = await engine.run(
-                self._mailing, self._source, only=self._scope.only, again=self._scope.again
+                self._mailing,
+                self._source,
+                only=self._scope.only,
+                again=self._scope.again,
+                except_journals=self._scope.excepted,
             )
             tasks.cancel_scope.cancel()
         return report

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal, get_args
 
+import orjson
+
 from mailsluice.bitmap import Bitmap
 from mailsluice.daily import RollingDay
 from mailsluice.errors import JournalError
@@ -43,6 +45,10 @@ STOPPED: Final = "stopped"
 
 REOPENED: Final = "reopened"
 """An operator sends a part of a finished run once more; the event's text is that part's state."""
+
+EXCEPTING: Final = "excepting"
+"""This run leaves out those whom other runs have mailed; the event's text is a JSON object of their
+journals by run id."""
 
 REVISED: Final = "revised"
 """From here on the mailing is another one, as its sender wants it; the event's text is its
@@ -110,6 +116,8 @@ class Standing:
     """Which recipients an operator is having sent once more; None once that has finished."""
     revised: str | None = None
     """The digest of the mailing since it was changed last; None while it is the run's first."""
+    excepting: dict[str, str] = field(default_factory=dict)
+    """The runs whose recipients this one leaves out: their journals by run id."""
     last_at: float = 0.0
     day: RollingDay = field(default_factory=RollingDay)
     """What SES has accepted in the 24 hours before `last_at`, or may have: seconds since the
@@ -206,6 +214,9 @@ class Standing:
     def _note(self, record: Event) -> None:
         if record.name == WAITING:
             self.last_waiting = record
+            return
+        if record.name == EXCEPTING:
+            self.excepting = orjson.loads(record.text)
             return
         if record.name == REVISED:
             self.revised = record.text

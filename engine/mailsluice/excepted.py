@@ -1,0 +1,81 @@
+"""Those whom other journals list as sent, or perhaps sent: a new run can leave them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailsluice import addresses
+from mailsluice.dedupe import Seen
+from mailsluice.errors import ConfigurationError
+from mailsluice.intake import Dedupe
+from mailsluice.journal import Addresses, Intent, Journal, lock
+from mailsluice.journal.standing import Standing
+from mailsluice.model import State
+
+OpenToRead = Callable[[Path], Journal]
+
+
+@dataclass(frozen=True, slots=True)
+class Excepted:
+    """What is remembered of them, in 7-8 bytes each."""
+
+    names: Seen = field(default_factory=Seen)
+    """Their keys where duplicates are known by key, else their first addresses."""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """By the id of each run that lists them, its journal."""
+
+
+def read(paths: Sequence[Path], dedupe: Dedupe, open_: OpenToRead, own: str) -> Excepted:
+    """Whom the journals at `paths` list as sent, in doubt, or dropped by an operator in doubt.
+
+    `own` names the run's own journal. Reads each journal twice, in constant memory but for what is
+    remembered. Raises ConfigurationError if one is the run's own, is not there, has no run or is
+    being written, and JournalError.
+    """
+    names, runs = Seen(), dict[str, str]()
+    for path in paths:
+        if not path.is_file():
+            raise ConfigurationError(f"{path}: there is no such journal to --except")
+        if Path(own).exists() and path.samefile(own):
+            raise ConfigurationError(f"{path}: it is this run's own journal; --except another's")
+        if lock.is_being_written(path):
+            raise ConfigurationError(
+                f"{path}: its run is under way, and would mail more people than are excepted now; "
+                "wait until it has ended, or stop it"
+            )
+        with closing(open_(path)) as journal:
+            if journal.run is None:
+                raise ConfigurationError(f"{path}: there is no run in it to --except")
+            runs[journal.run.id] = str(path)
+            _remember(journal, names, by_key=dedupe == "key")
+    return Excepted(names, runs)
+
+
+def _remember(journal: Journal, names: Seen, *, by_key: bool) -> None:
+    standing = Standing().apply_all(journal.replay(details=False))
+    in_flight = {seq for seqs in standing.open.values() for seq in seqs}
+    for record in journal.replay(details=True):
+        if not isinstance(record, Intent):
+            continue
+        for place, seq in enumerate(record.seqs):
+            if seq in in_flight or _may_have_been_sent(standing, seq):
+                to = record.addresses.at(place)
+                name = to.key if by_key else _first_address(to)
+                if name:
+                    names.add(name)
+
+
+def _may_have_been_sent(standing: Standing, seq: int) -> bool:
+    """Of a row that was attempted; one that is not settled, and not in doubt, is still to come."""
+    if any(seq in standing.revisable[state] for state in (State.REJECTED, State.FAILED)):
+        return False
+    return seq in standing.settled or seq in standing.doubted
+
+
+def _first_address(to: Addresses) -> str | None:
+    """As intake knows a recipient."""
+    first = next((text for texts in (to.to, to.cc, to.bcc) for text in texts), None)
+    return None if first is None else addresses.normalise(first).key
