@@ -34,7 +34,13 @@ GOOD: list[dict[str, Any]] = [
     },
 ]
 
+READS_A_FILE = {
+    "from": "a@example.com",
+    "content": {"subject": "Hi", "html_file": "/etc/passwd"},
+}
+
 BAD: list[tuple[Any, str]] = [
+    (ONE | {"mailing": READS_A_FILE}, "mailing.content.html_file: unknown key"),
     ([ONE], "it is not a JSON object"),
     ({"to": "ann@example.com"}, "mailing: Field required"),
     ({"mailing": MAILING}, "to: Field required"),

@@ -191,6 +191,54 @@ def test_tracking_overrides_only_what_it_says() -> None:
     assert request["ConfigurationOverrides"] == {"Tracking": {"OpenTrackingEnabled": "DISABLED"}}
 
 
+CONTENT: dict[str, Any] = {"template": None, "content": {"subject": "Hi", "html_file": "news.html"}}
+
+
+def test_content_comes_from_files_beside_the_mailing(folder: Path) -> None:
+    (folder / "news.html").write_bytes(b"\xef\xbb\xbf<p>{{name}} \xc3\xa9</p>")
+    (folder / "news.txt").write_text("plain")
+    content = CONTENT["content"] | {"text_file": "news.txt"}
+    mailing = Mailing.from_table(MINIMAL | CONTENT | {"content": content}, folder)
+    template = json.loads(mailing.prefix() + SUFFIX)["DefaultContent"]["Template"]
+    assert template["TemplateContent"] == {
+        "Subject": "Hi",
+        "Html": "<p>{{name}} é</p>",
+        "Text": "plain",
+    }
+
+
+@pytest.mark.parametrize(
+    ("stored", "more", "reason"),
+    [
+        (None, {}, "html_file: there is no file"),
+        (b"<p>\xe9</p>", {}, "news.html is not UTF-8 text; save it as UTF-8"),
+        (b"<p>", {"html": "<p>"}, "html or html_file is needed, and not both"),
+        (b"x" * 1024 * 1025, {}, "it has more than 1,048,576 bytes"),
+        (b"", {}, "text or html is needed"),
+    ],
+)
+def test_a_content_file_that_cannot_be_used_is_named(
+    folder: Path, stored: bytes | None, more: dict[str, str], reason: str
+) -> None:
+    if stored is not None:
+        (folder / "news.html").write_bytes(stored)
+    content = CONTENT["content"] | more
+    with pytest.raises(ConfigurationError, match=reason):
+        Mailing.from_table(MINIMAL | CONTENT | {"content": content}, folder)
+
+
+@pytest.mark.parametrize(
+    ("html", "warnings"),
+    [("news.html", 1), ("a/b.HTM", 1), ("<p>x.html", 0), ("see x.html", 0)],
+)
+def test_a_path_in_place_of_markup_is_warned_of(
+    html: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    Content(subject="Hi", html=html)
+    said = [record.getMessage() for record in caplog.records]
+    assert [f'html_file = "{html}" reads it' in each for each in said] == [True] * warnings
+
+
 def test_an_attachment_can_be_given_in_memory() -> None:
     mailing = Mailing(
         from_address="a@example.com",

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from mailsluice.config import DeliverySettings as DeliverySettings
     from mailsluice.config import LaneSettings as LaneSettings
     from mailsluice.config import MessageSettings as MessageSettings
@@ -125,6 +126,10 @@ __all__ = (  # a sorted tuple of the names above
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  # 50 ms that nobody else needs
+
+        return version("mailsluice")
     if name not in _HOMES:
         raise AttributeError(f"module 'mailsluice' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"mailsluice.{_HOMES[name]}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import math
 import mimetypes
 import os
@@ -30,6 +31,8 @@ from mailsluice.complaints import Complaint, complaints
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Entry
 
+logger = logging.getLogger(__name__)
+
 CONTENT_BYTES_MAX = 1024 * 1024
 """An inline template as JSON (SES developer guide, "send personalized email": 1 MB)."""
 
@@ -42,6 +45,7 @@ FILE_NAME_CHARACTERS_MAX = 255
 SUFFIX = b"]}"
 """What closes a request that `Mailing.prefix` begins."""
 
+_is_file_name = re.compile(r"[^\s<>{}]+\.(?:html?|txt|hbs|mjml)", re.IGNORECASE).fullmatch
 _is_ses_name = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
@@ -89,11 +93,44 @@ class _Table(BaseModel):
 
 
 class Content(_Table):
-    """An inline template. SES knows only simple substitutions here, no `{{#if}}`."""
+    """An inline template. SES knows only simple substitutions here, no `{{#if}}`.
+
+    `html_file` and `text_file` name UTF-8 files, relative to the folder of the mailing file; they
+    are read at once, into `html` and `text`.
+    """
 
     subject: Annotated[OneLine, Field(min_length=1)]
     text: str | None = None
     html: str | None = None
+    text_file: Path | None = None
+    html_file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_files_read(cls, given: Any, info: ValidationInfo) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        table = dict(given)
+        context = info.context or {}
+        for part in ("text", "html"):
+            path = table.get(f"{part}_file")
+            if not isinstance(path, str | Path):
+                continue
+            if table.get(part):
+                raise ValueError(f"{part} or {part}_file is needed, and not both")
+            file = Path(context.get("folder", Path()), path)
+            table[part] = _text_of(f"{part}_file", file, context.get("within"))
+        return table
+
+    @model_validator(mode="after")
+    def _warns_of_a_file_name(self) -> Self:
+        for part, text in (("html", self.html), ("text", self.text)):
+            if text and _is_file_name(text):
+                logger.warning(
+                    '[mailing.content] %s is "%s", which looks like the name of a file; '
+                    '%s_file = "%s" reads it', part, text, part, text,
+                )  # fmt: skip
+        return self
 
     @model_validator(mode="after")
     def _has_a_body_that_fits(self) -> Self:
@@ -215,6 +252,18 @@ def _size_on_disk(path: Path, within: Path | None) -> int:
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
+
+
+def _text_of(field: str, path: Path, within: Path | None) -> str:
+    """The content of a file that a mailing names. Raises ValueError."""
+    try:
+        return reading.read(path, CONTENT_BYTES_MAX, within).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ValueError(f"{field}: there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{field}: {path} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{field}: {path}: {error.strerror}") from None
 
 
 def _content_type(file_name: str) -> str:

@@ -12,6 +12,9 @@ def main() -> None:
         # Within the border: an import, too, fails where memory or descriptors are short.
         import logging  # as above
 
+        from mailsluice.cli import voice  # as above
+
+        voice.open_closed_streams()
         from mailsluice.cli.app import app  # as above
 
         logging.basicConfig(level=logging.WARNING, format="mailsluice: %(message)s")

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from mailsluice.cli import demo, emulator, export, operate, resolve, send, status, why, worker
 
 app = typer.Typer(
     name="mailsluice",
-    help="Send mailings through Amazon SES v2 at the account's full rate, "
-    "and account for every recipient.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:  # a flag
+    if asked:
+        from mailsluice import __version__
+
+        typer.echo(f"mailsluice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Send mailings through Amazon SES v2 at the account's full rate.
+
+    Every recipient is accounted for.
+    """
+
+
 app.command("send")(send.send)
 app.command("status")(status.status)
 app.command("why")(why.why)

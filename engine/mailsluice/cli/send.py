@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from mailsluice.cli.signals import obeyed
 from mailsluice.cli.states import PARTS, part_of
 from mailsluice.report import ExitCode
 
@@ -90,7 +91,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     """
     from mailsluice import loop
 
-    for number in SIGNALS:
+    for number in obeyed(SIGNALS):
         signal.signal(number, _stop_at_once)
     job = Job.from_flags(
         mailing,
@@ -277,7 +278,7 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
 
     from mailsluice.cli import voice
 
-    with anyio.open_signal_receiver(*SIGNALS) as signals:
+    with anyio.open_signal_receiver(*obeyed(SIGNALS)) as signals:
         task_status.started()
         told_at: float | None = None
         async for _ in signals:

@@ -8,6 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def open_closed_streams() -> None:
+    """Lead each standard stream that the shell has closed (`<&-`, `>&-`) to /dev/null.
+
+    Otherwise the journal or a socket would get its number, and what is printed would go there.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(opened := os.open(os.devnull, os.O_RDWR), number)
+            if opened != number:
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, mode))
+
+
 @contextmanager
 def unheard_is_fine() -> Iterator[None]:
     """Run the block; where its output goes nowhere any more, go on in silence.

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mailsluice.cli.signals import obeyed
+
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from mailsluice.config import LogSettings, WorkerSettings
     from mailsluice.worker.worker import Worker
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def worker(
@@ -30,7 +35,7 @@ def worker(
     read the settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written;
     70: an error that nobody foresaw.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in obeyed(SIGNALS):
         signal.signal(number, _obey_early)
     from mailsluice import loop
 
@@ -111,7 +116,7 @@ async def _obey_signals(
 ) -> None:
     import anyio
 
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with anyio.open_signal_receiver(*obeyed(SIGNALS)) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:

@@ -25,7 +25,7 @@ from mailsluice import exact_json
 from mailsluice.complaints import complaints
 from mailsluice.config import DeliverySettings, RecipientsSettings, Settings
 from mailsluice.gate import Lane
-from mailsluice.mailing import Attachment, Mailing
+from mailsluice.mailing import Attachment, Content, Mailing
 from mailsluice.message import Message
 
 MAILINGS_MAX = 256
@@ -56,10 +56,24 @@ class QueueAttachment(_Table):
     content_type: str = ""
 
 
+class QueueContent(_Table):
+    """An inline template. It names no files: they would be the worker's."""
+
+    subject: str
+    text: str | None = None
+    html: str | None = None
+
+
 class QueueMailing(Mailing):
     """The `[mailing]` table of a mailing file; attachments come along, in base64."""
 
+    content: QueueContent | None = None  # type: ignore[assignment]  # for the schema alone
     attachments: list[QueueAttachment] = Field(default=[])  # type: ignore[assignment]  # for the schema alone
+
+    @field_validator("content", mode="after")
+    @classmethod
+    def _is_whole(cls, content: QueueContent | None) -> Content | None:
+        return None if content is None else Content(**dict(content))
 
     @field_validator("attachments", mode="after")
     @classmethod
