@@ -1,6 +1,7 @@
 # Everything runs in .venv, which any target makes by itself from nothing but python3 (3.11 or later).
 PYTHON ?= python3
 BIN := .venv/bin
+RUNTIME := .venv/.runtime
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
@@ -9,14 +10,21 @@ READY := .venv/.ready
 help: ## Show these targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mailsluice needs Python 3.11 or later: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo "1. making .venv"
+	@$(PYTHON) -m venv .venv
+	@echo "2. installing mailsluice and what it needs into it, about 120 MB"
+	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(READY): $(RUNTIME)
+	@echo "installing what tests and checks need into .venv, about 600 MB"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .PHONY: demo
-demo: $(READY) ## Send 20,000 recipients to an emulated SES on loopback; no AWS account
+demo: $(RUNTIME) ## Send 20,000 recipients to an emulated SES on loopback; no AWS account
 	$(BIN)/mailsluice demo
 
 .PHONY: test

@@ -376,10 +376,25 @@ def test_a_dry_run_sees_a_crashed_run_as_send_would(folder: Folder) -> None:
 RESEND = ("--set", "delivery.in_doubt=resend")
 
 
-def test_the_demonstration_agrees_with_itself(folder: Folder) -> None:
-    ended = folder.run("demo", "--recipients", "2000")
-    assert ended.code == 0
-    assert "they agree" in ended.out
+def test_the_demonstration_agrees_with_itself_and_its_hints_work(folder: Folder) -> None:
+    for name in ("mailsluice-demo", "mailsluice-demo-2"):
+        ended = folder.run("demo", "--recipients", "500")
+        assert ended.code == 0
+        assert "they agree" in ended.out
+        _, _, following = ended.out.partition("what to try next")
+        told = re.findall(r"^(?:python -m )?mailsluice (\w+.*?)  ", following, re.MULTILINE)
+        assert [hint.split()[0] for hint in told] == ["status", "why", "export"]
+        for hint in told:
+            assert f" {name}/mailing.journal" in hint
+            looked = folder.run(*hint.split())
+            assert (looked.code, bool(looked.out)) == (0, True), hint
+
+
+def test_a_demonstration_touches_no_folder_that_is_there(folder: Folder) -> None:
+    ended = folder.run("demo", "--folder", ".")
+    assert (ended.code, "name a folder that does not: --folder" in ended.err) == (2, True)
+    ended = folder.run("demo", "--folder", "none/here")
+    assert (ended.code, "the folder cannot be made" in ended.err) == (2, True)
 
 
 def test_the_emulator_prints_its_environment_serves_and_ends_on_sigterm(folder: Folder) -> None:

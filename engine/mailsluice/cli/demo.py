@@ -22,6 +22,8 @@ LATENCY_S = "0.03-0.12"
 TRANSIENT_SHARE = 0.01
 THROTTLED_SHARE = 0.005
 
+FOLDER = "mailsluice-demo"
+
 MAILING = """\
 [mailing]
 from = "News <news@example.com>"
@@ -40,18 +42,37 @@ def demo(
     recipients: Annotated[
         int, typer.Option("--recipients", min=100, help="Rows of the generated list.")
     ] = 20_000,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="A new folder for list and journal. Default: mailsluice-demo, here."),
+    ] = None,
 ) -> None:
     """Send a generated list to an emulated SES on loopback, and compare both ledgers.
 
-    Exit code 0 if what the journal believes is what the emulated SES accepted.
+    List and journal stay, for `status`, `why` and `export`. Exit code 0 if what the journal
+    believes is what the emulated SES accepted.
     """
-    import tempfile
-
     from mailsluice import loop
 
-    with tempfile.TemporaryDirectory(prefix="mailsluice-demo-") as folder:
-        job = _Demo(Path(folder), recipients)
-        raise typer.Exit(loop.run(job.run()))
+    raise typer.Exit(loop.run(_Demo(_made(folder), recipients).run()))
+
+
+def _made(folder: Path | None) -> Path:
+    """Make the folder, or the first of mailsluice-demo, mailsluice-demo-2 … that is not there."""
+    from mailsluice.errors import ConfigurationError
+
+    wanted = [folder] if folder else (Path(f"{FOLDER}{n}") for n in ("", *range(-2, -1000, -1)))
+    for path in wanted:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}: the folder cannot be made: {error.strerror}; name another one: --folder"
+            ) from error
+        return path
+    raise ConfigurationError(f"{path}: it exists; name a folder that does not: --folder")
 
 
 class _Demo:
@@ -81,7 +102,9 @@ class _Demo:
             console.print(f"a list of {self._recipients:,} rows, some bad, some twice\n")
             await Job.from_flags(mailing).send()
             audit = await self._compare(process)
-        return _tell(audit, console)
+        code = _tell(audit, console)
+        _tell_next(self._folder / "mailing.journal", console)
+        return code
 
     async def _compare(self, process: EmulatorProcess) -> Audit:
         import aiohttp
@@ -147,3 +170,48 @@ def _tell(audit: Audit, console: Console) -> int:
     console.print(f"accepted more than once      {len(audit.duplicated):>10,}")
     console.print("[bold green]they agree[/]" if audit.agree else "[bold red]they differ[/]")
     return 0 if audit.agree else 1
+
+
+def _tell_next(journal: Path, console: Console) -> None:
+    """Name the commands that look into the journal."""
+    import shlex
+
+    command, path = _command(), shlex.quote(str(journal))
+    tries = (
+        (f"status {path}", "the run: counts, rate, what SES has answered"),
+        (f"why {path} {_tried_again(journal)}", "every attempt for one recipient"),
+        (f"export {path} --state refused", "one line per recipient in a state, as CSV"),
+    )
+    width = max(len(line) for line, _ in tries)
+    console.print(f"\n[bold]what to try next[/] (the journal is {path})")
+    for line, meaning in tries:
+        console.print(f"{command} {line:<{width}}  {meaning}", markup=False)
+    console.print("A first real mailing in five minutes: README.md")
+
+
+def _command() -> str:
+    """What the user has to type for `mailsluice`."""
+    import shutil
+    import sys
+
+    typed = Path(sys.argv[0])
+    if typed.name != "mailsluice":
+        return "python -m mailsluice"
+    found = shutil.which("mailsluice")
+    return "mailsluice" if found and Path(found).resolve() == typed.resolve() else str(typed)
+
+
+def _tried_again(journal: Path) -> str:
+    """The first address that took more than one attempt, or else the first of all."""
+    from contextlib import closing
+
+    from mailsluice import export
+    from mailsluice.journal.sqlite import SqliteJournal
+
+    first = ""
+    with closing(SqliteJournal.read(journal)) as opened:
+        for line in export.lines(opened):
+            first = first or line.address
+            if line.attempts > 1:
+                return line.address
+    return first
