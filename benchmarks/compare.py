@@ -11,6 +11,7 @@ than its noise; `--save` writes that file.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -62,6 +63,9 @@ NAMES = {
     "django-anymail": "anymail",
     NODE: "",
 }
+
+PACKAGES = ("boto3", "django", "anymail")
+"""Of contenders; those of mailsluice are there."""
 
 GOALS = [(JOURNALLED, AIOBOTO3, 0.25), (JOURNALLED, BARE, 2.0), (UNJOURNALLED, BARE, 1.5)]
 """CPU of the first over that of the second, at most."""
@@ -124,15 +128,29 @@ def _cpu_s(name: str, folder: Path, list_: Path, url: str) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def _require() -> None:
+    """Exit if a contender's package is missing, before anything is measured."""
+    missing = [each for each in PACKAGES if importlib.util.find_spec(each) is None]
+    if missing:
+        raise SystemExit(
+            f"benchmarks.compare needs {' and '.join(missing)}: python -m pip install "
+            "--constraint constraints.txt --editable '.[bench]'"
+        )
+
+
 def _with_node() -> bool:
-    """Whether the SDK for JavaScript can be had; installs it the first time."""
+    """Install the SDK for JavaScript the first time; False, and said, if it cannot be had."""
+    without = f"{NODE} is left out:"
     if shutil.which("node") is None or shutil.which("npm") is None:
+        print(f"{without} it needs node and npm on the PATH", file=sys.stderr)
         return False
     NODE_FOLDER.mkdir(exist_ok=True)
     shutil.copy(HERE / "contender.mjs", NODE_FOLDER)
     if not (NODE_FOLDER / "node_modules").exists():
         command = ["npm", "install", "--silent", "--prefix", str(NODE_FOLDER), NODE_PACKAGE]
-        return subprocess.run(command, check=False).returncode == 0
+        if subprocess.run(command, check=False).returncode:
+            print(f"{without} npm cannot install {NODE_PACKAGE}", file=sys.stderr)
+            return False
     return True
 
 
@@ -160,6 +178,7 @@ def _ratio(took: dict[str, list[float]], one: str, other: str) -> tuple[float, f
 
 def main(recipients: int, rounds: int, *, save: bool) -> int:
     """Print the tables; 1 where a ratio has become worse."""
+    _require()
     names = [each for each in NAMES if each != NODE or _with_node()]
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{recipients:,} recipients, 50 a call, {rounds} rounds\n")
