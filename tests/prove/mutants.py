@@ -51,6 +51,7 @@ STALLS = ("tests/sim/test_stalls.py",)
 DISPATCHER = "tests/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
+HTTP = "tests/test_http.py"
 LOCK = "tests/journal/test_lock.py"
 HTTP = "tests/test_worker_http.py"
 READING = ("tests/test_reading.py",)
@@ -276,6 +277,48 @@ MUTANTS = [
         "    return bool(poll.poll(0))\n",
         "    return False\n",
         (PROOFS, "-k", "wire"),
+    ),
+    Mutant(
+        "a host name is not checked",
+        "aws/http.py",
+        "    context.check_hostname = True\n",
+        "    context.check_hostname = False\n",
+        (HTTP, "-k", "no_valid_certificate"),
+    ),
+    Mutant(
+        "no certificate is checked through a proxy",
+        "aws/http.py",
+        "ssl=self._tls, **",
+        "ssl=proxy_url is None and self._tls, **",
+        (HTTP, "-k", "through_a_proxy_nothing"),
+    ),
+    Mutant(
+        "a redirect is followed",
+        "aws/http.py",
+        "allow_redirects=False",
+        "allow_redirects=True",
+        (HTTP, "-k", "no_redirect"),
+    ),
+    Mutant(
+        "credentials are obtained by the SDK's own HTTP",
+        "aws/__init__.py",
+        "        config.http_session_cls =",
+        '        if service_name != "sts":\n            config.http_session_cls =',
+        (HTTP, "-k", "no_redirect and web_identity"),
+    ),
+    Mutant(
+        "an answer may be 64 MiB long",
+        "aws/http.py",
+        "ANSWER_BYTES_MAX = 1024 * 1024\n",
+        "ANSWER_BYTES_MAX = 64 * 1024 * 1024\n",
+        (HTTP, "-k", "is_a_doubt_with_its_reason"),
+    ),
+    Mutant(
+        "an answer may take for ever",
+        "aws/http.py",
+        "if total else None",
+        "if total is None else None",
+        (HTTP, "-k", "trickled and queue"),
     ),
     Mutant(
         "a cancelled call is taken for not sent",

@@ -7,6 +7,7 @@ that misbehaves. `expected` is written from design.md §7, not from the engine's
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import socket
 import ssl
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from unittest import mock
 
 import anyio
@@ -77,8 +78,8 @@ class Row:
     expected: Expected
     scheme: str = "http"
     host: str = "127.0.0.1"
-    trusted: bool = True
-    """Whether the peer speaks TLS with a certificate that the client trusts."""
+    certificate: Literal["good", "untrusted", "of another name", "expired"] = "good"
+    """Of a peer that speaks TLS."""
     cancelled: bool = False
 
 
@@ -141,6 +142,29 @@ def entry(status: str, message_id: str | None = None) -> Script:
     return answering(200, results(SUCCESS[0], odd, SUCCESS[2]))
 
 
+def redirect(status: int) -> Script:
+    """Send the request elsewhere: to the same peer, which would count it."""
+
+    def script(exchange: Exchange) -> None:
+        if exchange.read_head():
+            exchange.read_body()
+            place = f"Location: http://127.0.0.1:{exchange.peer.port}/\r\nContent-Length: 0"
+            exchange.connection.sendall(f"HTTP/1.1 {status} There\r\n{place}\r\n\r\n".encode())
+
+    return script
+
+
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def endless(exchange: Exchange) -> None:
+    if exchange.read_head():
+        exchange.read_body()
+        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        while True:
+            exchange.connection.sendall(65_536 * b" ")
+
+
 HALF = len(OK) // 2 + 100  # the head has about 90 bytes
 
 WIRE = [
@@ -148,7 +172,10 @@ WIRE = [
     Row("DNS failure", None, NOT_SENT, host=HOST),
     Row("TLS: the peer speaks something else", garbage, NOT_SENT, scheme="https"),
     Row("TLS: reset in the handshake", reset_at_once, NOT_SENT, scheme="https"),
-    Row("TLS: certificate not trusted", answering(200, OK), NOT_SENT, "https", trusted=False),
+    *(
+        Row(f"TLS: certificate {bad}", answering(200, OK), NOT_SENT, "https", certificate=bad)
+        for bad in ("untrusted", "of another name", "expired")
+    ),
     Row("TLS: reset after the request", after_request("reset"), DOUBT, scheme="https"),
     Row("TLS: all is well", answering(200, OK), SENT, scheme="https"),
     Row("reset before the body", reset_before_body, UNSEEN_DOUBT),
@@ -166,6 +193,8 @@ WIRE = [
     Row("200 with null for results", answering(200, b'{"BulkEmailEntryResults":null}'), DOUBT),
     Row("results one short", answering(200, results(*SUCCESS[:2])), DOUBT),
     Row("results one more", answering(200, results(*SUCCESS, SUCCESS[0])), DOUBT),
+    *(Row(f"{status} to another place", redirect(status), HOLD) for status in REDIRECTS),
+    Row("an answer without end", endless, DOUBT),
     Row("cancelled during the call", after_request("hang"), DOUBT, cancelled=True),
     Row("all is well", answering(200, OK), SENT),
 ]
@@ -319,10 +348,14 @@ def _peer(row: Row) -> Iterator[Peer | None]:
     tls = None
     if row.scheme == "https" and row.script not in (garbage, reset_at_once):
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _authority().issue_cert("127.0.0.1").configure_cert(tls)
+        name = "ses.example" if row.certificate == "of another name" else "127.0.0.1"
+        ends = EXPIRED if row.certificate == "expired" else None
+        _authority().issue_cert(name, not_after=ends).configure_cert(tls)
     with listening(row.script, tls) as peer:
         yield peer
 
+
+EXPIRED = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 _AUTHORITIES: list[trustme.CA] = []
 
@@ -338,7 +371,7 @@ def _authority() -> trustme.CA:
 def _environment(row: Row) -> Iterator[None]:
     changes = dict(CREDENTIALS)
     with contextlib.ExitStack() as stack:
-        if row.scheme == "https" and row.trusted:
+        if row.scheme == "https" and row.certificate != "untrusted":
             pem = stack.enter_context(_authority().cert_pem.tempfile())
             changes["AWS_CA_BUNDLE"] = pem
         stack.enter_context(mock.patch.dict(os.environ, changes))
