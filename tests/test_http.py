@@ -584,8 +584,8 @@ async def test_another_answer_without_end_is_given_up(call: Call, name: str) -> 
         answered = await call(f"http://{HOST}:{peer.port}")
         assert peer.seen
     assert answered.code is not None
-    if call in (account, list_in_s3):
-        assert len(answered.reason) < 1000
+    if call is not queue:  # whose error is the SDK's own
+        assert len(answered.reason) < 3_000
     if name not in REASONS:
         assert re.search(r"longer than [\d,]+ bytes", answered.reason)
 

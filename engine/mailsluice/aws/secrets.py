@@ -10,6 +10,10 @@ from collections.abc import Iterable
 
 MASK = "***"
 
+TEXT_CHARS_MAX = 2_000
+"""Of a masked text. The SDK's may quote an answer of a megabyte, and to look for what has the form
+of a secret takes a time that grows with the square of the length."""
+
 _PATTERNS = (
     # A user and password in a URL, or in what was meant to be one. The password of a malformed URL
     # may hold any character, so everything goes up to the last @.
@@ -27,10 +31,11 @@ _PATTERNS = (
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without secrets: the given ones, and whatever has the form of one."""
+    """`text`, cut to TEXT_CHARS_MAX, without the given secrets and whatever has the form of one."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, MASK)
+    text = text[:TEXT_CHARS_MAX]
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
