@@ -57,6 +57,7 @@ HTTP = "tests/test_worker_http.py"
 READING = ("tests/test_reading.py",)
 FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
 EXCEPT = "tests/command/test_except.py"
+ENDS = "tests/test_worker_ends.py"
 NEXT_MAILING = "tests/command/test_next_mailing.py"
 
 MUTANTS = [
@@ -613,6 +614,20 @@ MUTANTS = [
         "(links := found.stat().st_nlink) > 1:",
         "(links := found.stat().st_nlink) > 99:",
         (LOCK, "-k", "two_names"),
+    ),
+    Mutant(
+        "a mailing that is dropped twice is sent twice",
+        "worker/folder.py",
+        "                if (why := self._sent_before(found)) is not None:\n",
+        "                if (why := self._sent_before(found)) is None and False:\n",
+        (ENDS, "-k", "content_that_tells"),
+    ),
+    Mutant(
+        "who comes too late to put a mailing away does not notice",
+        "worker/mailings.py",
+        "            if not await to_thread.run_sync(job.path.exists):\n",
+        "            if False:\n",
+        (ENDS, "-k", "somebody_else"),
     ),
     Mutant(
         "who is in doubt is not excepted",

@@ -11,12 +11,14 @@ workers on one folder one gets it.
 from __future__ import annotations
 
 import enum
+import filecmp
 import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -32,6 +34,29 @@ REPORT = "report.json"
 
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 """The modes of what holds addresses, as a journal's."""
+
+
+_SENT_BEFORE = (
+    "nothing was sent: {where} is the same mailing (its files have the same content), and {remedy}"
+)
+
+_DONE = (
+    "was sent. To send it to everybody once more, drop it under another name; the next mailing has "
+    "another content or another name"
+)
+
+_REMEDIES = {
+    "working": "is being sent; wait for its report",
+    "done": _DONE,
+    "failed": "was begun. To go on with it, move that folder back into the inbox",
+}
+
+
+class Refused(NamedTuple):
+    """A mailing in the inbox that is not taken."""
+
+    path: Path
+    why: str
 
 
 class Mark(enum.StrEnum):
@@ -70,8 +95,12 @@ class Folder:
                 "process may write"
             ) from error
 
-    def claim(self) -> None:
-        """Move all that is in the inbox to working/, as far as nobody else is quicker."""
+    def claim(self) -> list[Refused]:
+        """Move what is in the inbox to working/, as far as nobody else is quicker.
+
+        A mailing that has been sent under its name, or begun, stays where it is, and is returned.
+        """
+        refused = []
         for found in _folders(self._inbox):
             if found.is_symlink():
                 self._warn_once(found, "it is a link; a mailing is a folder of its own")
@@ -80,6 +109,9 @@ class Folder:
                 self._warn_once(found, "its name is not UTF-8")
                 continue
             try:
+                if (why := self._sent_before(found)) is not None:
+                    refused.append(Refused(found, why))
+                    continue
                 found.rename(_free(self._working / found.name))
             except FileNotFoundError:
                 continue  # another worker has it
@@ -88,6 +120,31 @@ class Folder:
         for stray in self._inbox.iterdir():
             if not stray.name.startswith(".") and not stray.is_dir():
                 self._warn_once(stray, "a mailing is a folder of its own, with one mailing file")
+        return refused
+
+    def _sent_before(self, found: Path) -> str | None:
+        """Why it would be sent twice: a mailing of its name and its content has been begun.
+
+        One that brings its journal goes on where that stopped, whatever else there is.
+        """
+        if os.path.lexists(found / JOURNAL):
+            return None
+        others = [
+            other
+            for place in (self._working, self._done, self._failed)  # as a mailing moves
+            for other in _of_name(place / found.name)
+            if place != self._failed or (other / JOURNAL).exists()
+        ]
+        for other in others:
+            if _same_content(found, other):
+                where = other.relative_to(self.path)
+                return _SENT_BEFORE.format(where=where, remedy=_REMEDIES[other.parent.name])
+        for other in others[:1]:
+            where = other.relative_to(self.path)
+            logger.info(
+                "inbox/%s is another mailing than %s, and has its own journal", found.name, where
+            )
+        return None
 
     def put_to_work(self, name: str, message: str) -> Path | None:
         """A mailing that came as a message, in working/; None where it has been sent, or cancelled.
@@ -187,6 +244,41 @@ def _free(place: Path) -> Path:
         number += 1
         free = place.with_name(f"{place.name}-{number}")
     return free
+
+
+def _of_name(place: Path) -> Iterator[Path]:
+    """What has been put there under that name: the folders that `_free` passes over."""
+    number, found = 1, place
+    while found.exists():
+        yield found
+        number += 1
+        found = place.with_name(f"{place.name}-{number}")
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    """Whether two mailings consist of the same files, but for what the worker has added."""
+    files, others = _content(one), _content(other)
+    return files.keys() == others.keys() and all(
+        _same_file(path, others[name]) for name, path in files.items()
+    )
+
+
+def _content(mailing: Path) -> dict[str, Path]:
+    """Its files, by name."""
+    own = {REPORT, *Mark}
+    return {
+        str(path.relative_to(mailing)): path
+        for path in mailing.rglob("*")
+        if not (path.is_dir() and not path.is_symlink())
+        and not (path.parent == mailing and (path.name in own or path.name.startswith(JOURNAL)))
+    }
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Links are compared as links; `filecmp` takes nothing but regular files for the same."""
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def _write(path: Path, content: bytes, mode: int = 0o666) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -161,44 +162,63 @@ class Mailings:
 
     async def _look(self) -> None:
         try:
-            await to_thread.run_sync(self._folder.claim)
+            refused = await to_thread.run_sync(self._folder.claim)
             claimed = await to_thread.run_sync(self._folder.claimed)
         except OSError as error:
             logger.warning("%s: %s; looking again", self._folder.path, error.strerror)
             return
         for path in claimed:
             self._begin(path)
-        ended = [name for name, job in self.jobs.items() if job.state in ENDED]
+        for path, why in refused:
+            self._refuse(path, why)
+        ended = [name for name, job in self.jobs.items() if job.left.is_set()]
         for name in ended[:-ENDED_MAX]:
             del self.jobs[name]
 
     def _begin(self, path: Path) -> Job:
         job = self.jobs.get(path.name)
-        if job is None or job.state in ENDED:
+        if job is None or job.left.is_set():
             job = self.jobs[path.name] = Job(path.name, path)
-            self._tasks.start_soon(self._work, job)
+            self._tasks.start_soon(self._work, job, partial(self._send_all, job))
         return job
+
+    def _refuse(self, path: Path, why: str) -> None:
+        """It is in the inbox, and its namesake may be under way."""
+        name = f"inbox/{path.name}"
+        before = self.jobs.get(name)
+        if before is None or before.left.is_set():
+            job = self.jobs[name] = Job(name, path)
+            self._tasks.start_soon(self._work, job, partial(self._end, job, JobState.FAILED, why))
 
     # --- one mailing -------------------------------------------------------------------------
 
-    async def _work(self, job: Job) -> None:
+    async def _work(self, job: Job, work: Callable[[], Awaitable[None]]) -> None:
         """From its claim to its end, or to the worker's."""
         try:
-            while await self._once(job):
-                with anyio.move_on_after(self._settings.hold_s):
-                    await job.changed.wait()
-                job.changed = anyio.Event()
+            await work()
         except JournalLockedError:
             del self.jobs[job.name]  # another worker has it
         except _ElsewhereError:
             logger.info("%s: somebody else has put it away", job.name)
             del self.jobs[job.name]
+        finally:
+            job.left.set()
+
+    async def _send_all(self, job: Job) -> None:
+        try:
+            while await self._once(job):
+                await self._wait_for_change(job)
+        except (JournalLockedError, _ElsewhereError):
+            raise
         except Exception as error:
             if not isinstance(error, ConfigurationError | SourceError | BodyError):
                 logger.exception("%s cannot be sent", job.name)
             await self._end(job, JobState.FAILED, str(error) or type(error).__name__)
-        finally:
-            job.left.set()
+
+    async def _wait_for_change(self, job: Job) -> None:
+        with anyio.move_on_after(self._settings.hold_s):
+            await job.changed.wait()
+        job.changed = anyio.Event()
 
     async def _once(self, job: Job) -> bool:
         """One attempt at the whole mailing; whether there is to be another."""
@@ -285,11 +305,17 @@ class Mailings:
             await to_thread.run_sync(journal.close)
 
     async def _end(self, job: Job, state: JobState, why: str | None) -> None:
+        """It has come to its end: put it away, however often that is tried."""
         if not (job.counts and job.counts.read):
             job.counts = None  # another worker may have begun it meanwhile
             with suppress(JournalError, ConfigurationError):
                 job.counts = await self._counts_of(job)
         why = why and _as_text(why)
+        while not await self._put_away(job, state, why) and not self._stopping.is_set():
+            await self._wait_for_change(job)
+
+    async def _put_away(self, job: Job, state: JobState, why: str | None) -> bool:
+        """Whether it could be. Raises _ElsewhereError."""
         report = contents.report_of(job, state, why)
         done = state is JobState.FINISHED
         begun = job.counts is None or job.counts.read > 0
@@ -298,15 +324,21 @@ class Mailings:
                 lambda: self._folder.put_away(job.path, report, done=done, begun=begun)
             )
         except OSError as error:
-            # It stays in working/: the next look finds it finished, and tries to put it away again.
-            why = f"{why or state}; it cannot be put away: {error.strerror}"
-            logger.warning("%s: %s", job.name, why)
+            if not await to_thread.run_sync(job.path.exists):
+                raise _ElsewhereError from error
+            name = Path(error.filename2 or error.filename or job.name).name
+            text = f"it cannot be put away: {name}: {error.strerror}; it is tried again"
+            self._note(job, state, f"{why}; {text}" if why else text, logging.WARNING)
+            return False
         self._note(job, state, why)
+        return True
 
-    def _note(self, job: Job, state: JobState, why: str | None = None) -> None:
+    def _note(
+        self, job: Job, state: JobState, why: str | None = None, level: int = logging.INFO
+    ) -> None:
         why = why and _as_text(why)
         if (state, why) != (job.state, job.why):
-            logger.info("%s: %s%s", job.name, state, f": {why}" if why else "")
+            logger.log(level, "%s: %s%s", job.name, state, f": {why}" if why else "")
         job.state, job.why = state, why
 
 
