@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from mailsluice.emulator import Emulator
+from mailsluice.emulator import CallFault, Emulator
 from mailsluice.export import Line, lines
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.worker import body
 from tests.waiting import PATIENCE_S
 
 DOCS = Path(__file__).parent.parent / "docs" / "embedding.md"
@@ -65,7 +67,7 @@ async def service(app: str, folder: Path, emulator: Emulator) -> AsyncIterator[t
 async def post(session: aiohttp.ClientSession, url: str, n: int) -> str | None:
     """Ask for one mail; its MessageId, or None where the service said no or went away."""
     try:
-        async with session.post(f"{url}/welcome?address=user{n}@example.com") as answer:
+        async with session.post(f"{url}/welcome?address=user{n}@example.com&signup={n}") as answer:
             return (await answer.json())["message_id"] if answer.status in {200, 201} else None
     except aiohttp.ClientError:
         return None
@@ -120,3 +122,49 @@ async def test_a_service_stopped_in_the_middle_leaves_nothing_unaccounted(
     assert told <= accepted == kept
     assert {line.state for line in journalled(tmp_path)} <= {"sent", "failed"}
     assert set(ses_emulator.ledger.by_address().values()) == {1}
+
+
+@pytest.mark.parametrize("app", APPS)
+async def test_what_is_nobodys_fault_is_a_5xx_and_a_bad_address_a_4xx(
+    app: str, tmp_path: Path, ses_emulator: Emulator
+) -> None:
+    async with service(app, tmp_path, ses_emulator) as (url, _), aiohttp.ClientSession() as session:
+
+        async def asked(address: str, signup: int) -> tuple[int, str]:
+            query = {"address": address, "signup": str(signup)}
+            async with session.post(f"{url}/welcome", params=query) as answer:
+                return answer.status, await answer.text()
+
+        first = await asked("ann@example.com", 1)
+        assert first[0] in {200, 201}
+        assert await asked("ann@example.com", 1) == first
+        status, said = await asked("no-at-sign", 2)
+        assert (status, "there is no @" in said) == (422, True)
+        ses_emulator.faults.add(CallFault(fault="lost", times=1))
+        status, said = await asked("bob@example.com", 3)
+        assert (status, "NO_ANSWER" in said) == (503, True)
+        ses_emulator.faults.add(CallFault(fault="error", code="SendingPausedException", times=1))
+        status, said = await asked("cid@example.com", 4)
+        assert (status, "SendingPausedException" in said) == (503, True)
+    assert len(ses_emulator.ledger.by_address()) == 2
+
+
+async def test_a_second_process_is_told_how_several_can_send(
+    tmp_path: Path, ses_emulator: Emulator
+) -> None:
+    async with service("fastapi_app", tmp_path, ses_emulator) as (url, _):
+        async with aiohttp.ClientSession() as session:
+            assert await post(session, url, 1) is not None
+        async with service("fastapi_app", tmp_path, ses_emulator) as (_, second):
+            assert second.stderr is not None
+            said = (await second.stderr.read()).decode()
+    assert "one alone can send" in said
+    assert "JournalLockedError" in said
+
+
+def test_what_a_service_puts_into_the_queue_is_what_the_worker_reads() -> None:
+    names: dict[str, Any] = {}
+    exec(BLOCKS["enqueue.py"], names)  # the example itself
+    read = body.parse(names["message"]("ann@example.com", "7"))
+    assert isinstance(read, body.One)
+    assert (read.to, read.key) == ("ann@example.com", "signup-7")

@@ -38,7 +38,8 @@ _NO_OFD_LOCKS = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _BUSY = (
     "{path}: another process is using this journal; wait until it has ended (a run with a journal "
-    "of its own would mail everybody again)"
+    "of its own would mail everybody again). Of a service's processes one alone can send: see "
+    '"Several processes" in docs/embedding.md'
 )
 
 _BUSY_HERE = (
