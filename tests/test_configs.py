@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -108,3 +109,24 @@ def test_every_key_that_the_worker_s_example_shows_exists(tmp_path: Path) -> Non
     assert settings.queue is not None
     assert settings.queue.in_hand == 1_000
     assert settings.log.format == "auto"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("iam-policy", "README.md"), ("iam-policy-worker", "docs/worker.md")]
+)
+def test_a_policy_allows_what_the_documentation_names_and_nothing_else(
+    name: str, text: str
+) -> None:
+    policy = json.loads((CONFIGS / f"{name}.json").read_text())
+    allowed = {
+        action
+        for statement in policy["Statement"]
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
+    }
+    said = Path(text).read_text() + Path("README.md").read_text()
+    named = {action for action in allowed if action in said or action.partition(":")[2] in said}
+    assert allowed == named
+    assert {"ses:SendBulkEmail", "ses:GetAccount"} <= allowed
+    assert not any("*" in action for action in allowed)

@@ -53,10 +53,6 @@ ASK_INTERVAL_S = 1.0
 FILE_BYTES_MAX = 8 * 1024 * 1024
 """A mailing file, with an inline template of 1 MB, fits several times."""
 
-PRICE_PER_1000_USD = 0.10
-"""SES pricing page: US dollars for 1,000 emails, without attachments and extras."""
-
-
 PREFIX = "MAILSLUICE_"
 """Begins the name of every variable of ours."""
 
@@ -132,8 +128,8 @@ class QuotaSettings(_Table):
     """0: no limit on calls."""
     refresh_s: float = Field(default=60.0, ge=ASK_INTERVAL_S)
     """Seconds between two GetAccount calls."""
-    price_per_1000: float = Field(default=PRICE_PER_1000_USD, ge=0)
-    """US dollars, for `--dry-run`'s estimate."""
+    price_per_1000: float | None = Field(default=None, ge=0)
+    """US dollars, for `--dry-run`'s estimate; None: by the account's plan."""
 
 
 class MessageSettings(_Table):

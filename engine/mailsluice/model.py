@@ -172,6 +172,8 @@ class Account:
     sending_enabled: bool = True
     enforcement: str = "HEALTHY"
     production: bool = True
+    pricing_plan: str | None = None
+    """PricingAttributes.CurrentPlan: NONE, ESSENTIALS, PRO or ENTERPRISE; None if not said."""
 
     @property
     def daily_left(self) -> float:

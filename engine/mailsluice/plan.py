@@ -16,6 +16,18 @@ REMARKS_MAX = 10
 """Refused and duplicate rows that a plan shows in full."""
 
 
+PRICES_PER_1000_USD = {"NONE": 0.10, "ESSENTIALS": 0.16, "PRO": 0.22, "ENTERPRISE": 0.23}
+"""By the account's pricing plan: US dollars for 1,000 emails, without monthly fees, attachments and
+extras (SES pricing page, since 2026-07-21)."""
+
+
+def _price_per_1000(configured: float | None, account: Account | None) -> float:
+    if configured is not None:
+        return configured
+    plan = account.pricing_plan if account else None
+    return PRICES_PER_1000_USD.get(plan or "NONE", PRICES_PER_1000_USD["NONE"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The findings."""
@@ -36,7 +48,7 @@ class Plan:
     """Recipients per second; None where neither the account nor the settings say."""
     account: Account | None
     price: float
-    """US dollars, at the configured price per 1,000 recipients."""
+    """US dollars, at the configured price per 1,000 recipients or that of the account's plan."""
     first_body: bytes | None
     """The first request, as JSON."""
     remarks: tuple[Remark, ...]
@@ -51,7 +63,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
     rate_per_s: float | None,
     calls_per_s: float,
     account: Account | None,
-    price_per_1000: float,
+    price_per_1000: float | None,
 ) -> Plan:
     """Read the whole source. Raises SourceError where it cannot be read.
 
@@ -76,7 +88,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
         calls=tally.calls,
         rate_per_s=pace.allowed_per_s if rate_per_s else None,
         account=account,
-        price=tally.weight / 1000 * price_per_1000,
+        price=tally.weight / 1000 * _price_per_1000(price_per_1000, account),
         first_body=assemble(prefix, first) if first else None,
         remarks=tuple(tally.remarks),
     )

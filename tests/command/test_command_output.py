@@ -135,6 +135,24 @@ async def test_elsewhere_progress_is_a_plain_line_now_and_then(
     assert len(ses_emulator.ledger) == 200
 
 
+@pytest.mark.parametrize(
+    ("plan", "flags", "cost"),
+    [
+        (None, (), "$0.10"),
+        ("NONE", (), "$0.10"),
+        ("PRO", (), "$0.22"),
+        ("PRO", ("--set", "quota.price_per_1000=1"), "$1.00"),
+    ],
+)
+def test_the_cost_is_that_of_the_accounts_pricing_plan(
+    folder: Folder, plan: str | None, flags: tuple[str, ...], cost: str
+) -> None:
+    folder.emulator.change_account(pricing_plan=plan)
+    folder.write_list(1_000)
+    ended = folder.run(*SEND, "--dry-run", *flags)
+    assert re.search(rf"^cost +{re.escape(cost)}$", ended.out, re.MULTILINE)
+
+
 # --- where recipients and settings come from ------------------------------------------------------
 
 

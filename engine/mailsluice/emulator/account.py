@@ -60,6 +60,8 @@ class AccountSettings:
     sending_enabled: bool = True
     enforcement: Literal["HEALTHY", "PROBATION", "SHUTDOWN"] = "HEALTHY"
     production: bool = True
+    pricing_plan: Literal["NONE", "ESSENTIALS", "PRO", "ENTERPRISE"] | None = None
+    """The pricing plan that GetAccount tells; None: it tells none, as an older SES."""
 
 
 class Refusal(NamedTuple):

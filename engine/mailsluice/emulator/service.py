@@ -170,6 +170,11 @@ class Service:
             },
             "SendingEnabled": settings.sending_enabled and settings.enforcement != "SHUTDOWN",
             "SuppressionAttributes": {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]},
+            **(
+                {"PricingAttributes": {"CurrentPlan": settings.pricing_plan}}
+                if settings.pricing_plan
+                else {}
+            ),
         }
 
     def _strike(self, asked: Submission, call: int, *, before: bool) -> CallFault | None:

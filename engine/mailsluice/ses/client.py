@@ -9,6 +9,7 @@ token, and botocore's default would send a batch up to five times when an answer
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import math
 import os
@@ -19,6 +20,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
@@ -125,7 +127,9 @@ class Client:
             raise ConfigurationError(f"the AWS SDK would retry by itself: {retries}")
         require_usable_proxy(self._client)
         credentials_of(self._client).timeout_s = self._config.connect_timeout + self._timeout_s
-        self._client.meta.events.register("before-call.sesv2.SendBulkEmail", _put_body)
+        events = self._client.meta.events
+        events.register("before-call.sesv2.SendBulkEmail", _put_body)
+        events.register("after-call.sesv2.GetAccount", _keep_pricing)
         return self
 
     @property
@@ -190,6 +194,14 @@ def _put_body(params: dict[str, Any], **_: Any) -> None:
     params["body"] = _body.get()
 
 
+async def _keep_pricing(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+    """Hand on PricingAttributes, which the service model of botocore 1.40 does not know yet."""
+    with contextlib.suppress(ValueError):  # no JSON: the rest says so
+        body = orjson.loads(await http_response.content)
+        if isinstance(body, dict):
+            parsed.setdefault("PricingAttributes", body.get("PricingAttributes"))
+
+
 def entry_results(results: Iterable[dict[str, Any]]) -> tuple[EntryResult, ...]:
     """An answer's `BulkEmailEntryResults`."""
     return tuple(
@@ -219,7 +231,13 @@ def _account(response: dict[str, Any]) -> Account:
         sending_enabled=bool(response.get("SendingEnabled", True)),
         enforcement=str(response.get("EnforcementStatus", "HEALTHY")),
         production=bool(response.get("ProductionAccessEnabled", True)),
+        pricing_plan=_pricing_plan(response.get("PricingAttributes")),
     )
+
+
+def _pricing_plan(pricing: Any) -> str | None:
+    plan = pricing.get("CurrentPlan") if isinstance(pricing, dict) else None
+    return plan if isinstance(plan, str) else None
 
 
 def _finite(value: Any) -> float:
