@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mailsluice.current import Statistics as Statistics
     from mailsluice.engine import Engine as Engine
     from mailsluice.errors import ConfigurationError as ConfigurationError
+    from mailsluice.errors import EngineError as EngineError
     from mailsluice.errors import JournalError as JournalError
     from mailsluice.errors import MailingChangedError as MailingChangedError
     from mailsluice.errors import MailsluiceError as MailsluiceError
@@ -56,6 +57,7 @@ _HOMES = {
     "Counts": "model",
     "DeliverySettings": "config",
     "Engine": "engine",
+    "EngineError": "errors",
     "ExitCode": "report",
     "Expired": "message",
     "Failed": "message",
@@ -94,6 +96,7 @@ __all__ = (  # a sorted tuple of the names above
     "Counts",
     "DeliverySettings",
     "Engine",
+    "EngineError",
     "ExitCode",
     "Expired",
     "Failed",

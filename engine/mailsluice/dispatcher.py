@@ -378,6 +378,7 @@ class Dispatcher:
                 # A suspect waits for evidence, which may be what intake has still to offer.
                 self._held_bytes -= len(batch.entries[0].body)
         elif any(verdict.rule.action is Action.SENT for verdict in verdicts):
+            self._gate.refusal = None
             guilty = self._bisection.accepted(batch.number)
         else:
             guilty = self._bisection.departed(batch.number)
@@ -451,6 +452,8 @@ class Dispatcher:
                 pass  # the bisection has it
             case Action.HOLD:
                 self._hold_on(verdict)
+                if not verdict.rule.of_mailing:
+                    self._gate.refusal = self.hold
             case Action.WAIT_DAILY:
                 self.daily.refused(now)
                 self._due.append(entry)

@@ -41,6 +41,13 @@ class JournalLockedError(JournalError):
     """Another process writes this journal."""
 
 
+class EngineError(MailsluiceError):
+    """An error that nobody foresaw, its `__cause__`, has ended an engine's single messages.
+
+    What was sent is in the journal. Nothing more is sent before another engine is opened.
+    """
+
+
 def root_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error in a task group's end that a caller can act on: the others followed from it."""
     errors = _leaves(group)

@@ -70,7 +70,9 @@ class Gate:
         self.lane_shares = lane_shares
         """By weight: only their ratio counts."""
         self.hold: str | None = None
-        """Why the account sends nothing at present."""
+        """Why the account sends nothing at present, as GetAccount says."""
+        self.refusal: str | None = None
+        """Why the account's last call was refused, or could not be signed; None if it was not."""
         self.number = 0
         """Of the newest batch. Batches of all streams are numbered together."""
         self._places: list[Place] = []

@@ -23,7 +23,7 @@ from anyio.lowlevel import checkpoint
 from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.dispatcher import Dispatcher, Ruling
-from mailsluice.errors import JournalError, MailsluiceError, root_of
+from mailsluice.errors import EngineError, MailsluiceError, root_of
 from mailsluice.gate import Gate, Lane
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Taken
@@ -368,7 +368,10 @@ class Outbox:
     # --- intake ------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take in and send until `close`. Raises JournalError; callers who wait then do, too."""
+        """Take in and send until `close`.
+
+        Raises JournalError and EngineError; callers who wait then do, too.
+        """
         try:
             async with anyio.create_task_group() as self._tasks:
                 while not self._closing or self._arrivals or self._given_up or self.by_seq:
@@ -380,8 +383,10 @@ class Outbox:
                     self._stop(stream)
         except BaseExceptionGroup as group:
             root = root_of(group)
-            self._broken = root if isinstance(root, Exception) else None
-            raise root from None
+            if not isinstance(root, Exception):
+                raise root from None
+            self._broken = _broken_by(root)
+            raise self._broken from self._broken.__cause__
         finally:
             with anyio.CancelScope(shield=True):
                 await self._abandon()
@@ -617,8 +622,8 @@ class Outbox:
         if error is None:
             try:
                 await self._settle_left(left)
-            except JournalError as broken:
-                error = self._broken = broken
+            except Exception as broken:  # noqa: BLE001  # whoever waits is told, whatever it is
+                error = self._broken = _broken_by(broken)
         self._closing = True
         for waiting in [*self._taking, *self._arrivals, *left]:
             self.free_slot(waiting)
@@ -644,3 +649,12 @@ class Outbox:
         await self._writer.write(resolutions(pending, self._wall()))
         for each in pending:
             self._end(each.waiting, each.error)
+
+
+def _broken_by(error: Exception) -> MailsluiceError:
+    """What callers are told when this error has ended the outbox."""
+    if isinstance(error, MailsluiceError):
+        return error
+    broken = EngineError(f"an error that nobody foresaw: {type(error).__name__}: {error}")
+    broken.__cause__ = error
+    return broken

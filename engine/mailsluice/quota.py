@@ -96,6 +96,7 @@ class QuotaKeeper:
         """Act on what GetAccount said."""
         self._account = account
         self._gate.hold = obstacle(account)
+        self._gate.refusal = None
         now = anyio.current_time()
         if account.rate_per_s > 0:
             self._gate.pacer.set_ceiling(rate_per_s(self.settings, account), now)
@@ -114,17 +115,29 @@ class QuotaKeeper:
         while True:
             await anyio.sleep(self.settings.refresh_s)
             try:
-                account = await self._transport.get_account()
+                self.apply(await self._transport.get_account())
             except (AccountUnavailableError, ConfigurationError) as error:
                 if answering:
                     logger.warning("%s; the last known quota stays in force", error)
                 answering = False
+                self._note_refusal(error)
             except Exception:
                 # A transport of the caller's own may raise anything; sending does not depend on it.
                 logger.exception("GetAccount has failed; the last known quota stays in force")
+                answering = False
             else:
+                if not answering:
+                    logger.info("GetAccount answers again")
                 answering = True
-                self.apply(account)
+
+    def _note_refusal(self, error: AccountUnavailableError | ConfigurationError) -> None:
+        """GetAccount, too, needs credentials; what it is forbidden says nothing about sending."""
+        if isinstance(error, ConfigurationError):
+            self._gate.refusal = hold_text(NO_CREDENTIALS, str(error))
+            return
+        rule = classify(error.answer, 1)[0].rule
+        if rule.action is Action.HOLD and not rule.of_mailing:
+            self._gate.refusal = hold_text(error.answer.code or "", error.answer.error)
 
 
 class AccountGate:
@@ -169,8 +182,8 @@ class AccountGate:
 
     @property
     def hold(self) -> str | None:
-        """Why the account sends nothing, as GetAccount says; None where it does."""
-        return None if self._gate is None else self._gate.hold
+        """Why the account sends nothing, as GetAccount or the last call says; None if it does."""
+        return None if self._gate is None else self._gate.hold or self._gate.refusal
 
     def statistics(self) -> PacerStatistics | None:
         """The pace at this moment; None while nobody sends."""

@@ -235,11 +235,24 @@ class Sending:
     async def _call(self, batch: Batch) -> Answer:
         self._calls += 1
         body = assemble(self._prefix, batch.entries)
-        depart = partial(self._depart, batch)
         with tracing.call(batch, self._dispatcher.lane) as answered:
-            answer = await self._transport.send_bulk_email(body, self._endpoint_id, depart)
+            answer = await self._answer(batch, body)
             answered(answer)
         return answer
+
+    async def _answer(self, batch: Batch, body: bytes) -> Answer:
+        """What the transport answers. One of the caller's own may raise, or return, anything."""
+        depart = partial(self._depart, batch)
+        try:
+            answer: object = await self._transport.send_bulk_email(body, self._endpoint_id, depart)
+            if isinstance(answer, Answer):
+                return answer
+            why = f"the transport returned no Answer but a {type(answer).__name__}"
+        except Exception as error:
+            logger.exception("the transport has failed")
+            why = f"the transport has failed: {type(error).__name__}: {error}"
+        has_left = self._dispatcher.has_left(batch)
+        return Answer(code=statuses.BROKEN_ANSWER if has_left else statuses.NOT_SENT, error=why)
 
     async def _depart(self, batch: Batch) -> None:
         """Return when the batch is to be written: its turn has come, and that was this moment."""
@@ -260,7 +273,7 @@ class Sending:
     # --- sender → settle → journal -----------------------------------------------------------
 
     async def _settle(self, batch: Batch, answer: Answer, started_at: float) -> None:
-        verdicts = statuses.classify(answer, len(batch.entries))
+        verdicts = _verdicts(answer, len(batch.entries))
         outcomes = self._dispatcher.judge(batch, verdicts, self._now())
         await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
         rulings = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
@@ -308,3 +321,12 @@ class Sending:
             tell(event)
         except Exception:
             logger.exception("the hook that is told of batches has failed; sending goes on")
+
+
+def _verdicts(answer: Answer, entries: int) -> list[Verdict]:
+    """What an answer means; one whose fields are of other types than they should be is a doubt."""
+    try:
+        return statuses.classify(answer, entries)
+    except (TypeError, ValueError, AttributeError) as error:
+        why = f"the answer cannot be read: {type(error).__name__}: {error}"
+        return statuses.classify(Answer(code=statuses.BROKEN_ANSWER, error=why), entries)

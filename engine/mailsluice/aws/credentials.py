@@ -37,6 +37,19 @@ VALID_S = 60
 _UNFIT = re.compile(r"[^!-~]")
 """A character that no access key, secret key or session token has."""
 
+REFUSED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""Error codes by which AWS refuses the credentials themselves ("Common errors" of AWS services)."""
+
 _MISCONFIGURED = (
     botocore_errors.PartialCredentialsError,
     botocore_errors.InvalidConfigError,
@@ -89,6 +102,7 @@ class Credentials:
             failure = self._failure(error)
             valid = self._valid()
             if valid is None:
+                self.forget()  # what they come from may have been mended by then
                 raise failure from error
             # The SDK would fail every call from ten minutes before the end on.
             logger.warning("%s; the credentials at hand are still valid", failure)
@@ -160,6 +174,15 @@ def credentials_of(client: Any) -> Credentials:
     found = client._request_signer._credentials
     assert isinstance(found, Credentials)
     return found
+
+
+def forget_refused(client: Any, code: str | None) -> None:
+    """Look the client's credentials up again if AWS has refused them with this error code.
+
+    Whoever rotates the keys in a file does not tell the process that reads it.
+    """
+    if code in REFUSED:
+        credentials_of(client).forget()
 
 
 def _no_credentials(why: object) -> str:

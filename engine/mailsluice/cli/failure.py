@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mailsluice import statuses
-from mailsluice.errors import JournalError, MailsluiceError
+from mailsluice.errors import EngineError, JournalError, MailsluiceError
 from mailsluice.report import ExitCode
 
 logger = logging.getLogger("mailsluice")
@@ -74,10 +74,10 @@ def explained(error: Exception) -> tuple[ExitCode, str]:
     """The exit code of a command that this error has ended, and a sentence for its user."""
     if isinstance(error, JournalError):
         return ExitCode.JOURNAL, str(error)
-    if isinstance(error, MailsluiceError):
+    if isinstance(error, MailsluiceError) and not isinstance(error, EngineError):
         lack = error.__cause__ and _lack(error.__cause__)
         return ExitCode.BAD_INPUT, f"{error}: {lack}" if lack else str(error)
-    begun = isinstance(error, MidwayError)
+    begun = isinstance(error, MidwayError | EngineError)
     root = _root(error)
     lack = _lack(root)
     if lack is not None:
@@ -94,7 +94,7 @@ def explained(error: Exception) -> tuple[ExitCode, str]:
 
 def _root(error: BaseException) -> BaseException:
     """What is to blame: of a group the first one, or a shortage."""
-    if isinstance(error, MidwayError) and error.__cause__ is not None:
+    if isinstance(error, MidwayError | EngineError) and error.__cause__ is not None:
         return _root(error.__cause__)
     if isinstance(error, BaseExceptionGroup):
         leaves = [_root(each) for each in error.exceptions]

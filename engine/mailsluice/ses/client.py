@@ -26,7 +26,7 @@ from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
 from mailsluice.aws.connection import departing
-from mailsluice.aws.credentials import CredentialsUnavailableError, credentials_of
+from mailsluice.aws.credentials import CredentialsUnavailableError, credentials_of, forget_refused
 from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer, EntryResult
@@ -170,7 +170,13 @@ class Client:
                 )
             return Answer(results=entry_results(response["BulkEmailEntryResults"]))
         except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
-            return answer_of(error)
+            return self.answer_of(error)
+
+    def answer_of(self, error: Exception) -> Answer:
+        """What the SDK has raised, as an answer. Credentials that SES refuses are forgotten."""
+        answer = answer_of(error)
+        forget_refused(self._client, answer.code)
+        return answer
 
     async def get_account(self) -> Account:
         """Ask GetAccount.
@@ -187,7 +193,7 @@ class Client:
             late = f"no whole answer within {self._account_timeout_s:g} s"
             raise AccountUnavailableError(Answer(code=NO_ANSWER, error=late)) from error
         except Exception as error:
-            raise AccountUnavailableError(answer_of(error)) from error
+            raise AccountUnavailableError(self.answer_of(error)) from error
 
 
 def _put_body(params: dict[str, Any], **_: Any) -> None:

@@ -23,7 +23,7 @@ from botocore.awsrequest import AWSRequest
 from yarl import URL
 
 from mailsluice.aws.connection import departing
-from mailsluice.aws.credentials import credentials_of
+from mailsluice.aws.credentials import credentials_of, forget_refused
 from mailsluice.aws.http import Http
 from mailsluice.model import Account, Answer
 from mailsluice.ses import Depart, at_once
@@ -170,7 +170,9 @@ class Direct:
             },
             None,
         )
-        return refusal_of(found)
+        refusal = refusal_of(found)
+        forget_refused(self._client.sdk, refusal.code)
+        return refusal
 
 
 def _text(value: str | bytes) -> str:

@@ -15,15 +15,15 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from mailsluice.config import QueueSettings
-from mailsluice.errors import JournalError, root_of
+from mailsluice.errors import EngineError, JournalError, root_of
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.queue import (
     BATCH_MAX,
-    SDK_ERRORS,
     GivenBack,
     Queue,
     Received,
+    UnreachableError,
     back_off_s,
 )
 from mailsluice.worker.recipients import Recipients
@@ -99,7 +99,7 @@ class Consumer:
     async def run(self) -> None:
         """Until it is stopped, and all that is in hand is deleted or given back.
 
-        Raises JournalError: what has not been deleted is given again by the queue.
+        Raises JournalError and EngineError: what has not been deleted is given again by the queue.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_hidden)
@@ -139,7 +139,7 @@ class Consumer:
                         self._take(received)
                 failures = 0
                 self._note_reached()
-            except SDK_ERRORS as error:
+            except UnreachableError as error:
                 await self._back_off(failures, error)
                 failures += 1
             finally:
@@ -197,7 +197,7 @@ class Consumer:
         self._hiding |= ids
         try:
             again = await self._queue.hide([(each, self._settings.visibility_s) for each in still])
-        except SDK_ERRORS as error:
+        except UnreachableError as error:
             logger.warning("messages in hand could not be kept hidden: %s; trying again", error)
             return
         finally:
@@ -211,15 +211,15 @@ class Consumer:
     # --- one message -------------------------------------------------------------------------
 
     async def _handle(self, received: Received) -> None:
-        """Send it, and tell the queue. Raises JournalError."""
+        """Send it, and tell the queue. Raises JournalError and EngineError."""
         try:
             given_back = await self._sent(received)
         except BodyError as error:
             given_back = await self._put_aside(received, str(error))
         except Exception as error:  # one message never stops the others
             root = root_of(error) if isinstance(error, BaseExceptionGroup) else error
-            if isinstance(root, JournalError):
-                raise root from None
+            if isinstance(root, JournalError | EngineError):
+                raise root from root.__cause__
             logger.exception("message %s is tried again", received.id)
             given_back = GivenBack(self._settings.hold_s, f"{type(root).__name__}: {root}")
         if given_back is None or await self._is_given_up(received, given_back.why):

@@ -6,21 +6,22 @@ import logging
 import math
 import os
 import re
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import aiohttp
 import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
-from mailsluice.aws.credentials import CredentialsUnavailableError
+from mailsluice.aws.credentials import CredentialsUnavailableError, forget_refused
+from mailsluice.aws.secrets import masked
 from mailsluice.config import QueueSettings
 from mailsluice.errors import ConfigurationError
+from mailsluice.statuses import CALL_RULES, Action
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +47,9 @@ _ID = re.compile(r"[0-9A-Za-z-]{1,100}")
 
 _REGION = re.compile(r"https?://(?:sqs|queue)\.([a-z0-9-]+)\.amazonaws\.com").match
 
-SDK_ERRORS = (
-    botocore_errors.BotoCoreError,
-    botocore_errors.ClientError,
-    aiohttp.ClientError,
-    OSError,
-    CredentialsUnavailableError,
-)
-"""What a call may raise; it may be repeated."""
 
+ERROR_CHARS_MAX = 500
+"""Characters of AWS's or the SDK's text that are kept."""
 
 _BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
 
@@ -99,6 +94,10 @@ class GivenBack(NamedTuple):
 AT_THE_END = GivenBack(0.0, "the worker stopped")
 
 
+class UnreachableError(Exception):
+    """The queue has not answered, or not as a queue does. The call may be repeated."""
+
+
 class Queue:
     """One queue: `async with Queue(...) as queue`. Raises ConfigurationError on entry."""
 
@@ -127,7 +126,10 @@ class Queue:
             self._client = await self._stack.enter_async_context(
                 session.client("sqs", config=config)
             )
-        except botocore_errors.BotoCoreError as error:
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            # A profile's `credential_process` is run now, and may raise anything.
             raise self._unusable(error) from error
         return self
 
@@ -145,34 +147,55 @@ class Queue:
     ) -> None:
         await self._stack.aclose()
 
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """The border to AWS: whatever a call raises is UnreachableError.
+
+        What a proxy, or a peer that is no queue, makes the SDK raise cannot be listed:
+        JSONDecodeError, RuntimeError, KeyError and others have been seen.
+        """
+        try:
+            yield
+        except Exception as error:
+            forget_refused(self._client, _code_of(error))
+            why = str(error)
+            if not isinstance(error, CredentialsUnavailableError | ConfigurationError):
+                why = f"{type(error).__name__}: {masked(why)}"
+            raise UnreachableError(why[:ERROR_CHARS_MAX]) from error
+
     async def receive(self, most: int) -> list[Received]:
-        """Up to `most` messages, 1-10, hidden for `visibility_s`; waits for the first one."""
-        response = await self._client.receive_message(
-            QueueUrl=self._settings.url,
-            MaxNumberOfMessages=most,
-            VisibilityTimeout=self._settings.visibility_s,
-            WaitTimeSeconds=self._settings.wait_s,
-            MessageAttributeNames=["All"],
-            AttributeNames=["ApproximateReceiveCount"],
-        )
-        return [
-            Received(
-                each["MessageId"],
-                each["ReceiptHandle"],
-                each.get("Body", ""),
-                each.get("MessageAttributes", {}),
-                int(each.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+        """Up to `most` messages, 1-10, hidden for `visibility_s`; waits for the first one.
+
+        Raises UnreachableError, as all that ask the queue.
+        """
+        with self._reaching():
+            response = await self._client.receive_message(
+                QueueUrl=self._settings.url,
+                MaxNumberOfMessages=most,
+                VisibilityTimeout=self._settings.visibility_s,
+                WaitTimeSeconds=self._settings.wait_s,
+                MessageAttributeNames=["All"],
+                AttributeNames=["ApproximateReceiveCount"],
             )
-            for each in response.get("Messages", [])
-        ]
+            return [
+                Received(
+                    each["MessageId"],
+                    each["ReceiptHandle"],
+                    each.get("Body", ""),
+                    each.get("MessageAttributes", {}),
+                    int(each.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                )
+                for each in response.get("Messages", [])
+            ]
 
     async def delete(self, messages: Sequence[Received]) -> list[Received]:
         """Remove ten at most; those that are to be tried again."""
         entries = [{"Id": str(n), "ReceiptHandle": m.handle} for n, m in enumerate(messages)]
-        response = await self._client.delete_message_batch(
-            QueueUrl=self._settings.url, Entries=entries
-        )
-        return _again(messages, response)
+        with self._reaching():
+            response = await self._client.delete_message_batch(
+                QueueUrl=self._settings.url, Entries=entries
+            )
+            return _again(messages, response)
 
     async def hide(self, messages: Sequence[tuple[Received, float]]) -> list[Received]:
         """Hide each of ten at most for so many seconds more; 0 gives it back. As `delete`."""
@@ -180,10 +203,11 @@ class Queue:
             {"Id": str(n), "ReceiptHandle": m.handle, "VisibilityTimeout": math.ceil(hidden_s)}
             for n, (m, hidden_s) in enumerate(messages)
         ]
-        response = await self._client.change_message_visibility_batch(
-            QueueUrl=self._settings.url, Entries=entries
-        )
-        return _again([message for message, _ in messages], response)
+        with self._reaching():
+            response = await self._client.change_message_visibility_batch(
+                QueueUrl=self._settings.url, Entries=entries
+            )
+            return _again([message for message, _ in messages], response)
 
     async def bury(self, message: Received, reason: str) -> bool:
         """Put it into the dead-letter queue, the reason beside it; False where that cannot be."""
@@ -200,10 +224,11 @@ class Queue:
         ]
         attributes = dict(others[: ATTRIBUTES_MAX - len(own)]) | own
         try:
-            await self._client.send_message(
-                QueueUrl=self._grave, MessageBody=message.body, MessageAttributes=attributes
-            )
-        except SDK_ERRORS as error:
+            with self._reaching():
+                await self._client.send_message(
+                    QueueUrl=self._grave, MessageBody=message.body, MessageAttributes=attributes
+                )
+        except UnreachableError as error:
             logger.warning("the dead-letter queue does not take message %s: %s", message.id, error)
             return False
         return True
@@ -215,38 +240,72 @@ class Queue:
     async def look(self) -> None:
         """Learn what it is like, first of all.
 
-        Raises ConfigurationError where it cannot be used, and one of `SDK_ERRORS` where it has not
-        answered.
+        Raises ConfigurationError if AWS says that it cannot be used, and UnreachableError.
         """
         names = ["MessageRetentionPeriod", "RedrivePolicy"]
         try:
-            response = await self._client.get_queue_attributes(
-                QueueUrl=self._settings.url, AttributeNames=names
-            )
-        except botocore_errors.ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if 400 <= status < 500 and "Throttl" not in str(error):  # noqa: PLR2004  # HTTP's own
+            with self._reaching():
+                response = await self._client.get_queue_attributes(
+                    QueueUrl=self._settings.url, AttributeNames=names
+                )
+                attributes = response["Attributes"]
+                self.retention_s = float(attributes["MessageRetentionPeriod"])
+                arn = self._redrive(attributes.get("RedrivePolicy"))
+        except UnreachableError as error:
+            if _is_final(error.__cause__):
                 raise self._unusable(error) from error
             raise
-        except ConfigurationError as error:
-            raise self._unusable(error) from error
-        attributes = response["Attributes"]
-        self.retention_s = float(attributes["MessageRetentionPeriod"])
-        if "RedrivePolicy" not in attributes:
-            return
-        policy = orjson.loads(attributes["RedrivePolicy"])
-        arn, self._receives_max = policy["deadLetterTargetArn"], int(policy["maxReceiveCount"])
-        account, name = arn.split(":")[4:6]
+        if arn is not None:
+            await self._find_grave(arn)
+
+    def _redrive(self, policy: str | None) -> str | None:
+        """Take note of a RedrivePolicy, as JSON; the ARN of the dead-letter queue."""
+        if policy is None:
+            return None
+        read = orjson.loads(policy)
+        self._receives_max = int(read["maxReceiveCount"])
+        arn: str = read["deadLetterTargetArn"]
+        return arn
+
+    async def _find_grave(self, arn: str) -> None:
         try:
-            found = await self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-        except SDK_ERRORS as error:
+            with self._reaching():
+                account, name = arn.split(":")[4:6]
+                found = await self._client.get_queue_url(
+                    QueueName=name, QueueOwnerAWSAccountId=account
+                )
+                self._grave = found["QueueUrl"]
+        except UnreachableError as error:
             logger.warning(
                 "%s: %s; what is malformed goes to the quarantine folder (sqs:GetQueueUrl)",
                 arn,
                 error,
             )
-        else:
-            self._grave = found["QueueUrl"]
+
+
+def _code_of(error: BaseException) -> str | None:
+    if not isinstance(error, botocore_errors.ClientError):
+        return None
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _is_final(error: BaseException | None) -> bool:
+    """Whether it is an answer of SQS itself that no repetition changes.
+
+    A proxy's page has no error code of AWS: the SDK makes one of its HTTP status. Credentials may
+    be renewed while the worker waits.
+    """
+    if isinstance(error, ConfigurationError | botocore_errors.NoRegionError):
+        return True
+    if not isinstance(error, botocore_errors.ClientError):
+        return False
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = _code_of(error)
+    if not code or code.isdigit() or "Throttl" in code:
+        return False
+    rule = CALL_RULES.get(code)
+    renewed = rule is not None and rule.action is Action.HOLD and not rule.of_mailing
+    return 400 <= status < 500 and not renewed  # noqa: PLR2004  # HTTP's own
 
 
 def _again(messages: Sequence[Received], response: dict[str, Any]) -> list[Received]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import anyio
 
 from mailsluice.config import QueueSettings
-from mailsluice.errors import ConfigurationError, JournalError
+from mailsluice.errors import ConfigurationError, EngineError, JournalError
 from mailsluice.gate import LANE_SHARES
 from mailsluice.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import State
@@ -86,7 +86,8 @@ class Recipients:
                 await self._slots[part.lane].acquire()
                 tasks.start_soon(send, part)
         if failures:
-            raise next((each for each in failures if isinstance(each, JournalError)), failures[0])
+            ends = (each for each in failures if isinstance(each, JournalError | EngineError))
+            raise next(ends, failures[0])
         return max(unsent, default=None)
 
     async def _send_once(self, part: Part) -> GivenBack | None:
@@ -123,7 +124,6 @@ class Recipients:
         What is in hand is kept meanwhile: given back, it would use up its receives for nothing.
         """
         self.hold = why
-        logger.warning("nothing is sent: %s", why)
         try:
             while True:
                 with anyio.move_on_after(self._settings.hold_s):

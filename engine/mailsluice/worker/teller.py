@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from mailsluice.worker.queue import BATCH_MAX, SDK_ERRORS, Received, back_off_s
+from mailsluice.worker.queue import BATCH_MAX, Received, UnreachableError, back_off_s
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Teller:
             try:
                 again = {id(each) for each in await self._tell(some)}
                 failures = 0
-            except SDK_ERRORS as error:
+            except UnreachableError as error:
                 if not failures:
                     logger.warning("the queue cannot be told: %s; trying again", error)
                 again = {id(received) for received, _ in some}

@@ -97,13 +97,7 @@ def _why(worker: Worker) -> str | None:
     """Why it is not faster at this moment, for a person."""
     if worker.paused:
         return "an operator has paused it"
-    consumer, engine = worker.consumer, worker.engine
-    hold = (
-        worker.hold
-        or (consumer.recipients.hold or consumer.unreachable if consumer else None)
-        or (engine.account_hold if engine else None)
-    )
-    if hold:
+    if (hold := worker.hold) is not None:
         return hold
     sending = [job for job in worker.mailings.jobs.values() if job.state is JobState.SENDING]
     reasons: list[tuple[Reason, str]] = [

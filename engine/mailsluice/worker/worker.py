@@ -20,13 +20,16 @@ from mailsluice.sending import OnEvent
 from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.folder import Folder, Mark
 from mailsluice.worker.mailings import Mailings
-from mailsluice.worker.queue import SDK_ERRORS, Queue, back_off_s
+from mailsluice.worker.queue import Queue, UnreachableError, back_off_s
 from mailsluice.worker.segments import OpenJournal, Segments
 
 logger = logging.getLogger(__name__)
 
 ENDING_S = 4.0
 """Of `messages.drain_s`, half of it at most: to record doubts and to give messages back."""
+
+LOOK_S = 0.5
+"""Between two looks at whether the account is held: a shorter hold is not worth a line."""
 
 
 class Worker:
@@ -48,12 +51,11 @@ class Worker:
         """Another one with every start."""
         self.settings = settings
         """Those in force."""
-        self.ready = False
-        """Whether it takes in anything."""
         self.has_begun = False
         """Whether it has been ready."""
-        self.hold: str | None = None
-        """Why nothing can be sent, or taken in, at present."""
+        self._takes_in = False
+        self._unreached: str | None = None
+        """Why it cannot begin yet."""
         self.consumer: Consumer | None = None
         """Of the queue, where there is one."""
         self.segments: Segments | None = None
@@ -87,9 +89,30 @@ class Worker:
             await self._stopping.wait()
             await self._wind_up()
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes in what there is, and could send it."""
+        return self._takes_in and self.hold is None
+
+    @property
+    def hold(self) -> str | None:
+        """Why nothing can be sent, or taken in, at present."""
+        consumer = self.consumer
+        return (
+            self._unreached
+            or self.account_hold
+            or (consumer.unreachable if consumer is not None else None)
+        )
+
+    @property
+    def account_hold(self) -> str | None:
+        """Why the account, or the lack of credentials, lets nothing be sent at present."""
+        held = self.consumer.recipients.hold if self.consumer is not None else None
+        return held or (self.engine.account_hold if self.engine is not None else None)
+
     def stop(self) -> None:
         """Take in nothing more; `run` returns when the calls in flight have been settled."""
-        self.ready = False
+        self._takes_in = False
         self._stopping.set()
 
     def apply(self, settings: WorkerSettings) -> list[str]:
@@ -145,7 +168,8 @@ class Worker:
             if self.settings.queue is not None:
                 await self._tasks.start(self._consume, engine)
             loop.set_apart()
-            self.ready = self.has_begun = not self._stopping.is_set()
+            self._takes_in = self.has_begun = not self._stopping.is_set()
+            self._tasks.start_soon(self._tell_of_holds)
         await self.mailings.run()
 
     async def _attend(self, engine: Engine, *, task_status: TaskStatus[None]) -> None:
@@ -153,19 +177,34 @@ class Worker:
         while True:
             try:
                 async with engine.attended():
-                    self.hold = None
+                    if self._unreached is not None:
+                        logger.info("the account can be sent through now")
+                    self._unreached = None
                     task_status.started()
                     await self._stopping.wait()
                     return
             except AccountRefusedError as error:
-                if self.hold is None:
+                if self._unreached is None:
                     raise  # it has never been different
-                self.hold = str(error)
+                self._unreached = str(error)
             except AccountHeldError as error:
-                if self.hold is None:
+                if self._unreached is None:
                     logger.warning("nothing can be sent yet: %s", error)
-                self.hold = str(error)
+                self._unreached = str(error)
             await anyio.sleep(self.settings.folder.hold_s)
+
+    async def _tell_of_holds(self) -> None:
+        """Log once that the account sends nothing, and once that it does again."""
+        told: str | None = None
+        while not self._stopping.is_set():
+            hold = self.account_hold
+            if hold is not None and told is None:
+                logger.warning("nothing is sent: %s; trying again", hold)
+            elif hold is None and told is not None:
+                logger.info("sending goes on")
+            told = hold
+            with anyio.move_on_after(LOOK_S):
+                await self._stopping.wait()
 
     async def _wind_up(self) -> None:
         drain_s = self.settings.messages.drain_s
@@ -222,14 +261,16 @@ class Worker:
         while True:
             try:
                 await queue.look()
-            except SDK_ERRORS as error:
+            except UnreachableError as error:
                 if not failures:
                     logger.warning("the queue cannot be reached: %s; trying again", error)
-                self.hold = f"the queue cannot be reached: {error}"
+                self._unreached = f"the queue cannot be reached: {error}"
                 await anyio.sleep(back_off_s(failures))
                 failures += 1
             else:
-                self.hold = None
+                if failures:
+                    logger.info("the queue is reached now")
+                self._unreached = None
                 return
 
 
