@@ -309,7 +309,7 @@ async def test_a_huge_line_is_one_bad_row_in_bounded_memory(packed: bool, tmp_pa
         (lambda packed: packed[:1], None),
         (lambda packed: packed[:-2], "ends in the middle after line 40001"),
         (lambda packed: packed[:-8] + bytes(8), "is corrupt"),
-        (lambda packed: packed + b"junk", "is corrupt"),
+        (lambda packed: packed + b"\x1f\x8bjunk", "is corrupt"),
     ],
 )
 async def test_a_broken_gzip_stream_ends_the_run_after_its_good_rows(
@@ -324,6 +324,22 @@ async def test_a_broken_gzip_stream_ends_the_run_after_its_good_rows(
     if told:
         assert told in str(caught.value)
         assert len(rows) > 10_000
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"\x1f", bytes(600) + b"x" * 300_000, bytes(10)])
+async def test_what_follows_the_end_of_gzip_is_passed_over_with_a_line(
+    junk: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    packed = gzipped(CSV[:20]) + gzipped(CSV[20:])
+    source = open_source(written(tmp_path / "a.csv.gz", packed + junk), Fields())
+    assert await addresses(source) == ADDRESSES
+    said = [record.getMessage() for record in caplog.records]
+    left = len(junk.lstrip(b"\0"))
+    assert said == (
+        [f"{tmp_path}/a.csv.gz: {left} bytes after the gzip stream's end are ignored"]
+        if left
+        else []
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ class Unpacker:
         self._stored = b""
         self._member: zlib._Decompress | None = None
         self._gzip: bool | None = None
+        self._members = 0
+        self.trailing = 0
+        """Bytes after the end of the gzip stream, which are no gzip and are passed over."""
 
     @property
     def held(self) -> int:
@@ -90,6 +93,9 @@ class Unpacker:
         if self._member is not None:
             raise BrokenGzipError("ends in the middle")
         content, self._stored = self._stored, b""
+        if self._members:
+            self.trailing += len(content)
+            return b""
         return content
 
     def _inflate(self) -> bytes:
@@ -110,11 +116,18 @@ class Unpacker:
         return content
 
     def _next_member(self) -> bool:
-        # Writers pad the last member with zeros; gzip(1) passes over them as well.
+        # Writers pad the last member with zeros; gzip(1) passes over them as well, and over
+        # whatever else follows.
         self._stored = self._stored.lstrip(b"\0")
-        if self._stored:
-            self._member = zlib.decompressobj(_GZIP_WINDOW)
-        return bool(self._stored)
+        begins = self._stored[: len(_GZIP_MAGIC)]
+        if self._members and (self.trailing or not _GZIP_MAGIC.startswith(begins)):
+            self.trailing += len(self._stored)
+            self._stored = b""
+        if len(self._stored) < len(_GZIP_MAGIC):
+            return False
+        self._members += 1
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+        return True
 
 
 class Blocks:
@@ -174,6 +187,11 @@ class Blocks:
         if not self._regular or self.path == STANDARD_INPUT:
             return None
         return Blocks(self.path, self._within)
+
+    @property
+    def trailing(self) -> int:
+        """Bytes after the end of a gzip stream, which were passed over."""
+        return self._unpacker.trailing
 
     @property
     def fraction_read(self) -> float | None:

@@ -209,6 +209,9 @@ class FileSource:
                 self._say(parser.notice)
                 yield rows
             await checkpoint()
+        if trailing := self._blocks.trailing:
+            name = self._blocks.name
+            logger.warning("%s: %d bytes after the gzip stream's end are ignored", name, trailing)
 
     async def _require_utf8(self) -> None:
         """Look at the beginning before a row is given. A pipe's rows are given as they come."""

@@ -110,6 +110,11 @@ class S3Blocks:
         return S3Blocks(self.path, region=self._region, profile=self._profile)
 
     @property
+    def trailing(self) -> int:
+        """Bytes after the end of a gzip stream, which were passed over."""
+        return self._unpacker.trailing
+
+    @property
     def fraction_read(self) -> float | None:
         """Part of the stored bytes handed on so far; None before its size is known."""
         if self._size is None:
