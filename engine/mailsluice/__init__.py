@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mailsluice.errors import RunFinishedError as RunFinishedError
     from mailsluice.errors import SourceChangedError as SourceChangedError
     from mailsluice.errors import SourceError as SourceError
+    from mailsluice.errors import UsageError as UsageError
     from mailsluice.mailing import Attachment as Attachment
     from mailsluice.mailing import Content as Content
     from mailsluice.mailing import Mailing as Mailing
@@ -86,6 +87,7 @@ _HOMES = {
     "SourceError": "errors",
     "State": "model",
     "Statistics": "current",
+    "UsageError": "errors",
 }
 
 __all__ = (  # a sorted tuple of the names above
@@ -125,6 +127,7 @@ __all__ = (  # a sorted tuple of the names above
     "SourceError",
     "State",
     "Statistics",
+    "UsageError",
 )
 
 

@@ -18,7 +18,7 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from mailsluice import excepted, resume
+from mailsluice import arguments, excepted, resume
 from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
@@ -32,9 +32,10 @@ from mailsluice.current import Current, Statistics, report_of
 from mailsluice.daily import DAY_S
 from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.errors import JournalError, root_of
+from mailsluice.errors import JournalError, UsageError, root_of
 from mailsluice.excepted import Excepted
 from mailsluice.gate import Gate, Lane
+from mailsluice.home import Home
 from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
 from mailsluice.journal.none import NoJournal
@@ -54,7 +55,7 @@ from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.sources import Source
-from mailsluice.sources.iterable import IterableSource, Recipients
+from mailsluice.sources.iterable import Recipients
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,21 @@ class Engine:
         account: AccountGate | None = None,
         remembers_keys: bool = True,
     ) -> None:
+        """Raises TypeError and ValueError where an argument cannot be used."""
+        _check_parts(transport, journal, day_s)
+        arguments.all_of(
+            {
+                "quota": (quota, QuotaSettings),
+                "delivery": (delivery, DeliverySettings),
+                "recipients": (recipients, RecipientsSettings),
+                "messages": (messages, MessageSettings),
+                "lanes": (lanes, LaneSettings),
+                "random": (random, Random),
+            }
+        )
+        for name, hook in (("wall", wall), ("on_event", on_event)):
+            arguments.function(name, hook)
+        self._home = Home()
         self._transport = transport
         self._journal = journal
         self._quota = quota or QuotaSettings()
@@ -144,9 +160,13 @@ class Engine:
         `day_s` and `on_event` are as for the constructor. Leaving the context sends what has been
         taken, for `messages.drain_s` seconds at most.
 
-        Raises ConfigurationError (region, profile) and JournalError on entry.
+        Raises TypeError and ValueError where an argument cannot be used, and on entry
+        ConfigurationError (region, profile) and JournalError.
         """
-        path = None if journal is None else Path(journal)
+        arguments.all_of({"settings": (settings, Settings)})
+        arguments.seconds("day_s", day_s, above=True)
+        arguments.function("on_event", on_event)
+        path = arguments.path("journal", journal)
         return _opened(settings or Settings(), path, day_s, on_event)
 
     def beside(
@@ -163,7 +183,7 @@ class Engine:
         `remembers_keys` a key is known while its message is on its way, and its sender sees to it
         that it is not sent twice.
         """
-        return Engine(
+        engine = Engine(
             transport=self._transport,
             journal=journal,
             quota=self._quota,
@@ -176,8 +196,12 @@ class Engine:
             account=self._account,
             remembers_keys=remembers_keys,
         )
+        engine._home = self._home  # it is one of ours
+        return engine
 
     async def __aenter__(self) -> Self:
+        """Raises UsageError in another event loop than the one in which it was used before."""
+        self._home.require()
         self._entered = True
         return self
 
@@ -226,20 +250,26 @@ class Engine:
         mailing or source, and RunFinishedError if that run has finished. Raises JournalError where
         nothing more was sent because it could not be recorded. A cancelled run leaves the calls in
         flight in doubt. What the caller's own iterable raises is raised again when the calls in
-        flight have ended. RuntimeError: this engine is running a mailing already, and would send at
-        twice the rate.
+        flight have ended. UsageError: this engine is running a mailing already, and would send at
+        twice the rate; or it belongs to another event loop. TypeError, ValueError: an argument
+        cannot be used.
         """
+        self._home.require()
+        arguments.mailing("mailing", mailing)
+        source = arguments.recipients(recipients)
+        arguments.flag("again", again)
+        path = arguments.path("journal", journal)
+        others = arguments.paths("except_journals", except_journals)
+        scope = Scope(only=only, again=again, excepted=others)
         if not self._at_rest.is_set():
-            raise RuntimeError("this engine is running a mailing; open another engine for another")
-        scope = Scope(only=only, again=again, excepted=tuple(map(Path, except_journals)))
+            raise UsageError("this engine is running a mailing; open another engine for another")
         self._at_rest.clear()
         try:
-            if journal is None:
-                own = self._journal or NoJournal()
-                return await self._run(mailing, as_source(recipients), scope, own)
-            opened = await to_thread.run_sync(SqliteJournal.open, Path(journal))
+            if path is None:
+                return await self._run(mailing, source, scope, self._journal or NoJournal())
+            opened = await to_thread.run_sync(SqliteJournal.open, path)
             with closing(opened):
-                return await self._run(mailing, as_source(recipients), scope, opened)
+                return await self._run(mailing, source, scope, opened)
         finally:
             self._at_rest.set()
 
@@ -328,7 +358,8 @@ class Engine:
 
         Raises what became of the message where it is not sent: Rejected, Failed, InDoubt, Held
         (also where the engine is closing), Expired; ConfigurationError, JournalError and
-        RuntimeError (the engine is not open) where nothing can be sent. A caller that is cancelled
+        UsageError (the engine is not open, or belongs to another event loop) where nothing can be
+        sent; TypeError and ValueError where an argument cannot be used. A caller that is cancelled
         withdraws the message, unless it is under way: then its outcome is in the journal all the
         same.
 
@@ -336,6 +367,7 @@ class Engine:
         ...     receipt = await engine.send(Message(mailing, to=address), deadline_s=30)
         ...     return receipt.message_id
         """
+        arguments.message(message, lane, deadline_s)
         return await (await self._outbox()).send(message, lane, deadline_s)
 
     async def send_nowait(
@@ -345,6 +377,7 @@ class Engine:
 
         It waits for nothing but, at the first message, for the account.
         """
+        arguments.message(message, lane, deadline_s)
         return (await self._outbox()).send_nowait(message, lane, deadline_s)
 
     @asynccontextmanager
@@ -354,17 +387,23 @@ class Engine:
         Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
         it cannot be asked: no credentials.
         """
+        self._home.require()
         async with self._account.open("", Standing(), resumed=True):
             yield
 
     async def release(self) -> None:
         """Take no more single messages, and give up those that are not under way: they are Held."""
+        self._home.require()
         self._delivering.close()
         if self._delivering.outbox is not None:
             await self._delivering.outbox.give_up()
 
     def change(self, quota: QuotaSettings, lanes: LaneSettings) -> None:
         """Use as much of the account from now on; holds for all engines that `beside` made."""
+        self._home.require()
+        instances = {"quota": (quota, QuotaSettings), "lanes": (lanes, LaneSettings)}
+        for name, (value, kind) in instances.items():
+            arguments.instance(name, value, kind)
         self._account.change(quota, lanes)
 
     def pacer_statistics(self) -> PacerStatistics | None:
@@ -390,16 +429,18 @@ class Engine:
         self._pause(paused=False)
 
     def _pause(self, *, paused: bool) -> None:
+        self._home.require()
         self._paused = paused
         if self._current is not None:
             self._current.pause(paused=paused)
         self._delivering.pause(paused=paused)
 
     async def _outbox(self) -> Outbox:
+        self._home.require()
         if self._delivering.outbox is not None:
             return self._delivering.outbox  # which knows by itself whether it is closing
         if not self._entered:
-            raise RuntimeError("the engine is not open: use `async with Engine.open(...)`")
+            raise UsageError("the engine is not open: use `async with Engine.open(...)`")
         if self._journal is not None and self._run_journal is self._journal:
             raise JournalError(f"{self._journal.name}: a run is using it; give that run its own")
         return await self._delivering.open()
@@ -415,6 +456,7 @@ class Engine:
 
     def stop(self) -> None:
         """Start nothing more; `run` returns when the calls in flight have been settled."""
+        self._home.require()
         self._stopping = True
         if self._current is not None:
             self._current.stop()
@@ -432,6 +474,7 @@ class Engine:
 
     async def begun(self) -> Statistics:
         """The first moment of the run under way, when nothing had been sent yet; waits for one."""
+        self._home.require()
         await self._begun.wait()
         assert self._first is not None
         return self._first
@@ -503,9 +546,15 @@ class Engine:
         )
 
 
-def as_source(recipients: Source | Recipients) -> Source:
-    """A source as it is; anything that can be iterated over as a source."""
-    return recipients if isinstance(recipients, Source) else IterableSource(recipients)
+def _check_parts(transport: object, journal: object, day_s: object) -> None:
+    """Raise TypeError where a part has no part's methods: a path, say, instead of a journal."""
+    if not callable(getattr(transport, "send_bulk_email", None)):
+        name = type(transport).__name__
+        raise TypeError(f"transport is of type {name}; it must be a transport: see Engine.open")
+    if journal is not None and not callable(getattr(journal, "commit", None)):
+        name = type(journal).__name__
+        raise TypeError(f"journal is of type {name}; for a path use Engine.open(journal=...)")
+    arguments.seconds("day_s", day_s, above=True)
 
 
 def _in_flight(wanted: int, prefix_bytes: int) -> int:

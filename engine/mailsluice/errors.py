@@ -9,6 +9,10 @@ class MailsluiceError(Exception):
     """The root of every error that mailsluice raises on purpose."""
 
 
+class UsageError(MailsluiceError, RuntimeError):
+    """The engine is used where or when it cannot be: not open, busy, of another event loop."""
+
+
 class ConfigurationError(MailsluiceError):
     """A mailing file, setting, flag or credential cannot be used; nothing was sent."""
 

@@ -28,6 +28,7 @@ from pydantic import (
 
 from mailsluice import addresses, reading, wire
 from mailsluice.complaints import Complaint, complaints
+from mailsluice.copies import copied
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Entry
 
@@ -334,6 +335,7 @@ class Mailing(_Table):
     @field_validator("data")
     @classmethod
     def _data_is_json(cls, data: dict[str, Any]) -> dict[str, Any]:
+        data = copied(data)
         wire.encode_data(data)
         return data
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mailsluice.copies import copied
 from mailsluice.errors import MailsluiceError
 from mailsluice.mailing import Mailing
 from mailsluice.model import Recipient
@@ -18,7 +19,8 @@ class Message:
 
     Messages of equal mailings share bulk calls; keep the `Mailing` and use it again. `key` is the
     caller's own identity for the message: one that was sent under a key, or may have been, is not
-    sent again under it, as long as the journal is the same.
+    sent again under it, as long as the journal is the same. Lists and data are copied: what the
+    caller changes in them later is not sent.
 
     >>> mailing = Mailing(from_address="news@example.com", template="welcome")
     >>> Message(mailing, to="ann@example.com", data={"name": "Ann"}, key="order-7").key
@@ -33,6 +35,13 @@ class Message:
     tags: Mapping[str, str] | None = None
     headers: Mapping[str, str] | None = None
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Copy what the caller may change: it is sent as it is now."""
+        for name in ("to", "cc", "bcc", "data", "tags", "headers"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, copied(value))
 
     @property
     def recipient(self) -> Recipient:

@@ -210,7 +210,7 @@ class Outbox:
 
     async def send(self, message: Message, lane: Lane, deadline_s: float | None) -> Receipt:
         """See `Engine.send`."""
-        check(message, lane)
+        check(message)
         deadline = deadline_at(deadline_s)
         if (known := self._known_of(message)) is not None:
             return await self._outcome_again(known, deadline)
@@ -234,7 +234,7 @@ class Outbox:
         self, message: Message, lane: Lane, deadline_s: float | None
     ) -> asyncio.Future[Receipt]:
         """See `Engine.send_nowait`."""
-        check(message, lane)
+        check(message)
         if (known := self._known_of(message)) is not None:
             again = asyncio.ensure_future(self._outcome_again(known, deadline_at(deadline_s)))
             again.add_done_callback(lambda future: future.cancelled() or future.exception())

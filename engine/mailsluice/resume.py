@@ -71,7 +71,7 @@ class Scope:
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError."""
-        if self.only not in {None, *get_args(Only)}:
+        if self.only not in (None, *get_args(Only)):
             raise ConfigurationError(f"only={self.only!r}: there are {', '.join(get_args(Only))}")
 
     @property

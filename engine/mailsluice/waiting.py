@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple, Protocol
 
-from mailsluice.gate import LANE_SHARES, Lane
+from mailsluice.gate import Lane
 from mailsluice.journal import Record, Resolution
-from mailsluice.mailing import Mailing
 from mailsluice.message import Message, Receipt, Rejected, SendError
 from mailsluice.model import State
 
@@ -76,12 +75,8 @@ class StreamKey(NamedTuple):
     lane: Lane
 
 
-def check(message: Message, lane: Lane) -> None:
+def check(message: Message) -> None:
     """Before it can be in anybody else's way."""
-    if not isinstance(getattr(message, "mailing", None), Mailing):
-        raise TypeError("send takes a Message of a Mailing")
-    if lane not in LANE_SHARES:
-        raise ValueError(f"lane={lane!r}: there are {', '.join(LANE_SHARES)}")
     if message.key is not None and not isinstance(message.key, str):
         raise Rejected(REFUSED, "key: it is not text")
 

@@ -13,6 +13,7 @@ from anyio import WouldBlock
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from mailsluice.copies import copied
 from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
 from mailsluice.sources import ROWS_MAX, Row
@@ -109,7 +110,8 @@ def _waiting(receive: MemoryObjectReceiveStream[Row]) -> Iterator[Row]:
 
 def _row(item: object) -> Row:
     if isinstance(item, Recipient):
-        return Row(0, item)
+        # It is encoded later: a generator may fill one dictionary for all of its recipients.
+        return Row(0, Recipient(*map(copied, item)))
     if isinstance(item, str):
         return Row(0, Recipient(item))
     return Row(0, None, f"is of type {type(item).__name__}, neither a Recipient nor an address")
