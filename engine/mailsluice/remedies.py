@@ -29,17 +29,43 @@ _SET_PAUSED = (
     "find out who paused the configuration set and why, then: aws sesv2 "
     "put-configuration-set-sending-options --configuration-set-name NAME --sending-enabled"
 )
-_NO_SET = "create the configuration set in this region, or mend [mailing] configuration_set"
-_NO_TEMPLATE = "create the template in this region, or mend [mailing] template"
-_NOT_FOUND = "create what SES misses in this region, or mend its name in [mailing]"
-_NOT_VERIFIED = "verify the sender's domain, its MAIL FROM records included, in this region"
-_POOL = "mend the sending pool of the configuration set"
+_NO_SET = (
+    "create the configuration set in this region (aws sesv2 create-configuration-set), or correct "
+    "[mailing] configuration_set"
+)
+_NO_TEMPLATE = (
+    "create the template in this region (aws sesv2 create-email-template), or correct "
+    "[mailing] template"
+)
+_NOT_FOUND = (
+    "create what SES misses in this region (aws sesv2 list-email-templates, "
+    "list-configuration-sets show what there is), or correct its name in [mailing]"
+)
+_NOT_VERIFIED = (
+    "verify the sender's domain in this region, its MAIL FROM records included: aws sesv2 "
+    "get-email-identity --email-identity DOMAIN says what is missing"
+)
+_POOL = (
+    "name a pool of dedicated IP addresses that exists: aws sesv2 "
+    "put-configuration-set-delivery-options --configuration-set-name NAME --sending-pool-name POOL"
+)
 _FORBIDDEN = (
     "allow ses:SendBulkEmail on the identity, template and configuration set, and ses:GetAccount "
     "on *, to these credentials"
 )
-_CREDENTIALS = "renew or mend the AWS credentials, and look whether this machine's clock is right"
-_REFUSED = "SES refuses the mailing as a whole: mend what its text names in [mailing]"
+_CREDENTIALS = (
+    "renew the AWS credentials (aws sts get-caller-identity tries them), and check this machine's "
+    "clock"
+)
+_REFUSED = (
+    "SES refuses the mailing as a whole: correct in [mailing] what its text names; --dry-run shows "
+    "the request"
+)
+
+_UNKNOWN = (
+    "look the code up in AWS's documentation, remove the cause that the text names, and report the "
+    "code to mailsluice: it is not known yet"
+)
 
 _BY_CODE = {
     "ACCOUNT_SUSPENDED": _SUSPENDED,
@@ -83,7 +109,7 @@ _BY_CODE = {
 
 def remedy(hold: str) -> str:
     """What to do about a hold (`Report.hold`: a code, a colon, a text) before running again."""
-    return _BY_CODE.get(hold.partition(":")[0], "remove what its text names")
+    return _BY_CODE.get(hold.partition(":")[0], _UNKNOWN)
 
 
 def next_steps(

@@ -73,7 +73,7 @@ def test_quiet_says_in_one_line_why_a_run_is_held(folder: Folder) -> None:
     assert (ended.code, ended.out) == (3, "")
     [line] = ended.err.splitlines()
     assert line.startswith("mailsluice: held: InvalidSignatureException: ")
-    assert "; next: renew or mend the AWS credentials" in line
+    assert "; next: renew the AWS credentials" in line
 
 
 def test_the_summary_says_what_to_do_next(folder: Folder) -> None:
