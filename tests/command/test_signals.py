@@ -15,6 +15,7 @@ import pytest
 from mailsluice.cli.send import TWICE_S
 from mailsluice.emulator import CallFault
 from mailsluice.journal import Event
+from tests.waiting import NEVER_S, PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
@@ -22,14 +23,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 
-LATE_S = 40.0
-"""An answer that a test does not wait for."""
+WAITS = ("--set", f"delivery.timeout_s={NEVER_S}")
+"""A run that is not stopped waits for an answer for ever."""
 
 PIPE_BYTES = 4096
 """The smallest pipe there is."""
-
-SOON_S = 10.0
-"""What is to happen at once has happened by then, on a busy machine as well."""
 
 both = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -72,21 +70,20 @@ def test_a_second_signal_ends_it_at_once_and_what_was_in_flight_is_in_doubt(
     folder: Folder, number: signal.Signals
 ) -> None:
     folder.write_list(120)
-    folder.emulator.faults.add(CallFault(fault="late", delay_s=LATE_S, address="user60@*"))
-    with folder.started() as process:
+    folder.emulator.faults.add(CallFault(fault="late", delay_s=NEVER_S, address="user60@*"))
+    with folder.started(*WAITS) as process:
         folder.until(process, accepted=120)
+        begun = time.monotonic()
         process.send_signal(number)
         stopping(process)
-        begun = time.monotonic()
         process.send_signal(number)  # at once it is the first one, delivered twice
         while process.poll() is None:
             process.send_signal(number)
             with contextlib.suppress(TimeoutError):
                 process.wait(TWICE_S / 4)
-            assert time.monotonic() - begun < SOON_S
         ended = folder.end(process)
     assert ended.code == 4
-    assert time.monotonic() - begun > TWICE_S / 2
+    assert time.monotonic() - begun > TWICE_S
     assert folder.send().code == 1
     audit = folder.audit()
     assert audit.agree
@@ -111,14 +108,12 @@ def test_a_signal_waits_for_the_calls_in_flight(folder: Folder) -> None:
 def test_a_signal_before_the_account_has_answered_leaves_nothing_behind(folder: Folder) -> None:
     folder.write_list(5)
     folder.emulator.faults.add(
-        CallFault(fault="late", delay_s=LATE_S, operation="GetAccount", times=1)
+        CallFault(fault="late", delay_s=NEVER_S, operation="GetAccount", times=1)
     )
-    with folder.started() as process:
+    with folder.started(*WAITS) as process:
         folder.until(process, get_account_calls=1)
-        begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
-    assert time.monotonic() - begun < SOON_S
     assert (folder.counts(), folder.report()["state"], folder.calls) == ({}, "stopped", 0)
     folder.write_list(6)
     assert folder.send().code == 0
@@ -130,10 +125,8 @@ def test_a_run_that_waits_for_the_daily_quota_can_be_stopped_and_resumed(folder:
     folder.write_list(25)
     with folder.started("--set", "quota.refresh_s=1") as process:
         folder.until(process, accepted=10)
-        begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
-    assert time.monotonic() - begun < SOON_S
     assert folder.counts() == {"read": 25, "sent": 10, "pending": 15}
     folder.emulator.change_account(daily_max=100)
     assert folder.send().code == 0
@@ -145,10 +138,8 @@ def test_a_run_whose_endpoint_is_gone_can_be_stopped(folder: Folder) -> None:
     folder.emulator.faults.add(CallFault(fault="error", code="ServiceUnavailable"))
     with folder.started() as process:
         folder.until(process, calls=2)
-        begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
-    assert time.monotonic() - begun < SOON_S
     assert folder.counts() == {"read": 5, "pending": 5}
 
 
@@ -160,10 +151,8 @@ def test_a_pipe_that_gives_nothing_more_does_not_keep_a_run_from_stopping(folder
         process.stdin.write(text.encode())
         process.stdin.flush()
         folder.until(process, accepted=3000)
-        begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert folder.end(process).code == 4
-    assert time.monotonic() - begun < SOON_S
     assert folder.accepted == folder.counts()["sent"]
 
 
@@ -221,7 +210,7 @@ def test_a_run_that_nobody_listens_to_any_more_stops_as_cleanly(
         folder.until(process, accepted=100)
         os.close(read_end)
         process.send_signal(number)
-        assert process.wait(SOON_S) == 4
+        assert process.wait(PATIENCE_S) == 4
     assert folder.report()["state"] == "stopped"
     assert folder.counts().get("in_doubt", 0) == 0
 
@@ -232,5 +221,5 @@ def test_a_finished_run_keeps_its_exit_code_where_nobody_listens(folder: Folder)
     os.close(read_end)
     with folder.started(stdout=write_end, stderr=write_end) as process:
         os.close(write_end)
-        assert process.wait(SOON_S) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert folder.report()["counts"]["sent"] == 60
