@@ -31,6 +31,7 @@ from mailsluice.emulator import (
 )
 from mailsluice.emulator.connection import BODY_BYTES_MAX, HEAD_BYTES_MAX, Connection
 from mailsluice.errors import ConfigurationError
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -301,7 +302,7 @@ asyncio.run(main())
 def test_a_child_does_not_outlive_a_killed_parent() -> None:
     """Standard error is the child's too: it ends when both are gone."""
     done = subprocess.run(
-        [sys.executable, "-c", PARENT], capture_output=True, check=False, timeout=20
+        [sys.executable, "-c", PARENT], capture_output=True, check=False, timeout=PATIENCE_S
     )
     assert done.returncode == -signal.SIGKILL
     assert done.stderr == b""
