@@ -26,8 +26,12 @@ MAILING = Mailing(
 
 ADDRESSES = [f"canary{n}@example.com" for n in range(60)]
 DATA = "CanaryData"
-SAYS = "Address canary7@example.com <canary8@example.com> is on the list"
-"""SES may quote what it refuses."""
+SAYS = (
+    "Address canary7@example.com <canary8@example.com> is on the list; canary\uff20example.com, "
+    "canary1%40example.com canary2(at)example.com, canary3 [at] example.com, "
+    "canary4&#64;example.com"
+)
+"""SES may quote what it refuses, in the way in which it was written or logged."""
 
 WIRE: tuple[Kind, ...] = ("reset_before", "reset_after", "lost", "cut", "broken", "short")
 

@@ -118,11 +118,28 @@ def test_results_are_matched_by_position() -> None:
         "a(b)@x.org",
         "o'brien@example.com",
         "ü@bücher.example",
+        "ann\uff20example.com",
+        "ann\ufe6bexample.com",
+        "ann%40example.com",
+        "ann%2540example.com",
+        "ann(at)example.com",
+        "ann [AT] example.com",
+        "ann&#64;example.com",
+        "ann\\u0040example.com",
     ],
 )
 def test_a_hold_never_quotes_an_address(address: str) -> None:
     told = statuses.hold_text("X", f"Address {address} is bad")
     assert told == "X: Address <address> is bad"
+
+
+def test_a_text_without_an_end_is_looked_at_once() -> None:
+    said = "a" * 300_000 + " " * 300_000  # takes hours where each letter is a beginning
+    assert statuses.without_addresses(said) == said
+
+
+def test_a_hold_is_text_and_no_order_to_a_terminal() -> None:
+    assert statuses.hold_text("X", "a\x1b[2J\nb") == r"X: a\x1b[2J\nb"
 
 
 def test_a_hold_is_of_one_mailing_or_of_the_account() -> None:

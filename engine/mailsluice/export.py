@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice, repeat
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 
@@ -240,7 +240,14 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def write_csv(rows: Iterable[Line], out: IO[str], *, defused: bool = True) -> None:
+class Writes(Protocol):
+    """A text file, as far as it is written to."""
+
+    def write(self, text: str, /) -> object:
+        """Append."""
+
+
+def write_csv(rows: Iterable[Line], out: Writes, *, defused: bool = True) -> None:
     """Write a header, then one row per recipient, with CRLF line ends (RFC 4180).
 
     `defused`: put an apostrophe before each cell that a spreadsheet would run as a formula (OWASP,
@@ -260,7 +267,7 @@ def write_csv(rows: Iterable[Line], out: IO[str], *, defused: bool = True) -> No
         _write_some(some, writer, out, defused=defused)
 
 
-def _write_some(rows: list[Line], writer: Any, out: IO[str], *, defused: bool) -> None:
+def _write_some(rows: list[Line], writer: Any, out: Writes, *, defused: bool) -> None:
     text = _unquoted(rows)
     if text is None or (defused and _formula(text)):
         writer.writerows([list(map(_defused, row)) for row in rows] if defused else rows)
@@ -295,7 +302,7 @@ def _unquoted(rows: list[Line]) -> str | None:
     return text if marks == (11 * len(rows), len(rows), len(rows), 0) else None
 
 
-def write_ndjson(rows: Iterable[Line], out: IO[str]) -> None:
+def write_ndjson(rows: Iterable[Line], out: Writes) -> None:
     """A JSON object a line."""
     for row in rows:
         document = dict(zip(Line._fields, row, strict=True))

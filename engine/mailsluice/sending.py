@@ -280,7 +280,8 @@ class Sending:
         throttle = Action.THROTTLE
         self._throttled += sum([verdict.rule.action is throttle for verdict in verdicts])
         for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
-            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)
+            said = statuses.without_addresses(status)
+            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, said)
         self._listener.settled(batch, verdicts, outcomes)
         if self._on_event is not None:
             self._tell(batch, outcomes, started_at, self._on_event)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailsluice.model import Answer
+from mailsluice.plain import plain
 
 NOT_SENT = "NOT_SENT"
 """Code of an answer that never was: nothing reached SES (refused, DNS, connect timeout, TLS)."""
@@ -35,7 +36,14 @@ FAILED_ATTEMPTS_MAX = 3
 
 _new = tuple.__new__
 
-_ADDRESS = re.compile(r"(\"[^\"@]*\"|[^\s<>,;:\"]+)@[^\s<>,;:\"'()]+")
+_AT = re.compile(
+    r"[\uff20\ufe6b]|%(?:25)*40|&(?:#64|#x40|commat);|\\u0040|\s{0,3}[(\[{<]\s{0,3}at\s{0,3}[)\]}>]\s{0,3}",
+    re.IGNORECASE,
+)
+"""The at sign, as it is written to escape filters and in URLs, HTML and JSON."""
+
+_ADDRESS = re.compile(r"(\"[^\"@]*\"|(?<![^\s<>,;:\"])[^\s<>,;:\"]+)@[^\s<>,;:\"'()]+")
+"""Anchored at the beginning of a word, so that a long one is looked at once."""
 
 
 class Action(enum.Enum):
@@ -167,12 +175,12 @@ class Verdict(NamedTuple):
 
 def hold_text(status: str, error: str | None) -> str:
     """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
-    return f"{status}: {without_addresses(error or 'SES gave no further text')}"
+    return plain(without_addresses(f"{status}: {error or 'SES gave no further text'}"))
 
 
 def without_addresses(text: str) -> str:
     """A text for people and logs, in which `<address>` stands for each address."""
-    return _ADDRESS.sub("<address>", text)
+    return _ADDRESS.sub("<address>", _AT.sub("@", text))
 
 
 def holds_mailing(status: str) -> bool:

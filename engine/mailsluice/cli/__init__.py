@@ -17,7 +17,9 @@ def main() -> None:
         voice.open_closed_streams()
         from mailsluice.cli.app import app  # as above
 
-        logging.basicConfig(level=logging.WARNING, format="mailsluice: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(voice.Formatter("mailsluice: %(message)s", lines=True))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
         app()
     except SystemExit as ended:
         sys.exit(_code_of_exit(ended))

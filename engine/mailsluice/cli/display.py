@@ -19,6 +19,7 @@ from mailsluice.current import Statistics
 from mailsluice.engine import Engine
 from mailsluice.forecast import DAYS_MAX, Forecast
 from mailsluice.model import State
+from mailsluice.plain import plain
 from mailsluice.reasons import Reason
 from mailsluice.recent_rate import RecentRate
 from mailsluice.remedies import next_steps
@@ -170,7 +171,7 @@ def summarise(report: Report, journal: str, console: Console) -> None:
     """Print the last word on a run. `journal` is its journal's name as a shell takes it."""
     counts = report.counts
     console.print(report.state, style="bold", end="")
-    console.print(f": {report.hold}" if report.hold else "", markup=False, soft_wrap=True)
+    console.print(f": {plain(report.hold)}" if report.hold else "", markup=False, soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     for name in ("read", "refused", "duplicate", "suppressed"):
         table.add_row(name, f"{getattr(counts, name):>12,}")
@@ -190,7 +191,7 @@ def summarise(report: Report, journal: str, console: Console) -> None:
         if count
     ]
     for step in next_steps(report.state, report.hold, counts, journal, again):
-        console.print(f"next: {step}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"next: {plain(step)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_console() -> Console:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,7 +12,7 @@ import orjson
 from mailsluice import excepted, forecast, resume
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
-from mailsluice.cli import forecast_text
+from mailsluice.cli import forecast_text, voice
 from mailsluice.config import QuotaSettings, Settings
 from mailsluice.daily import DailyQuota, Outlook, RollingDay
 from mailsluice.errors import ConfigurationError
@@ -76,7 +75,7 @@ async def _account(settings: Settings) -> Account | None:
         ) as client:
             return await quotas.ask(client)
     except (AccountUnavailableError, ConfigurationError) as error:
-        print(f"mailsluice: the account was not asked: {error}", file=sys.stderr)
+        voice.say(f"the account was not asked: {error}")
         return None
 
 
@@ -136,9 +135,10 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
     for remark in plan.remarks:
         say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")
     if plan.first_body is not None:
-        print("\nthe first request:")  # the command's own output
+        voice.tell("")
+        voice.tell("the first request:")
         body = orjson.dumps(orjson.loads(plan.first_body), option=orjson.OPT_INDENT_2)
-        print(body.decode())  # as above
+        voice.tell_json(body)
 
 
 def _print_account(account: Account) -> None:
@@ -150,4 +150,4 @@ def _print_account(account: Account) -> None:
 
 
 def _say(name: str, text: str) -> None:
-    print(f"{name:<12}{text}")  # the command's own output
+    voice.tell(f"{name:<12}{text}")

@@ -6,11 +6,12 @@ import enum
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from mailsluice.cli.states import STATES, state_of
+from mailsluice.plain import plain, plain_json
 
 
 class Format(enum.StrEnum):
@@ -18,6 +19,19 @@ class Format(enum.StrEnum):
 
     CSV = "csv"
     NDJSON = "ndjson"
+
+
+class _Terminal:
+    """Shows control characters instead of obeying them; a file or a pipe gets them as they are."""
+
+    def __init__(self, out: TextIO, format_: Format) -> None:
+        self._out = out
+        self._format = format_
+
+    def write(self, text: str) -> None:
+        """Show."""
+        lines = text.replace("\r\n", "\n")
+        self._out.write(plain(lines, "\n") if self._format is Format.CSV else plain_json(lines))
 
 
 def export(
@@ -49,10 +63,11 @@ def export(
             rows = (row for row in rows if row.state == state)
         # Record separators are the format's business: no translation of line ends.
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]  # a TextIOWrapper
+        out = _Terminal(sys.stdout, format_) if sys.stdout.isatty() else sys.stdout
         if format_ is Format.CSV:
-            exports.write_csv(rows, sys.stdout, defused=not raw)
+            exports.write_csv(rows, out, defused=not raw)
         else:
-            exports.write_ndjson(rows, sys.stdout)
+            exports.write_ndjson(rows, out)
         sys.stdout.flush()
     except BrokenPipeError:
         # `mailsluice export … | head`: the reader has seen enough. What is still buffered must not

@@ -53,6 +53,7 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
     from urllib.request import ProxyHandler, Request, build_opener
 
     from mailsluice import config
+    from mailsluice.cli import voice
     from mailsluice.errors import ConfigurationError
 
     http = config.load_worker(file, overrides).http
@@ -74,4 +75,4 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
         raise ConfigurationError(
             f"no worker answers at {http.url}: {reason}; is it running, with these settings?"
         ) from error
-    print(f"{mailing or 'the worker'}: {_DONE[action]}")
+    voice.tell(f"{mailing or 'the worker'}: {_DONE[action]}")

@@ -30,6 +30,7 @@ def status(
     import orjson
 
     from mailsluice import overview
+    from mailsluice.cli import voice
     from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
 
@@ -40,10 +41,10 @@ def status(
     finally:
         opened.close()
     if json:
-        typer.echo(orjson.dumps(_table(found, journal), option=orjson.OPT_INDENT_2))
+        voice.tell_json(orjson.dumps(_table(found, journal), option=orjson.OPT_INDENT_2))
     else:
         for line in _screen(found, journal):
-            typer.echo(line)
+            voice.tell(line)
 
 
 def _table(found: Overview, journal: Path) -> dict[str, Any]:

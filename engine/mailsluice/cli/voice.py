@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from mailsluice.plain import plain, plain_json
 
 
 def open_closed_streams() -> None:
@@ -51,4 +55,35 @@ def silence() -> None:
 def say(text: str) -> None:
     """One line on standard error, if anybody is there."""
     with unheard_is_fine():
-        print(f"mailsluice: {text}", file=sys.stderr)
+        print(f"mailsluice: {plain(text)}", file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """One line of the command's result, on standard output."""
+    print(plain(text))  # the command's own output
+
+
+def tell_json(text: bytes) -> None:
+    """The command's result as JSON."""
+    print(plain_json(text.decode()))  # as above
+
+
+class Formatter(logging.Formatter):
+    """A line for each record, whatever its text holds; a traceback is indented.
+
+    `lines`: what has several lines keeps them, indented as well.
+    """
+
+    def __init__(self, form: str, *, lines: bool = False) -> None:
+        super().__init__(form)
+        self._keep = "\n" if lines else ""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's
+        """The record's line."""
+        record.message = plain(record.message, self._keep).replace("\n", "\n  ")
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the library's
+        """A traceback, as lines that begin like no record."""
+        text = plain(super().formatException(ei), "\n")
+        return "  " + text.replace("\n", "\n  ")

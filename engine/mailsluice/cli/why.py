@@ -43,7 +43,7 @@ def why(
         raise typer.Exit(NOT_FOUND)
     for story in stories:
         if json:
-            typer.echo(orjson.dumps(_table(story, running=running)))
+            voice.tell_json(orjson.dumps(_table(story, running=running)))
         else:
             _tell(story, running=running)
 
@@ -57,35 +57,37 @@ def _state(story: Story, *, running: bool) -> str:
 
 
 def _tell(story: Story, *, running: bool) -> None:
+    from mailsluice.cli import voice
     from mailsluice.export import utc
     from mailsluice.history import Attempt
 
     to, cc, bcc, key = story.addresses
     everybody = ", ".join((*to, *(f"cc {each}" for each in cc), *(f"bcc {each}" for each in bcc)))
-    typer.echo(f"row {story.seq}: {everybody}" + (f" (key {key})" if key else ""))
-    typer.echo(f"  {utc(story.read_at)}  read" + (f"; {story.reason}" if story.reason else ""))
+    voice.tell(f"row {story.seq}: {everybody}" + (f" (key {key})" if key else ""))
+    voice.tell(f"  {utc(story.read_at)}  read" + (f"; {story.reason}" if story.reason else ""))
     number = 0
     for event in story.events:
         if isinstance(event, Attempt):
             number += 1
-            typer.echo(
+            voice.tell(
                 f"  {utc(event.at)}  attempt {number}, after {event.waited_s:.3f} s: "
                 f"batch {event.batch} of {event.recipients}"
             )
             _tell_answer(event)
         else:
-            typer.echo(f"  {utc(event.at)}  {event.state.value}: {event.status}: {event.reason}")
-    typer.echo(f"  {_state(story, running=running)}")
+            voice.tell(f"  {utc(event.at)}  {event.state.value}: {event.status}: {event.reason}")
+    voice.tell(f"  {_state(story, running=running)}")
 
 
 def _tell_answer(attempt: Attempt) -> None:
+    from mailsluice.cli import voice
     from mailsluice.export import utc
 
     if attempt.answered_at is None:
-        typer.echo("    no answer recorded")
+        voice.tell("    no answer recorded")
         return
     parts = (attempt.status, attempt.message_id, attempt.error)
-    typer.echo(
+    voice.tell(
         f"  {utc(attempt.answered_at)}    {attempt.state}, after "
         f"{attempt.answered_at - attempt.at:.3f} s: {': '.join(part for part in parts if part)}"
     )

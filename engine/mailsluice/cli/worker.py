@@ -72,12 +72,19 @@ def _log(settings: LogSettings) -> None:
 
     from pythonjsonlogger.orjson import OrjsonFormatter
 
+    from mailsluice.cli import voice
+    from mailsluice.plain import plain_json
+
+    class _Json(OrjsonFormatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return plain_json(super().format(record))
+
     handler = logging.StreamHandler()
     as_text = sys.stderr.isatty() if settings.format == "auto" else settings.format == "text"
     handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+        voice.Formatter("%(asctime)s %(levelname)s %(message)s")
         if as_text
-        else OrjsonFormatter(
+        else _Json(
             "%(levelname)s%(name)s%(message)s",
             rename_fields={"levelname": "level", "name": "logger"},
             timestamp=True,
