@@ -54,6 +54,10 @@ BAD: list[tuple[Any, str]] = [
     ({"mailing": MAILING, "recipients": []}, "recipients"),
     ({"mailing": MAILING, "recipients": [{"email": "ann@example.com"}]}, "recipients.0"),
     ({"mailing": MAILING, "recipients": {"path": "list.csv"}}, "recipients.path"),
+    ({"mailing": MAILING, "recipients": {"path": "/etc/passwd"}}, "recipients.path"),
+    ({"mailing": MAILING, "recipients": {"path": "/dev/stdin"}}, "recipients.path"),
+    ({"mailing": MAILING, "recipients": {"path": "-"}}, "recipients.path"),
+    ({"mailing": MAILING, "recipients": {"path": "file:///s3://a/b"}}, "recipients.path"),
     ({"mailing": MAILING, "recipients": {"path": "s3://a/b"}, "key": "../up"}, "key"),
 ]
 

@@ -37,6 +37,15 @@ def name_list(path: str) -> Change:
     return change
 
 
+def name_content(path: str) -> Change:
+    def change(folder: Path) -> None:
+        file = folder / "mailing.toml"
+        content = f'content = {{ subject = "Hi", html_file = "{path}" }}'
+        file.write_text(file.read_text().replace('template = "welcome"', content))
+
+    return change
+
+
 def link(name: str, to: str) -> Change:
     def change(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
@@ -69,6 +78,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "attach-up": (attach(SECRET), OUTSIDE),
     "attach-link": (both(link("a.pdf", SECRET), attach("a.pdf")), OUTSIDE),
     "attach-pipe": (both(pipe("a.pdf"), attach("a.pdf")), "named pipe"),
+    "content-up": (name_content(SECRET), OUTSIDE),
     "list-absolute": (name_list("/proc/self/environ"), OUTSIDE),
     "list-descriptor": (name_list("/dev/fd/0"), OUTSIDE),
     "list-up": (name_list(SECRET), OUTSIDE),
@@ -110,7 +120,11 @@ def test_a_mailing_reads_and_writes_its_own_folder_only(
     with worker(tmp_path, ses_emulator) as running:
         expected = dict.fromkeys(REFUSED, "failed") | {"inside": "finished"}
         running.until(lambda: running.states() == expected)
-        assert "inbox/linked is not taken: it is a link" in running.log.read_text()
+    log = [json.loads(line) for line in running.log.read_text().splitlines()]
+    to_be_mended = [each["message"] for each in log if each["level"] == "ERROR"]
+    assert any("inbox/linked is not taken: it is a link" in each for each in to_be_mended)
+    for name in REFUSED:
+        assert any(each.startswith(f"{name}: failed: ") for each in to_be_mended), name
     for name, (_, why) in REFUSED.items():
         report = json.loads((tmp_path / f"mail/failed/{name}/report.json").read_text())
         assert why in report["why"], name

@@ -242,7 +242,7 @@ class Consumer:
         """
         if not self._queue.is_last(received):
             return False
-        logger.warning("message %s has been given for the last time", received.id)
+        logger.error("message %s has been given for the last time", received.id)
         return await self._queue.bury(received, why)
 
     async def _sent(self, received: Received) -> GivenBack | None:
@@ -265,7 +265,7 @@ class Consumer:
 
     async def _put_aside(self, received: Received, reason: str) -> GivenBack | None:
         # Without the reason, which may name an address.
-        logger.warning("message %s is malformed, and put aside with the reason", received.id)
+        logger.error("message %s is malformed, and put aside with the reason", received.id)
         if not await self._queue.bury(received, reason):
             try:
                 await to_thread.run_sync(self._quarantine, received, reason)

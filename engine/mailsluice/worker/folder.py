@@ -73,7 +73,7 @@ class Folder:
         self.path = path
         self.messages = path / "messages"
         """Journals of messages from a queue."""
-        self._warned: set[str] = set()
+        self._said: set[str] = set()
         self._inbox = path / "inbox"
         self._working = path / "working"
         self._done = path / "done"
@@ -103,10 +103,10 @@ class Folder:
         refused = []
         for found in _folders(self._inbox):
             if found.is_symlink():
-                self._warn_once(found, "it is a link; a mailing is a folder of its own")
+                self._say_once(found, "it is a link; a mailing is a folder of its own")
                 continue
             if not _is_text(found.name):
-                self._warn_once(found, "its name is not UTF-8")
+                self._say_once(found, "its name is not UTF-8")
                 continue
             try:
                 if (why := self._sent_before(found)) is not None:
@@ -116,10 +116,10 @@ class Folder:
             except FileNotFoundError:
                 continue  # another worker has it
             except OSError as error:
-                self._warn_once(found, error.strerror or str(error))
+                self._say_once(found, error.strerror or str(error), logging.WARNING)
         for stray in self._inbox.iterdir():
             if not stray.name.startswith(".") and not stray.is_dir():
-                self._warn_once(stray, "a mailing is a folder of its own, with one mailing file")
+                self._say_once(stray, "a mailing is a folder of its own, with one mailing file")
         return refused
 
     def _sent_before(self, found: Path) -> str | None:
@@ -189,11 +189,11 @@ class Folder:
         """Those that are there."""
         return {mark for mark in Mark if os.path.lexists(path / mark)}
 
-    def _warn_once(self, path: Path, why: str) -> None:
-        if path.name not in self._warned:
-            self._warned.add(path.name)
+    def _say_once(self, path: Path, why: str, level: int = logging.ERROR) -> None:
+        if path.name not in self._said:
+            self._said.add(path.name)
             shown = path.name.encode(errors="replace").decode()
-            logger.warning("inbox/%s is not taken: %s", shown, why)
+            logger.log(level, "inbox/%s is not taken: %s", shown, why)
 
     def claimed(self) -> list[Path]:
         """What is in working/, whoever has put it there, the oldest first."""

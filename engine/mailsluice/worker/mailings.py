@@ -40,6 +40,10 @@ _HOLDS = (AccountRefusedError, SourceUnavailableError, JournalError)
 """A cause outside the mailing: it is tried again."""
 
 
+_LEVELS = {JobState.FAILED: logging.ERROR, JobState.HELD: logging.WARNING}
+"""What an operator must mend, and what is tried again by itself (docs/worker.md)."""
+
+
 class _ElsewhereError(Exception):
     """The mailing is not where it was: another worker, or an operator, has put it away."""
 
@@ -334,10 +338,11 @@ class Mailings:
         return True
 
     def _note(
-        self, job: Job, state: JobState, why: str | None = None, level: int = logging.INFO
+        self, job: Job, state: JobState, why: str | None = None, level: int | None = None
     ) -> None:
         why = why and _as_text(why)
         if (state, why) != (job.state, job.why):
+            level = _LEVELS.get(state, logging.INFO) if level is None else level
             logger.log(level, "%s: %s%s", job.name, state, f": {why}" if why else "")
         job.state, job.why = state, why
 
