@@ -866,6 +866,20 @@ MUTANTS = [
         "        while False:\n",
         (HTTP, "-k", "descriptors_for_work"),
     ),
+    Mutant(
+        "what SES says orders a terminal",
+        "statuses.py",
+        "    return plain(without_addresses(f",
+        "    return (without_addresses(f",
+        ("tests/test_statuses.py",),
+    ),
+    Mutant(
+        "a record of a text log may forge another",
+        "cli/voice.py",
+        '        self._keep = "\\n" if lines else ""\n',
+        '        self._keep = "\\n"\n',
+        ("tests/command/test_command_terminal.py", "-k", "forge"),
+    ),
 ]
 
 
