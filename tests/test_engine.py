@@ -246,9 +246,8 @@ async def test_a_changed_file_is_refused_on_resume(ses_emulator: Emulator, tmp_p
     ses_emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
     async with Engine.open(Settings(), journal=path) as engine:
         await engine.run(MAILING, open_source(list_, Fields()))
-        with list_.open("a") as file:
-            file.write("\nlate@example.com")
-        with pytest.raises(SourceChangedError, match=r"list\.csv.*another size.*--journal"):
+        list_.write_text("email\n" + "\n".join([*addresses(9), "late@example.com"]))
+        with pytest.raises(SourceChangedError, match=r"list\.csv: it has changed.*--journal"):
             await engine.run(MAILING, open_source(list_, Fields()))
 
 

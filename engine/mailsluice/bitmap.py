@@ -6,7 +6,7 @@ Rows come in runs: a batch is mostly one, and a list of rows always. What is don
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 GROWTH_BYTES = 4096
 
@@ -54,6 +54,12 @@ class Bitmap:
             return ()
         run = range(first, last + 1)
         return run if window == _ones(len(run)) else {n for n in run if window >> (n - first) & 1}
+
+    def among(self, numbers: Sequence[int]) -> Collection[int]:
+        """Those of `numbers` that are in it."""
+        if isinstance(numbers, range):
+            return self.within(numbers[0], numbers[-1]) if numbers else ()
+        return {n for n in numbers if n in self}
 
     def has_any(self, numbers: Iterable[int]) -> bool:
         """Whether one of `numbers` is in it."""

@@ -16,7 +16,6 @@ from mailsluice.model import Counts
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.reasons import Reason
-from mailsluice.remedies import SOURCE_SHORTER
 from mailsluice.report import Report
 from mailsluice.sending import Sending, SendingStatistics
 from mailsluice.sources import Source
@@ -116,12 +115,6 @@ class Current:
             tasks.start_soon(self._chronicle)
             await self._pipeline.run()
             self._ended.set()
-        pending = self._writer.standing.counts.pending
-        if self._dispatcher.complete and pending:
-            self._dispatcher.hold = self._dispatcher.hold or (
-                f"{SOURCE_SHORTER}: {pending} recipients that were accepted before have not come "
-                "again; give the same source and the same [recipients] settings"
-            )
         hold = self._dispatcher.hold
         state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
         await self._writer.write([Event(self._wall(), state, hold or "")])

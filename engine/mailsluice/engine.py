@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from mailsluice import arguments, excepted, resume
+from mailsluice import arguments, excepted, provenance, resume
 from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
@@ -48,6 +49,7 @@ from mailsluice.outbox import Outbox, OutboxStatistics
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
+from mailsluice.recognition import Recogniser
 from mailsluice.report import Report
 from mailsluice.resume import Only, Scope
 from mailsluice.sending import OnEvent, Sending
@@ -295,14 +297,14 @@ class Engine:
         scope: Scope,
         journal: Journal,
     ) -> Report:
-        standing = await aside(journal.blocks, resume.standing_of, journal)
+        read_back = partial(provenance.read_back, journal, by_key=self._dedupe == "key")
+        standing, known = await aside(journal.blocks, read_back)
         prefix = await aside(bool(mailing.attachments), mailing.prefix)
         digest = resume.digest_of(prefix)
         with anyio.CancelScope() as self._preparing:
             if self._stopping:
                 self._preparing.cancel()
-            identity = await source.identify()
-            resume.require_same(journal, standing, identity)
+            identity = await provenance.identified(journal, standing, source, known)
             if not scope.revises:
                 resume.require_same_mailing(journal, standing, digest)
             left_out = await self._left_out(scope, journal)
@@ -311,6 +313,7 @@ class Engine:
             # A list that was empty may have been filled since.
             finished = standing.finished and standing.counts.read and not scope.again
             if finished and not rows:
+                await provenance.require_nobody_new(journal, standing, source, known)
                 return report_of(standing, FINISHED)
             try:
                 opening = self._account.open(journal.name, standing)
@@ -332,7 +335,9 @@ class Engine:
         try:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)
-                self._current = self._wire(mailing, prefix, source, run, writer, gate, left_out)
+                self._current = self._wire(
+                    mailing, prefix, source, run, writer, gate, left_out, known, journal
+                )
                 self._current.pause(paused=self._paused)
                 self._first = self._current.statistics()
                 self._begun.set()
@@ -496,6 +501,8 @@ class Engine:
         writer: Writer,
         gate: Gate,
         left_out: Excepted,
+        known: Recogniser,
+        journal: Journal,
     ) -> Current:
         """Put the parts of one run together."""
         standing = writer.standing
@@ -530,11 +537,13 @@ class Engine:
                 standing.settled,
                 standing.remarked,
                 left_out.names if left_out.runs else None,
+                known,
             ),
             dispatcher=dispatcher,
             sending=sending,
             writer=writer,
             wall=self._wall,
+            describe=partial(aside, journal.blocks, provenance.difference, journal),
         )
         return Current(
             source=source,

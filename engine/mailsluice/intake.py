@@ -14,6 +14,7 @@ from mailsluice.bitmap import Bitmap
 from mailsluice.dedupe import Seen
 from mailsluice.mailing import Mailing
 from mailsluice.model import RECIPIENT_ADDRESSES_MAX, Chunk, Entry, Remark, State
+from mailsluice.recognition import InOrder, Recogniser
 from mailsluice.sources import Row
 
 Dedupe = Literal["address", "key", "none"]
@@ -60,7 +61,7 @@ class Intake:
     rows in the same order are judged the same, so that a resume agrees with the run it resumes.
     `settled` are the rows whose end the journal knows, `remarked` those of them that were never
     accepted. Recipients whose first address (with `dedupe = "key"`, whose key) is in `excepted` are
-    suppressed.
+    suppressed. `rows` says which row of the journal each of them is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what a run is judged by
@@ -71,6 +72,7 @@ class Intake:
         settled: Bitmap | None = None,
         remarked: Bitmap | None = None,
         excepted: Seen | None = None,
+        rows: Recogniser | None = None,
     ) -> None:
         if not _run_id(run_id):
             raise ValueError("run_id may hold 1 to 200 of A-Z a-z 0-9 _ - and nothing else")
@@ -80,23 +82,35 @@ class Intake:
         self._remarked = Bitmap() if remarked is None else remarked
         self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
         self._excepted = excepted
-        self._last = 0
+        self.rows: Recogniser = rows or InOrder()
+        """What has come, and what has not."""
         self._tags = mailing.tags
         self._tags_id = mailing.tags_id
         self._body = self._body_with(self._tags)
         self._by_address = dedupe == "address"
 
-    def take(self, rows: Sequence[Row], first: int | None = None) -> Chunk:
-        """Judge the next rows, of which `first` is the first. Raises nothing, whatever they hold.
+    def take(self, rows: Sequence[Row]) -> Chunk:
+        """Judge the next rows of a source, whatever they hold.
 
-        A settled row gives neither entry nor remark, but is remembered like any other.
+        A settled row gives neither entry nor remark, but is remembered like any other. Raises
+        DifferentRowError if one is not the row that the journal has there.
         """
-        first = self._last + 1 if first is None else first
+        seqs, new, prints = self.rows.place(rows)
+        entries, remarks = self._judge(rows, seqs)
+        fresh = [remark for remark in remarks if remark.seq in new]
+        return Chunk(new.start, new.stop - 1, entries, fresh, prints)
+
+    def number(self, rows: Sequence[Row], first: int) -> Chunk:
+        """Judge rows that have no source to come from again, of which `first` is the first."""
         last = first + len(rows) - 1
+        return Chunk(first, last, *self._judge(rows, range(first, last + 1)), b"")
+
+    def _judge(self, rows: Sequence[Row], seqs: Sequence[int]) -> tuple[list[Entry], list[Remark]]:
+        """Raises nothing."""
         entries: list[Entry] = []
         remarks: list[Remark] = []
-        settled = self._settled.within(first, last)
-        for seq, row in enumerate(rows, first):
+        settled = self._settled.among(seqs)
+        for seq, row in zip(seqs, rows, strict=True):
             if settled and seq in settled:
                 self._remember(seq, row)
                 continue
@@ -108,8 +122,7 @@ class Intake:
             except Exception as error:  # noqa: BLE001
                 why = f"it cannot be read: {type(error).__name__}"
                 remarks.append(_remark(seq, row, State.REFUSED, why))
-        self._last = last
-        return Chunk(first, last, entries, remarks)
+        return entries, remarks
 
     def close(self) -> None:
         """Let go of what it remembers, half a megabyte and more: no row comes after this.

@@ -89,12 +89,17 @@ class Remark(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A run of consecutive rows after intake: `first .. last`, both inclusive."""
+    """Rows after intake. Those that are new to the journal are `first .. last`, both inclusive."""
 
     first: int
     last: int
+    """Less than `first` if none is new."""
     entries: list[Entry]
+    """Of all of them that are to be sent."""
     remarks: list[Remark]
+    """Of the new ones."""
+    prints: bytes
+    """The fingerprints of the new ones (`recognition`); empty of single messages."""
 
 
 @dataclass(frozen=True)
@@ -181,17 +186,26 @@ class Account:
         return float("inf") if self.daily_max < 0 else max(0.0, self.daily_max - self.daily_sent)
 
 
+class Head(NamedTuple):
+    """The beginning of a source's bytes, as they are stored (compressed, perhaps)."""
+
+    size: int
+    """Bytes."""
+    digest: str
+    """Their SHA-256, hexadecimal."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceIdentity:
-    """By what a source is recognised on resume."""
+    """What a source was when a run began."""
 
     name: str
     size: int | None = None
-    """Bytes; None where it has no size, as standard input."""
+    """Bytes; None if it has no size, as standard input."""
     modified: float | None = None
-    """Modification time, seconds since the epoch."""
-    head: str | None = None
-    """SHA-256 of its first 64 KiB, hexadecimal; of an object in S3 its entity tag."""
+    """Modification time, seconds since the epoch: to tell people which file it was, and no more."""
+    tag: str | None = None
+    """Entity tag of an object in S3: while it is the same, the content is."""
 
 
 class EntryResult(NamedTuple):

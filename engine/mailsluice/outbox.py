@@ -403,7 +403,7 @@ class Outbox:
         offers: list[tuple[_Stream, list[Entry]]] = []
         for stream, members in groups.items():
             still = [waiting for waiting in members if not waiting.ended]
-            chunk = stream.intake.take([Row(0, each.message.recipient) for each in still], last)
+            chunk = stream.intake.number([Row(0, each.message.recipient) for each in still], last)
             for seq, waiting in enumerate(still, last):
                 waiting.seq = seq
                 self.by_seq[seq] = waiting

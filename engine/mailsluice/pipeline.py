@@ -6,20 +6,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import anyio
 
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.errors import JournalError, SourceError
+from mailsluice.errors import JournalError, SourceChangedError, SourceError
 from mailsluice.intake import Intake
-from mailsluice.journal import Taken
+from mailsluice.journal import Resolution, Taken
 from mailsluice.journal.writer import Writer
-from mailsluice.model import Chunk
-from mailsluice.remedies import SOURCE_BROKEN
+from mailsluice.model import Chunk, Head, State
+from mailsluice.recognition import DifferentRowError
+from mailsluice.remedies import GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER, remedy
 from mailsluice.sending import Sending
 from mailsluice.sources import Source
+
+logger = logging.getLogger(__name__)
+
+_GONE = "the source no longer gives a recipient of its key that can be sent"
 
 
 class Pipeline:
@@ -34,14 +40,21 @@ class Pipeline:
         sending: Sending,
         writer: Writer,
         wall: Callable[[], float],
+        describe: Callable[[DifferentRowError], Awaitable[str]],
     ) -> None:
+        """`describe` says which row is another, in the journal's terms."""
         self._source = source
         self._intake = intake
         self._dispatcher = dispatcher
         self._sending = sending
         self._writer = writer
         self._wall = wall
+        self._describe = describe
         self._now = asyncio.get_running_loop().time
+        self._head: Head | None = None
+        """What of the source was read when rows were recorded last."""
+        self._changed: SourceChangedError | DifferentRowError | None = None
+        """How the source was found to be another one."""
         self._caller_error: Exception | None = None
         self._broken: str | None = None
         """How the source broke off."""
@@ -49,8 +62,9 @@ class Pipeline:
     async def run(self) -> None:
         """Send until nothing is left, the run is held, or it is told to stop.
 
-        Raises SourceError where the source breaks before its first row (after it, the run is held),
-        JournalError where nothing more can be recorded, and what the caller's own iterable raises.
+        Raises SourceError if the source breaks before its first row (after it, the run is held),
+        SourceChangedError if it is another one and nothing was sent (else, the run is held),
+        JournalError if nothing more can be recorded, and what the caller's own iterable raises.
         What was in flight has been settled, or is in doubt in the journal.
         """
         async with anyio.create_task_group() as tasks:
@@ -59,8 +73,12 @@ class Pipeline:
             await self._sending.record_rulings(self._dispatcher.rule_on_suspects())
             if self._caller_error is not None:
                 raise self._caller_error
+            if self._changed is not None:
+                await self._hold_or_raise(self._changed)
             if self._dispatcher.complete:
                 self._dispatcher.hold = self._dispatcher.hold or self._broken
+                if self._dispatcher.hold is None:
+                    await self._account_for_missing()
             tasks.cancel_scope.cancel()  # intake, where the run ends before its source
 
     def close(self) -> None:
@@ -71,6 +89,9 @@ class Pipeline:
     async def _take_in(self) -> None:
         try:
             await self._take_in_all()
+        except (SourceChangedError, DifferentRowError) as error:
+            self._changed = error
+            self._dispatcher.stopping = True
         except SourceError as error:
             if self._writer.standing.counts.read == 0:
                 raise
@@ -89,6 +110,54 @@ class Pipeline:
             self._dispatcher.source_ended()
         self._sending.wake()
 
+    async def _hold_or_raise(self, changed: SourceChangedError | DifferentRowError) -> None:
+        """The source is another one. The calls under way have ended."""
+        what = (
+            await self._describe(changed)
+            if isinstance(changed, DifferentRowError)
+            else str(changed)
+        )
+        if not self._sending.statistics().calls:
+            text = f"{what}: nothing was sent. To go on, {remedy(SOURCE_CHANGED)}"
+            raise SourceChangedError(text) from changed
+        self._dispatcher.hold = f"{SOURCE_CHANGED}: {what}: nothing more was sent"
+
+    async def _account_for_missing(self) -> None:
+        """The source has ended, and perhaps without rows that an earlier process has read.
+
+        In order that is another source. With keys those people are gone from it.
+        """
+        rows, pending = self._intake.rows, self._writer.standing.counts.pending
+        if rows.by_key:
+            await self._give_up_the_gone(rows.missing)
+        elif rows.missing:
+            self._dispatcher.hold = (
+                f"{SOURCE_SHORTER}: the source ended before row {rows.known - rows.missing + 1} of "
+                f"{rows.known}, which were read before"
+            )
+        elif pending:
+            self._dispatcher.hold = (
+                f"{SOURCE_SHORTER}: {pending} recipients that were accepted before have not come "
+                "again; give the same source and the same [recipients] settings"
+            )
+
+    async def _give_up_the_gone(self, missing: int) -> None:
+        standing, at = self._writer.standing, self._wall()
+        by_state: dict[State, list[int]] = {}
+        for seq in standing.settled.missing(1, standing.counts.read):
+            by_state.setdefault(self._dispatcher.given_up(seq), []).append(seq)
+        await self._writer.write(
+            [Resolution(at, seqs, state, GONE, _GONE) for state, seqs in by_state.items()]
+        )
+        if given_up := sum(map(len, by_state.values())):
+            logger.warning(
+                "%d recipients are given up (%s): the source no longer gives their keys",
+                given_up,
+                GONE,
+            )
+        if missing:
+            logger.info("%d recipients that were read before have not come again", missing)
+
     async def _take_in_all(self) -> None:
         async with aclosing(self._source.rows()) as source:
             async for rows in source:
@@ -101,11 +170,18 @@ class Pipeline:
 
     async def _record_chunk(self, chunk: Chunk) -> None:
         """Make durable that these rows were read, unless an earlier process has done so."""
-        known = self._writer.standing.counts.read
-        if chunk.last <= known:
+        if chunk.last < chunk.first:
             return
-        remarks = [remark for remark in chunk.remarks if remark.seq > known]
-        first = max(chunk.first, known + 1)
+        head = self._source.head
+        known, self._head = self._head, head
+        taken = Taken(
+            self._wall(),
+            chunk.first,
+            chunk.last,
+            chunk.remarks,
+            chunk.prints,
+            head if head != known else None,
+        )
         self._dispatcher.recording = True
-        await self._writer.write([Taken(self._wall(), first, chunk.last, remarks)])
+        await self._writer.write([taken])
         self._dispatcher.recording = False

@@ -13,8 +13,14 @@ from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
 SOURCE_BROKEN = "SOURCE_BROKEN"
 """Code of a hold: the recipients broke off in the middle."""
 
+SOURCE_CHANGED = "SOURCE_CHANGED"
+"""Code of a hold: the recipients are not those that they were, or change while they are read."""
+
 SOURCE_SHORTER = "SOURCE_SHORTER"
 """Code of a hold: recipients that were accepted before have not come again."""
+
+GONE = "GONE"
+"""Status of a recipient that was read, and whose key the source no longer gives."""
 
 QUOTA_TOO_SMALL = "QUOTA_TOO_SMALL"
 """Code of a hold: the day's quota, as far as this run may use it, has never room for a
@@ -103,6 +109,11 @@ _BY_CODE = {
     NOT_SENT: "make SES's endpoint reachable from here: DNS, proxy, firewall, region",
     QUOTA_TOO_SMALL: "lower [quota] reserve, or raise share",
     SOURCE_BROKEN: "give the very same bytes again, whole",
+    SOURCE_CHANGED: (
+        "give the same recipients in the same order again (a query: ORDER BY), and leave a file "
+        'alone while it is read; or give them keys and set [recipients] dedupe = "key", which '
+        "makes the order free"
+    ),
     SOURCE_SHORTER: "give the same source and the same [recipients] settings again",
 }
 

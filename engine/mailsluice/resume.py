@@ -19,7 +19,6 @@ from mailsluice.errors import (
     JournalError,
     MailingChangedError,
     RunFinishedError,
-    SourceChangedError,
 )
 from mailsluice.journal import (
     DOUBTED_CODE,
@@ -285,39 +284,3 @@ _CHANGED_MAILING = (
     "sent the old one, or may have been; nothing was sent. Restore the mailing, or use --again to "
     "send it as it is now to the rest"
 )
-
-
-def require_same(journal: Journal, standing: Standing, now: SourceIdentity | None) -> None:
-    """Raise an error if rows of another source have been taken into the journal.
-
-    Raises RunFinishedError if the run has finished, SourceChangedError if it has not.
-    """
-    before = journal.run.source if journal.run and standing.counts.read else None
-    if before is None or now is None:
-        return
-    name = "standard input" if now.name == "-" else now.name
-    for what in ("size", "modified", "head"):
-        was, is_ = getattr(before, what), getattr(now, what)
-        if was is not None and is_ is not None and was != is_:
-            text = _ANOTHER_LIST if standing.finished else _CHANGED_LIST
-            error = RunFinishedError if standing.finished else SourceChangedError
-            raise error(text.format(source=name, journal=journal.name, what=_NAMES[what]))
-
-
-_ANOTHER_LIST = (
-    "{source}: the run of {journal} has finished, and this is another list ({what}); nothing was "
-    "sent. Name another --journal for it: that mails everybody on it, also those who were mailed "
-    "before, unless you leave them out with --except {journal}"
-)
-
-_CHANGED_LIST = (
-    "{source}: it has changed since {journal} was begun ({what}); restore it to go on. A new run "
-    "with another --journal mails everybody on it again, unless you leave out those who were "
-    "mailed with --except {journal}"
-)
-
-_NAMES = {
-    "size": "another size",
-    "modified": "another modification time",
-    "head": "other contents at its beginning",
-}

@@ -170,14 +170,11 @@ def test_a_list_that_was_empty_is_sent_by_the_same_command_once_it_is_not(folder
 def test_a_source_that_has_changed_is_2_and_says_what_to_do(folder: Folder) -> None:
     folder.emulator.faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", address="bob@*"))
     assert folder.send().code == 3
-    os.utime(folder.path / "recipients.csv", (1, 1))
-    touched = folder.run(*SEND)
     folder.write_list(["cat@example.com"])
-    changed = folder.run(*SEND)
-    for ended in (touched, changed):
-        assert ended.code == 2
-        assert "it has changed since mailing.journal was begun" in ended.err
-        assert "another --journal mails everybody on it again" in ended.err
+    ended = folder.run(*SEND)
+    assert ended.code == 2
+    assert "it has changed since mailing.journal was begun" in ended.err
+    assert "another --journal mails everybody on it again" in ended.err
     assert folder.accepted == 1
     assert folder.run(*SEND, "--journal", "new.journal").code == 0
     assert folder.accepted == 2

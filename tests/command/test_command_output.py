@@ -195,9 +195,9 @@ def test_a_held_run_goes_on_from_the_same_pipe_and_refuses_another(folder: Folde
     pipe = b"email\nann@example.com\n"
     mended = ("--set", "mailing.template=hello")
     assert folder.send(stdin=pipe).code == 3
-    ended = folder.send(*mended, stdin=pipe + b"bob@example.com\n")
+    ended = folder.send(*mended, stdin=pipe.replace(b"ann", b"bob"))
     assert ended.code == 2
-    assert "it has changed" in ended.err
+    assert "row 1 (line 2 of the list) is not the same" in ended.err
     assert folder.send(*mended, stdin=pipe).code == 0
     assert folder.emulator.ledger.by_address() == {"ann@example.com": 1}
 
@@ -386,7 +386,7 @@ def test_a_dry_run_sees_a_crashed_run_as_send_would(folder: Folder) -> None:
     assert "60 read, 10 to be sent" in planned.out
     assert "50 by an earlier run of this journal" in planned.out
     assert "60 read, 60 to be sent" in folder.send("--dry-run", *RESEND).out
-    folder.write_list(61)
+    folder.write_list(59)
     changed = folder.send("--dry-run")
     assert (changed.code, "it has changed since" in changed.err) == (2, True)
 

@@ -74,7 +74,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @initialize(name=TEXT, size=st.none() | st.integers(0, 2**40), digest=TEXT)
     def begin(self, name: str, size: int | None, digest: str) -> None:
-        source = SourceIdentity(name=name, size=size, modified=1.5, head=None)
+        source = SourceIdentity(name=name, size=size, modified=1.5, tag=None)
         self.run = Run(id="a" * 16, begun_at=12.25, source=source, mailing_digest=digest)
         self.journal.begin(self.run)
 

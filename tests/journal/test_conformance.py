@@ -28,7 +28,7 @@ from tests.journal.machine import plain
 RUN = Run(
     id="abcdefgh234567aa",
     begun_at=1000.5,
-    source=SourceIdentity(name="list.csv", size=10, modified=3.25, head="ff"),
+    source=SourceIdentity(name="list.csv", size=10, modified=3.25, tag='"ff"'),
     mailing_digest="00",
 )
 

@@ -59,6 +59,8 @@ FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
 EXCEPT = "tests/command/test_except.py"
 ENDS = "tests/test_worker_ends.py"
 NEXT_MAILING = "tests/command/test_next_mailing.py"
+WHOSE_ROW = "tests/test_whose_row.py"
+CHANGED_LISTS = "tests/command/test_changed_lists.py"
 
 MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
@@ -458,8 +460,8 @@ MUTANTS = [
     Mutant(
         "a newer schema is read",
         "journal/sqlite.py",
-        "        if version != SCHEMA_VERSION:\n",
-        "        if version < SCHEMA_VERSION:\n",
+        "        if version not in {SCHEMA_VERSION, UPGRADED_VERSION}:\n",
+        "        if version < UPGRADED_VERSION:\n",
         (SQLITE,),
     ),
     Mutant(
@@ -525,13 +527,6 @@ MUTANTS = [
         ("tests/test_adaptation.py",),
     ),
     # --- intake, sources, operators --------------------------------------------------------------
-    Mutant(
-        "a changed source is resumed",
-        "resume.py",
-        "        if was is not None and is_ is not None and was != is_:\n",
-        "        if was is None and is_ is not None and was != is_:\n",
-        ("tests/command/test_command.py", "-k", "source_that_has_changed"),
-    ),
     Mutant(
         "header values are not looked at",
         "wire.py",
@@ -879,6 +874,57 @@ MUTANTS = [
         '        self._keep = "\\n" if lines else ""\n',
         '        self._keep = "\\n"\n',
         ("tests/command/test_command_terminal.py", "-k", "forge"),
+    ),
+    # --- whose row it is -------------------------------------------------------------------------
+    Mutant(
+        "a resume goes by row number alone",
+        "recognition.py",
+        "            if self._left[:size] != prints[:size]:\n",
+        "            if size < 0:\n",
+        (WHOSE_ROW, "-k", "known_ones or any_edit"),
+    ),
+    Mutant(
+        "with keys every row is new",
+        "recognition.py",
+        "                if seq not in self._came:\n",
+        "                if seq < 0:\n",
+        (WHOSE_ROW, "-k", "order_is_free or any_edit"),
+    ),
+    Mutant(
+        "a known row is found twice by one key",
+        "recognition.py",
+        "                    self._came.add((seq,))\n",
+        "",
+        (WHOSE_ROW, "-k", "as_often or duplicates"),
+    ),
+    Mutant(
+        "who is gone stays pending in a finished run",
+        "pipeline.py",
+        "            await self._give_up_the_gone(rows.missing)\n",
+        "            pass\n",
+        (WHOSE_ROW, "-k", "order_is_free or any_edit"),
+    ),
+    Mutant(
+        "a list that has lost its end is taken for finished",
+        "pipeline.py",
+        "        elif rows.missing:\n",
+        "        elif False:\n",
+        (WHOSE_ROW, "-k", "lost_its_end"),
+    ),
+    Mutant(
+        "the content that was read is not looked at again",
+        "provenance.py",
+        "        if found is not None and found != standing.head:\n",
+        "        if found is None:\n",
+        (CHANGED_LISTS, "-k", "another_content"),
+    ),
+    Mutant(
+        "a list that changes while it is read is read on",
+        "sources/blocks.py",
+        "        if not os.path.samestat(opened, named) or "
+        "_version(opened) != _version(self._stat):\n",
+        "        if opened is None:\n",
+        ("tests/sources/test_file_sources.py", "-k", "changes_while"),
     ),
 ]
 

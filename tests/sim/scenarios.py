@@ -63,6 +63,8 @@ class Scenario:
     in_flight: int
     in_doubt: InDoubt
     trouble: Trouble
+    keyed: bool
+    """Whether recipients have keys, and come in another order in each process."""
 
 
 def draw(seed: int) -> Scenario:
@@ -103,6 +105,7 @@ def draw(seed: int) -> Scenario:
             only=random.choice([0.0, 0.5]),
             resolve=random.choice([0.0, 0.0, 0.3]),
         ),
+        keyed=random.random() < 0.25,
     )
 
 

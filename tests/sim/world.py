@@ -17,6 +17,7 @@ from mailsluice import (
     Mailing,
     QuotaSettings,
     Recipient,
+    RecipientsSettings,
     Report,
     SourceError,
     State,
@@ -26,7 +27,7 @@ from mailsluice import (
 from mailsluice import audit as audits
 from mailsluice.attempts import InDoubt
 from mailsluice.emulator import EmulatorOptions
-from mailsluice.journal import Record, Settlement
+from mailsluice.journal import Intent, Record, Settlement
 from mailsluice.remedies import SOURCE_SHORTER
 from mailsluice.resume import Only
 from mailsluice.sources.iterable import Recipients
@@ -104,6 +105,14 @@ def check(life: Life) -> None:
     assert counts.conserved
     assert counts.pending == 0
     assert counts.read == len(life.scenario.recipients)
+    keys = {
+        pair
+        for record in life.records
+        if isinstance(record, Intent)
+        for pair in zip(record.seqs, record.addresses.key, strict=False)
+    }
+    rows, names = {row for row, _ in keys}, {key for _, key in keys}
+    assert len(rows) == len(names) == len(keys), "a row is always the same key, and no other is"
     assert life.audit.lost == ()
     assert life.audit.unexplained == ()
     for row, times in ledgers.deliveries.items():
@@ -181,6 +190,7 @@ class _Life:
             wall=lambda: EPOCH_S + loop.time(),
             random=Random(random.random()),
             day_s=scenario.account.day_s,
+            recipients=RecipientsSettings(dedupe="key" if scenario.keyed else "address"),
         )
         process = Process(loop, engine.run(MAILING, self._source(), only=self._only))
         journal.kill = process.kill
@@ -230,9 +240,12 @@ class _Life:
                 yield self._loop.call_later(random.expovariate(1 / trouble.crash_after_s), happens)
 
     def _source(self) -> Recipients:
-        recipients, random = self._scenario.recipients, self._random
+        recipients, random = list(self._scenario.recipients), self._random
+        if self._scenario.keyed:
+            recipients = [each._replace(key=f"k{n}") for n, each in enumerate(recipients)]
+            random.shuffle(recipients)
         if self._trouble is None or random.random() >= self._trouble.source:
-            return list(recipients)
+            return recipients
         breaks_at = random.randint(0, len(recipients))
 
         async def broken() -> AsyncIterator[Recipient]:

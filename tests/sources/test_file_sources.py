@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,10 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mailsluice.errors import SourceError
+from mailsluice.errors import SourceChangedError, SourceError
 from mailsluice.model import SourceIdentity
 from mailsluice.sources import ROWS_MAX, Fields, Row, Source
-from mailsluice.sources.blocks import BLOCK_BYTES, HEAD_BYTES
+from mailsluice.sources.blocks import BLOCK_BYTES
 from mailsluice.sources.files import ESTIMATE_BYTES, Estimate, open_source
 from mailsluice.sources.lines import TOO_LONG
 
@@ -31,6 +31,10 @@ gzipped = partial(gzip.compress, mtime=0)
 CSV = b"email,name\nann@example.com,Ann\nbob@example.com,Bob\n"
 NDJSON = b'{"email":"ann@example.com"}\n{"email":"bob@example.com"}\n'
 ADDRESSES = ["ann@example.com", "bob@example.com"]
+LONG = b"email,name\n" + b"".join(
+    b"%s@example.com,U\n" % hashlib.sha256(b"%d" % n).hexdigest().encode() for n in range(20_000)
+)
+"""Several blocks, packed or not."""
 MANY = b"email,name\n" + b"".join(b"u%d@example.com,U\n" % n for n in range(40_000))
 
 
@@ -122,7 +126,6 @@ async def test_standard_input_is_told_by_its_content(
     ):
         source = open_source("-", Fields())
         identity = await source.identify()
-        assert identity.head == hashlib.sha256(content).hexdigest()
         assert identity.size == (None if how == "pipe" else len(content))
         assert await addresses(source) == ADDRESSES
         with pytest.raises(SourceError, match="standard input can be read only once"):
@@ -133,10 +136,8 @@ async def test_empty_standard_input_is_refused() -> None:
     empty = pytest.raises(SourceError, match="standard input is empty")
     with pipe(b"") as (reading, _), standard_input(reading), empty:
         await read(open_source("-", Fields()))
-    with open(os.devnull, "rb") as null, standard_input(null.fileno()):  # noqa: ASYNC230, PTH123  # cannot be polled
-        assert (await open_source("-", Fields()).identify()).head is None
-        with pytest.raises(SourceError, match="standard input is empty"):
-            await read(open_source("-", Fields()))
+    with open(os.devnull, "rb") as null, standard_input(null.fileno()), empty:  # noqa: ASYNC230, PTH123  # cannot be polled
+        await read(open_source("-", Fields()))
 
 
 @pytest.mark.process
@@ -179,24 +180,21 @@ async def test_rows_of_a_slow_producer_are_handed_on_as_they_come() -> None:
     os.close(reading)
 
 
-async def test_a_pipe_is_known_by_its_first_64_kib_and_still_read_from_its_first_row() -> None:
+async def test_a_pipe_is_known_by_its_name_alone() -> None:
     with pipe() as (reading, writer):
         path = f"/dev/fd/{reading}"
         source = open_source(path, Fields())
 
-        async def write() -> None:
-            async with await anyio.open_file(os.dup(writer), "wb") as file:
+        async def write(own: int) -> None:
+            async with await anyio.open_file(own, "wb") as file:
                 await file.write(MANY)
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(write)
-            head = hashlib.sha256(MANY[:HEAD_BYTES]).hexdigest()
-            assert await source.identify() == SourceIdentity(name=path, head=head)
-            os.close(writer)
-            try:
-                assert len(await read(source)) == 40_000
-            finally:
-                os.dup2(reading, writer)  # for `pipe` to close
+            tasks.start_soon(write, os.dup(writer))
+            assert await source.identify() == SourceIdentity(name=path)
+            os.dup2(reading, writer)  # the task's is the only one; `pipe` closes this
+            assert len(await read(source)) == 40_000
+            assert (source.head, await source.head_of(10)) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "endless", "socket"])
@@ -224,26 +222,88 @@ def test_standard_input_without_an_end_is_refused() -> None:
         open_source("-", Fields())
 
 
-@pytest.mark.parametrize("method", ["identify", "rows"])
-async def test_waiting_for_a_pipe_can_be_cancelled(method: str) -> None:
+async def test_waiting_for_a_pipe_can_be_cancelled() -> None:
     with pipe() as (reading, _), standard_input(reading):
         source = open_source("-", Fields())
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(source.identify if method == "identify" else lambda: read(source))
+            tasks.start_soon(read, source)
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
     assert tasks.cancel_scope.cancelled_caught
 
 
-async def test_a_file_is_known_by_size_time_and_head(tmp_path: Path) -> None:
+async def test_a_file_tells_its_size_and_time(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", MANY)
     os.utime(path, (1_700_000_000, 1_700_000_000))
     assert await open_source(path, Fields()).identify() == SourceIdentity(
-        name=str(path),
-        size=len(MANY),
-        modified=1_700_000_000,
-        head=hashlib.sha256(MANY[:HEAD_BYTES]).hexdigest(),
+        name=str(path), size=len(MANY), modified=1_700_000_000
     )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("how", ["path", "standard input"])
+async def test_the_head_is_the_stored_bytes_that_have_been_read(
+    packed: bool,  # noqa: FBT001  # a table's value
+    how: str,
+    tmp_path: Path,
+) -> None:
+    stored = gzipped(LONG) if packed else LONG
+    path = written(tmp_path / "a.csv", stored)
+    with path.open("rb") as file, standard_input(file.fileno()):
+        source = open_source(path if how == "path" else "-", Fields())
+        heads = {source.head async for _ in source.rows()}
+        assert len(heads) > 2
+        for head in heads:
+            assert head is not None
+            assert head.digest == hashlib.sha256(stored[: head.size]).hexdigest()
+            assert await source.head_of(head.size) == head
+        assert await source.head_of(10 * len(stored)) == source.head
+        assert source.head is not None
+        assert source.head.size == len(stored)
+
+
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"email,name\nzed@example.com")
+
+
+def exchanged(path: Path) -> None:
+    other = written(path.with_suffix(".new"), path.read_bytes())
+    other.rename(path)
+
+
+def appended(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"late@example.com,Late\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "changed"),
+        (overwritten, "changed"),
+        (appended, "changed"),
+        (exchanged, "exchanged"),
+        (Path.unlink, "removed"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_file_that_changes_while_it_is_read_gives_no_more_rows(
+    packed: bool,  # noqa: FBT001  # a table's value
+    change: Callable[[Path], object],
+    told: str,
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path / "a.csv", gzipped(LONG) if packed else LONG)
+    source = open_source(path, Fields())
+    await source.identify()
+    reading = source.rows()
+    await anext(reading)
+    before = source.head
+    change(path)
+    with pytest.raises(SourceChangedError, match=rf"a\.csv: it has been .*{told}"):
+        [_ async for _ in reading]
+    assert source.head == before
 
 
 @pytest.mark.parametrize("packed", [False, True])

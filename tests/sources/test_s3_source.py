@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, Emulator
+from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.errors import SourceError
 from mailsluice.sources import Fields, files, s3
 from tests.aws import ACCESS, Aws
@@ -120,3 +120,35 @@ def test_a_mailing_file_may_name_it(
         assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "report").read_text())["counts"]["sent"] == ROWS
     assert len(ses_emulator.ledger) == ROWS
+
+
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=20_000, daily_max=-1))
+def test_an_object_is_the_same_if_its_content_is_whatever_its_entity_tag(
+    aws: Aws, bucket: str, ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    client, place = aws.client("s3"), {"Bucket": bucket, "Key": "uploaded.csv"}
+    content = client.get_object(Bucket=bucket, Key="all/list.csv")["Body"].read()[:200_000]
+    client.put_object(**place, Body=content)
+    (tmp_path / "mailing.toml").write_text(MAILING.format(path=f"s3://{bucket}/uploaded.csv"))
+    environment = os.environ | aws.environment | ses_emulator.environment
+
+    def send() -> child.Ended:
+        return child.run(child.context(), tmp_path, environment, ["send", "mailing.toml"])
+
+    paused = CallFault(fault="error", code="SendingPausedException", nth=tuple(range(6, 500)))
+    ses_emulator.faults.add(paused)
+    assert send().code == 3
+    ses_emulator.faults.clear()
+    before = client.head_object(**place)["ETag"]
+    client.put_object(**place, Body=content.replace(b"user7@", b"user8@"))
+    ended = send()
+    assert ended.code == 2
+    assert "what the run has read of it is another content; it was 200,000 bytes" in ended.err
+    upload = client.create_multipart_upload(**place)["UploadId"]
+    part = client.upload_part(**place, UploadId=upload, PartNumber=1, Body=content)
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+    assert client.head_object(**place)["ETag"] != before
+    assert send().code in {0, 1}  # the last row may be cut
+    assert ses_emulator.ledger.duplicates() == {}
+    assert len(ses_emulator.ledger) > 3_000

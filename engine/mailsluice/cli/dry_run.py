@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from mailsluice import excepted, forecast, resume
+from mailsluice import excepted, forecast, provenance, resume
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
@@ -17,10 +17,13 @@ from mailsluice.config import QuotaSettings, Settings
 from mailsluice.daily import DailyQuota, Outlook, RollingDay
 from mailsluice.errors import ConfigurationError
 from mailsluice.intake import Intake
+from mailsluice.journal import Journal
+from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.mailing import Mailing
-from mailsluice.model import Account, SourceIdentity
+from mailsluice.model import Account
+from mailsluice.recognition import DifferentRowError, Recogniser
 from mailsluice.report import ExitCode
 from mailsluice.resume import Scope
 from mailsluice.ses import AccountUnavailableError
@@ -36,31 +39,47 @@ async def show(
 ) -> ExitCode:
     """Print the plan; 1 where some rows would not be sent."""
     account = await _account(settings)
-    prefix = mailing.prefix()
     dedupe = settings.recipients.dedupe
     left_out = excepted.read(scope.excepted, dedupe, SqliteJournal.read, str(journal))
-    standing = _standing(journal, settings, await source.identify(), prefix, scope, left_out.runs)
     known = account is not None or settings.quota.rate != "account"
-    intake = Intake(
-        mailing,
-        RUN_ID_SHOWN,
-        dedupe,
-        standing.settled,
-        standing.remarked,
-        left_out.names if left_out.runs else None,
-    )
-    plan = await plans.make(
-        prefix,
-        source,
-        intake,
-        rate_per_s=quotas.rate_per_s(settings.quota, account) if known else None,
-        calls_per_s=settings.quota.calls_per_second,
-        account=account,
-        price_per_1000=settings.quota.price_per_1000,
-    )
+    with closing(_journal(journal)) as opened:
+        standing, rows = await _standing(
+            opened, settings, source, mailing.prefix(), scope, left_out.runs
+        )
+        intake = Intake(
+            mailing,
+            RUN_ID_SHOWN,
+            dedupe,
+            standing.settled,
+            standing.remarked,
+            left_out.names if left_out.runs else None,
+            rows,
+        )
+        try:
+            plan = await plans.make(
+                mailing.prefix(),
+                source,
+                intake,
+                rate_per_s=quotas.rate_per_s(settings.quota, account) if known else None,
+                calls_per_s=settings.quota.calls_per_second,
+                account=account,
+                price_per_1000=settings.quota.price_per_1000,
+            )
+        except DifferentRowError as error:
+            what = provenance.difference(opened, error)
+            now_given = await source.identify()
+            raise provenance.changed(opened, standing, now_given, what) from error
+        if standing.finished and plan.recipients and not scope.revises:
+            what, now_given = "it has rows that the run never had", await source.identify()
+            raise provenance.changed(opened, standing, now_given, what, provenance.AGAIN)
     now = time.time()
     _print(plan, _outlook(settings.quota, account, standing.day, now), now)
     return ExitCode.SOME_NOT_SENT if plan.refused else ExitCode.FINISHED
+
+
+def _journal(path: Path) -> Journal:
+    """The run's; an empty one if it has not begun."""
+    return SqliteJournal.read(path) if path.is_file() else MemoryJournal()
 
 
 async def _account(settings: Settings) -> Account | None:
@@ -89,27 +108,25 @@ def _outlook(
     return daily.outlook(now)
 
 
-def _standing(  # noqa: PLR0913, PLR0917  # what `send` goes by
-    path: Path,
+async def _standing(  # noqa: PLR0913, PLR0917  # what `send` goes by
+    journal: Journal,
     settings: Settings,
-    source: SourceIdentity | None,
+    source: Source,
     prefix: bytes,
     scope: Scope,
     excepting: Mapping[str, str],
-) -> Standing:
-    """Where `send` would go on; at the beginning where there is no journal yet."""
-    if not path.is_file():
-        return Standing()
-    with closing(SqliteJournal.read(path)) as journal:
-        standing = resume.standing_of(journal)
-        resume.require_same(journal, standing, source)
-        if not scope.revises:
-            resume.require_same_mailing(journal, standing, resume.digest_of(prefix))
-        resume.require_same_exceptions(journal, standing, excepting)
-        standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
-        if scope.only:
-            standing.settled.discard(resume.chosen(journal, standing, scope.only))
-        return standing
+) -> tuple[Standing, Recogniser]:
+    """Where `send` would go on."""
+    by_key = settings.recipients.dedupe == "key"
+    standing, rows = provenance.read_back(journal, by_key=by_key)
+    await provenance.identified(journal, standing, source, rows)
+    if not scope.revises:
+        resume.require_same_mailing(journal, standing, resume.digest_of(prefix))
+    resume.require_same_exceptions(journal, standing, excepting)
+    standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
+    if scope.only:
+        standing.settled.discard(resume.chosen(journal, standing, scope.only))
+    return standing, rows
 
 
 def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from mailsluice.bitmap import Bitmap
-from mailsluice.model import Batch, Outcome, Remark, SourceIdentity, State
+from mailsluice.model import Batch, Head, Outcome, Remark, SourceIdentity, State
 
 STATE_CODES = {
     State.SENT: "s",
@@ -93,6 +93,11 @@ class Taken(NamedTuple):
     first: int
     last: int
     remarks: Sequence[Remark]
+    prints: bytes = b""
+    """A fingerprint of each row, 4 or 8 bytes (`recognition`); empty of single messages."""
+    head: Head | None = None
+    """What of the source had been read by then; None if it cannot be read twice, or is the same as
+    in the record before."""
 
 
 class Intent(NamedTuple):

@@ -17,37 +17,43 @@ from mailsluice.journal import (
     Settlement,
     Taken,
 )
-from mailsluice.model import Remark, SourceIdentity, State
+from mailsluice.model import Head, Remark, SourceIdentity, State
 
-Columns = tuple[float, str, int | None, bytes | None, str | None, int | None, bytes | None]
-"""at, kind, number, rows, states, weight, body: see the schema in `sqlite`."""
+Columns = tuple[
+    float, str, int | None, bytes | None, str | None, int | None, bytes | None, bytes | None
+]
+"""at, kind, number, rows, states, weight, prints, body: see the schema in `sqlite`."""
 
 
 def encode(record: Record) -> Columns:
     """The columns of a record."""
     match record:
-        case Taken(at, first, last, remarks):
+        case Taken(at, first, last, remarks, prints, head):
+            rows = _dumps([last, *head] if head else last)
             body = _dumps([list(remark) for remark in remarks])
-            return at, "taken", first, _dumps(last), None, None, body
+            return at, "taken", first, rows, None, None, prints or None, body
         case Intent(at, number, seqs, addresses, weight):
-            return at, "intent", number, _rows(seqs), None, weight, _encode_addresses(addresses)
+            body = _encode_addresses(addresses)
+            return at, "intent", number, _rows(seqs), None, weight, None, body
         case Settlement(at, number, states, statuses, message_ids, errors):
             columns = {"status": statuses, "message_id": message_ids, "error": errors}
-            return at, "settlement", number, None, states, None, _dumps(_folded(columns))
+            return at, "settlement", number, None, states, None, None, _dumps(_folded(columns))
         case Resolution(at, seqs, state, status, reason):
             body = _dumps([state, status, reason])
-            return at, "resolution", None, _rows(seqs), None, None, body
+            return at, "resolution", None, _rows(seqs), None, None, None, body
         case Event(at, name, text):
-            return at, "event", None, None, None, None, _dumps([name, text])
+            return at, "event", None, None, None, None, None, _dumps([name, text])
 
 
 def decode(columns: Columns) -> Record:
     """The record of these columns. Raises ValueError or its kin where they are none."""
-    at, kind, number, rows, states, weight, body = columns
+    at, kind, number, rows, states, weight, prints, body = columns
     match kind, number, rows, states:
-        case "taken", int(first), bytes(last), _:
+        case "taken", int(first), bytes(last_and_head), _:
             remarks = [Remark(seq, State(state), *rest) for seq, state, *rest in _loads(body)]
-            return Taken(at, first, orjson.loads(last), remarks)
+            found = orjson.loads(last_and_head)
+            last, head = (found[0], Head(*found[1:])) if isinstance(found, list) else (found, None)
+            return Taken(at, first, last, remarks, prints or b"", head)
         case "intent", int(batch), bytes(seqs), _:
             addresses = AddressColumns() if body is None else AddressColumns(**orjson.loads(body))
             return Intent(at, batch, _seqs(seqs), addresses, weight or 0)
@@ -102,7 +108,7 @@ def encode_run(run: Run) -> bytes:
     source = run.source
     parts = None
     if source is not None:
-        parts = [source.name, source.size, source.modified, source.head]
+        parts = [source.name, source.size, source.modified, source.tag]
     return _dumps([run.id, run.begun_at, parts, run.mailing_digest])
 
 
@@ -111,8 +117,10 @@ def decode_run(body: bytes) -> Run:
     id_, begun_at, parts, digest = orjson.loads(body)
     source = None
     if parts is not None:
-        name, size, modified, head = parts
-        source = SourceIdentity(name=name, size=size, modified=modified, head=head)
+        name, size, modified, tag = parts
+        if tag and not tag.startswith('"'):
+            tag = None  # schema version 4 had the hash of a file's first 64 KiB there
+        source = SourceIdentity(name=name, size=size, modified=modified, tag=tag)
     return Run(id=id_, begun_at=begun_at, source=source, mailing_digest=digest)
 
 

@@ -25,8 +25,11 @@ from mailsluice.model import State
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """`PRAGMA user_version`."""
+
+UPGRADED_VERSION = 4
+"""The one before, whose records have no fingerprints: read as it is, upgraded by a writer."""
 
 PAGE_BYTES = 8192
 """A settlement of 50 recipients is about 4 KB: two fit a page without overflow."""
@@ -52,9 +55,11 @@ CREATE TABLE record (
     at     REAL NOT NULL,     -- seconds since the epoch
     kind   TEXT NOT NULL,     -- taken, intent, settlement, resolution, event
     number INTEGER,           -- batch of an intent or settlement; first row of a taken
-    rows   BLOB,              -- JSON: rows of an intent or resolution; last row of a taken
+    rows   BLOB,              -- JSON: rows of an intent or resolution; last row of a taken, and
+                              -- size and SHA-256 of what of the source had been read by then
     states TEXT,              -- one letter a recipient of a settlement
     weight INTEGER,           -- addresses of an intent that count to the daily quota
+    prints BLOB,              -- fingerprints of the rows of a taken, 4 or 8 bytes each
     body   BLOB,              -- JSON: the details
     body_seal INTEGER NOT NULL,  -- CRC-32 of the body
     seal   INTEGER NOT NULL   -- CRC-32 of the other columns, begun with the seal before
@@ -63,8 +68,15 @@ COMMIT;
 """
 
 _INSERT = """
-INSERT INTO record (id, at, kind, number, rows, states, weight, body, body_seal, seal)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO record (id, at, kind, number, rows, states, weight, prints, body, body_seal, seal)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_UPGRADE = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE record ADD COLUMN prints BLOB;
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
 
 _LAST = "SELECT id, seal FROM record ORDER BY id DESC LIMIT 1"
@@ -72,11 +84,14 @@ _LAST = "SELECT id, seal FROM record ORDER BY id DESC LIMIT 1"
 _ANY_TAKEN = "SELECT 1 FROM record WHERE kind = 'taken' LIMIT 1"
 
 _REPLAY = """
-SELECT id, at, kind, number, rows, states, weight, body, body_seal, seal FROM record ORDER BY id
+SELECT id, at, kind, number, rows, states, weight, prints, body, body_seal, seal
+FROM record ORDER BY id
 """
 
+_REPLAY_4 = _REPLAY.replace("prints", "NULL")
+
 _RESOLUTIONS = """
-SELECT at, kind, number, rows, states, weight, body FROM record
+SELECT at, kind, number, rows, states, weight, NULL, body FROM record
 WHERE kind = 'resolution' AND id <= ? ORDER BY id
 """
 
@@ -128,6 +143,7 @@ class SqliteJournal:
         """A reader's; a writer knows before he begins."""
         self._last_id = 0
         self._last_seal = 0
+        self._replay = _REPLAY
 
     @classmethod
     def open(cls, path: Path) -> SqliteJournal:
@@ -211,7 +227,7 @@ class SqliteJournal:
         """All records in the order of commit."""
         with _translated(self._path):
             last_id = last_seal = 0
-            for id_, *rest, body_seal, seal in self._connection.execute(_REPLAY):
+            for id_, *rest, body_seal, seal in self._connection.execute(self._replay):
                 row: columns.Columns = tuple(rest)
                 last_id, last_seal = last_id + 1, _seal(id_, row, body_seal, last_seal)
                 whole = zlib.crc32(row[-1] or b"") == body_seal
@@ -264,6 +280,9 @@ class SqliteJournal:
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
         execute("PRAGMA synchronous = FULL")
+        if self._replay == _REPLAY_4:
+            self._connection.executescript(_UPGRADE)
+            self._replay = _REPLAY
         self._opening.hold()
 
     def _load(self) -> None:
@@ -276,7 +295,7 @@ class SqliteJournal:
         if application != APPLICATION_ID:
             raise JournalError(f"{path}: this is not a mailsluice journal")
         version = execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
+        if version not in {SCHEMA_VERSION, UPGRADED_VERSION}:
             raise JournalError(
                 f"{path}: its schema is version {version}, this mailsluice reads version "
                 f"{SCHEMA_VERSION}; use the mailsluice that began it"
@@ -285,6 +304,8 @@ class SqliteJournal:
             self._check = PagesCheck(lambda: _connect_to_read(path))
         else:
             self._require_sound(execute(CHECK).fetchone()[0])
+        if version == UPGRADED_VERSION:
+            self._replay = _REPLAY_4
         row = execute("SELECT body, seal FROM run").fetchone()
         if row and zlib.crc32(row[0]) != row[1]:
             raise JournalError(_CHANGED.format(path=path, what="the head"))
@@ -315,9 +336,10 @@ def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
 
     SQLite notices a page that is no page, but neither a flipped bit in a value nor a lost row.
     """
-    at, kind, number, rows, states, weight, _ = row
+    at, kind, number, rows, states, weight, prints, _ = row
     head = f"{id_} {float(at)!r} {kind} {number} {states} {weight} {body_seal} "
-    return zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
+    seal = zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
+    return zlib.crc32(prints, seal) if prints else seal
 
 
 def _check_log(path: Path, opening: lock.Opening) -> None:

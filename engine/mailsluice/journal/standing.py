@@ -29,7 +29,7 @@ from mailsluice.journal import (
     Settlement,
     Taken,
 )
-from mailsluice.model import Counts, State
+from mailsluice.model import Counts, Head, State
 
 End = Literal["finished", "held", "stopped"]
 """How a process leaves a run; the event that says so has that name."""
@@ -105,6 +105,8 @@ class Standing:
         }
     )
     """Settled rows that an operator may still decide upon, by their state."""
+    head: Head | None = None
+    """What of the source had been read when its last rows were taken."""
     last_batch: int = 0
     calls: int = 0
     last_event: Event | None = None
@@ -231,6 +233,7 @@ class Standing:
             self.reopened = None
 
     def _take(self, record: Taken) -> None:
+        self.head = record.head or self.head
         rows = record.last - record.first + 1
         moved = {"read": rows, "pending": rows - len(record.remarks)}
         for remark in record.remarks:

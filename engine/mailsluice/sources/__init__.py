@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from mailsluice.model import Recipient, SourceIdentity
+from mailsluice.model import Head, Recipient, SourceIdentity
 
 ROWS_MAX = 512
 """Rows in one list: about 2 ms of parsing and intake."""
@@ -35,11 +35,21 @@ class Source(Protocol):
     """Rows in a fixed order: reading it again gives the same rows."""
 
     async def identify(self) -> SourceIdentity | None:
-        """By what it is recognised on resume; None where nothing can be said of it.
+        """What it is at this moment; None if nothing can be said of it.
 
-        Called before `rows`. It may wait: standard input, where it is a pipe, is known by its first
-        64 KiB, which `rows` then gives all the same. Raises SourceError as `rows` does.
+        Called before `rows`, which holds it to that. Raises SourceError as `rows` does.
         """
+
+    async def head_of(self, size: int) -> Head | None:
+        """Its first `size` stored bytes, or all of them; None if it cannot be read twice.
+
+        By them it is recognised on resume. Called after `identify`. Raises SourceError as `rows`
+        does.
+        """
+
+    @property
+    def head(self) -> Head | None:
+        """The stored bytes that have been read; None if it cannot be read twice."""
 
     @property
     def fraction_read(self) -> float | None:
@@ -48,7 +58,8 @@ class Source(Protocol):
     def rows(self) -> AsyncGenerator[list[Row], None]:
         """All rows from the first, in lists of 1-`ROWS_MAX`.
 
-        Raises SourceError where the source as a whole cannot be read.
+        Raises SourceError if the source as a whole cannot be read, SourceChangedError if it changes
+        meanwhile.
         """
 
 

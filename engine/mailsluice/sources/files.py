@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from anyio.lowlevel import checkpoint
 
 from mailsluice.errors import SourceError
-from mailsluice.model import SourceIdentity
+from mailsluice.model import Head, SourceIdentity
 from mailsluice.sources import Fields, Row
 from mailsluice.sources.blocks import (
     BLOCK_BYTES,
@@ -143,6 +143,15 @@ class FileSource:
     async def identify(self) -> SourceIdentity:
         """See `Source.identify` and `Blocks.identify`."""
         return await self._blocks.identify()
+
+    async def head_of(self, size: int) -> Head | None:
+        """See `Source.head_of`."""
+        return await self._blocks.head_of(size)
+
+    @property
+    def head(self) -> Head | None:
+        """See `Source.head`."""
+        return self._blocks.head
 
     @property
     def fraction_read(self) -> float | None:

@@ -35,6 +35,7 @@ class IterableSource:
     """
 
     fraction_read = None
+    head = None
 
     def __init__(self, items: Recipients) -> None:
         """Raises TypeError where `items` is a string, or cannot be iterated over."""
@@ -44,34 +45,59 @@ class IterableSource:
         self._taken = False
 
     async def identify(self) -> None:
-        """Nothing is known of it: a journal's run can be resumed, if the items are the same."""
+        """Nothing is known of it: it is recognised row by row."""
+
+    async def head_of(self, size: int) -> None:
+        """Nothing: it has no bytes."""
 
     async def rows(self) -> AsyncGenerator[list[Row], None]:
-        """All rows. Raises what the iterable raises; SourceError where an iterator is used up."""
+        """All rows. Raises what the iterable raises; SourceError if an iterator is used up.
+
+        A CancelledError of the iterable's own is a SourceError: nobody has cancelled the run.
+        """
         if self._taken and isinstance(self._items, Iterator | AsyncIterator):
             raise SourceError("the recipients are an iterator, which can be read only once")
         self._taken = True
+        lists = self._lists()
+        while True:
+            try:
+                rows = await anext(lists, None)
+            except asyncio.CancelledError as error:
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                raise SourceError("the recipients broke off: they raised CancelledError") from error
+            if rows is None:
+                return
+            yield rows
+            await checkpoint()
+
+    async def _lists(self) -> AsyncGenerator[list[Row], None]:
         if isinstance(self._items, AsyncIterable):
             async for rows in _as_they_come(self._items):
                 yield rows
         else:
             for rows in _slices(self._items):
                 yield rows
-                await checkpoint()
 
 
 def _slices(items: Iterable[object]) -> Iterator[list[Row]]:
     iterator = iter(items)
-    while True:
+    broken: BaseException | None = None
+    while broken is None:
         until = monotonic() + SLICE_S
         rows = []
-        for item in islice(iterator, ROWS_MAX):
-            rows.append(_row(item))
-            if monotonic() >= until:
-                break
-        if not rows:
+        try:
+            for item in islice(iterator, ROWS_MAX):
+                rows.append(_row(item))
+                if monotonic() >= until:
+                    break
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # raised below
+            broken = error  # after the rows that came before it
+        if rows:
+            yield rows
+        elif broken is None:
             return
-        yield rows
+    raise broken
 
 
 async def _as_they_come(items: AsyncIterable[object]) -> AsyncIterator[list[Row]]:

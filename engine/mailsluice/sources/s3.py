@@ -6,6 +6,7 @@ days, S3 closes a connection from which nothing is read, and the SDK repeats a r
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,8 +20,8 @@ from botocore import exceptions as botocore_errors
 from mailsluice import aws
 from mailsluice.aws.credentials import CredentialsUnavailableError
 from mailsluice.aws.http import ANSWER_BYTES_MAX
-from mailsluice.errors import SourceError, SourceUnavailableError
-from mailsluice.model import SourceIdentity
+from mailsluice.errors import SourceChangedError, SourceError, SourceUnavailableError
+from mailsluice.model import Head, SourceIdentity
 from mailsluice.sources.blocks import S3_SCHEME, Unpacker
 
 PART_BYTES = ANSWER_BYTES_MAX
@@ -54,6 +55,8 @@ _REASONS = {
     "412": "it has been replaced while it was read",
 }
 
+
+_REPLACED = {"PreconditionFailed", "412"}
 
 _FINAL = {code for code, reason in _REASONS.items() if reason != _REASONS["403"]}
 """Nothing will become better by itself, or by a permission."""
@@ -90,10 +93,11 @@ class S3Blocks:
         self._version: str | None = None
         """The entity tag of what `identify` has seen."""
         self._stored_read = 0
+        self._hash = hashlib.sha256()
         self._unpacker = Unpacker()
 
     async def identify(self) -> SourceIdentity:
-        """Its size, modification time and entity tag, which is another for other content."""
+        """Its size, modification time and entity tag; for other content the tag is another."""
         async with self._client() as client:
             head = await client.head_object(**self._object)
         self._size, self._version = head["ContentLength"], head["ETag"]
@@ -101,8 +105,23 @@ class S3Blocks:
             name=self.name,
             size=head["ContentLength"],
             modified=head["LastModified"].timestamp(),
-            head=self._version,
+            tag=self._version,
         )
+
+    async def head_of(self, size: int) -> Head:
+        """Its first `size` stored bytes, or all of them."""
+        digest, read = hashlib.sha256(), 0
+        async with self._client() as client:
+            while (left := min(size, self._size or 0) - read) > 0:
+                stored = await self._part(client, read, min(left, PART_BYTES))
+                digest.update(stored)
+                read += len(stored)
+        return Head(read, digest.hexdigest())
+
+    @property
+    def head(self) -> Head:
+        """The stored bytes that have been read."""
+        return Head(self._stored_read, self._hash.hexdigest())
 
     @property
     def again(self) -> S3Blocks:
@@ -131,18 +150,21 @@ class S3Blocks:
         if self._version is None:
             await self.identify()
         self._stored_read = 0
+        self._hash = hashlib.sha256()
         self._unpacker = unpacker = Unpacker()
         async with self._client() as client:
             while (left := (self._size or 0) - self._stored_read) > 0:
-                unpacker.push(await self._part(client, min(left, PART_BYTES)))
+                stored = await self._part(client, self._stored_read, min(left, PART_BYTES))
+                self._stored_read += len(stored)
+                self._hash.update(stored)
+                unpacker.push(stored)
                 while block := await to_thread.run_sync(unpacker.pull):
                     yield block
         if block := unpacker.finish():
             yield block
 
-    async def _part(self, client: Any, size: int) -> bytes:
-        """Read the next `size` bytes. Raises SourceUnavailableError if S3 gives more or fewer."""
-        first = self._stored_read
+    async def _part(self, client: Any, first: int, size: int) -> bytes:
+        """Read `size` bytes. Raises SourceUnavailableError if S3 gives more or fewer."""
         response = await client.get_object(
             **self._object, IfMatch=self._version, Range=f"bytes={first}-{first + size - 1}"
         )
@@ -153,7 +175,6 @@ class S3Blocks:
                 f"{self.name} cannot be read: S3 was asked for {size:,} bytes from {first:,} on "
                 f"and answered {len(stored):,}"
             )
-        self._stored_read += size
         return stored
 
     @asynccontextmanager
@@ -169,7 +190,9 @@ class S3Blocks:
                 yield client
         except botocore_errors.ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
-            kind = SourceError if code in _FINAL else SourceUnavailableError
+            kind: type[SourceError] = SourceUnavailableError
+            if code in _FINAL:
+                kind = SourceChangedError if code in _REPLACED else SourceError
             raise kind(f"{self.name}: {_REASONS.get(code, error)}") from error
         except _UNREADABLE as error:
             reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
