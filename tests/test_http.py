@@ -497,6 +497,18 @@ async def test_s3_is_asked_again_in_the_region_that_it_names() -> None:
     assert regions[:2] == [b"us-east-1", b"eu-west-1"]
 
 
+@pytest.mark.parametrize("given", [b"", LIST[:-1], LIST + b"b@example.com", 2 * 1024 * 1024 * b"x"])
+async def test_s3_gives_neither_more_nor_less_of_a_list_than_was_asked(given: bytes) -> None:
+    def otherwise(exchange: Exchange) -> None:
+        if asked_for_a_body(exchange):
+            exchange.connection.sendall(head(206, f"Content-Length: {len(given)}") + given)
+
+    with listening(otherwise) as peer:
+        answered = await list_in_s3(f"http://{HOST}:{peer.port}")
+    assert answered.code == "SourceUnavailableError"
+    assert re.search(r"answered [\d,]+$|is longer than", answered.reason)
+
+
 # --- answers without end ------------------------------------------------------------------------
 
 
