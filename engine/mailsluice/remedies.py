@@ -106,7 +106,7 @@ _BY_CODE = {
     "LimitExceededException": _REFUSED,
     "ValidationException": _REFUSED,
     NO_CREDENTIALS: _CREDENTIALS,
-    NOT_SENT: "make SES's endpoint reachable from here: DNS, proxy, firewall, region",
+    NOT_SENT: "make SES's endpoint reachable: DNS, proxy, firewall, region, CA certificates",
     QUOTA_TOO_SMALL: "lower [quota] reserve, or raise share",
     SOURCE_BROKEN: "give the very same bytes again, whole",
     SOURCE_CHANGED: (
