@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailsluice.journal import Event
 from mailsluice.worker import keys
-from mailsluice.worker.keys import Keys
+from mailsluice.worker.keys import GAP_MAX_S, JournalClock, Keys
 
 RETENTION_S = 100.0
 
@@ -49,3 +50,53 @@ def test_none_is_forgotten_where_many_come_at_once(monkeypatch: pytest.MonkeyPat
         known.add(str(n), 1.0)
     assert len(known) == 1_000
     assert all(str(n) in known for n in range(1_000))
+
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("journals", "ages_s"),
+    [
+        # The newest first; each by the times of its records, in the order of its commits.
+        ([[1000, 1010]], [0]),
+        ([[1000, 1010], [900, 990]], [0, 10 + 10]),
+        ([[1000, 1010], [900, 990], [800, 850]], [0, 20, 20 + 90 + 50]),
+        ([[1000], [], [990]], [0, 0, 10]),  # nothing was ever sent in the second
+        ([[10 * DAY_S], [0]], [0, GAP_MAX_S]),  # a pause, or a clock that is fast since
+        ([[0], [10 * DAY_S]], [0, 0]),  # a clock that was fast
+        ([[0, 10, 10 * DAY_S, 20], [-5]], [0, 10 + GAP_MAX_S + 5]),  # it was for a moment
+    ],
+)
+def test_the_age_of_a_journal_is_what_its_records_say_without_jumps(
+    journals: list[list[float]], ages_s: list[float]
+) -> None:
+    clock, found = JournalClock(), []
+    for times in journals:
+        assert len(list(clock.watch(Event(at, "", "") for at in times))) == len(times)
+        found.append(clock.age_s)
+    assert found == ages_s
+
+
+TIMES = st.lists(st.lists(st.floats(0, 50), min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+@given(TIMES, st.floats(-20 * DAY_S, 20 * DAY_S))
+def test_no_jump_between_two_journals_makes_one_older_than_the_longest_gap(
+    gaps: list[list[float]], jump_s: float
+) -> None:
+    """Journals from the oldest on; the clock is set by `jump_s` before the newest is begun."""
+    true_now = said_now = 0.0
+    written: list[list[float]] = []
+    for number, each in enumerate(gaps):
+        jump = jump_s if number == len(gaps) - 1 else 0.0
+        said_now += jump
+        times = []
+        for passed_s in each:
+            true_now, said_now = true_now + passed_s, said_now + passed_s
+            times.append(said_now)
+        written.append(times)
+    clock = JournalClock()
+    for times in reversed(written):
+        list(clock.watch(Event(at, "", "") for at in times))
+    assert clock.age_s <= true_now + GAP_MAX_S

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -88,10 +88,12 @@ class Fed:
         return left(self.sqs, self.url)
 
     @contextmanager
-    def working(self, visibility_s: int = 30, **environment: str) -> Iterator[Running]:
+    def working(
+        self, visibility_s: int = 30, program: Sequence[str] = (), **environment: str
+    ) -> Iterator[Running]:
         text = SETTINGS.format(url=self.url, visibility_s=visibility_s)
         environment |= self.aws.environment
-        with worker(self.folder, self.emulator, text, environment) as started:
+        with worker(self.folder, self.emulator, text, environment, program) as started:
             yield started
 
 
@@ -377,3 +379,33 @@ def test_a_journal_that_cannot_be_written_ends_it_and_deletes_nothing(
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
     assert set(fed.emulator.ledger.by_address().values()) <= {1}
+
+
+TEN_DAYS_FAST = """
+import os, sys, time
+right, mark = time.time, sys.argv[-1] + ".fast"
+time.time = lambda: right() + 864_000 * os.path.exists(mark)
+from mailsluice.cli import main
+main()
+"""
+
+
+@FAST
+def test_a_clock_that_is_days_fast_at_the_start_makes_no_key_forgotten(fed: Fed) -> None:
+    keyed = [{"mailing": MAILING, "to": f"one{n}@example.com", "key": f"k{n}"} for n in range(10)]
+    with fed.working() as running:
+        fed.put(*keyed)
+        running.until(lambda: fed.left() == 0)
+    fast = fed.folder / "worker.toml.fast"
+    fast.touch()
+    with fed.working(program=("-c", TEN_DAYS_FAST)) as running:
+        fast.unlink()  # the clock has been set right
+        fed.put({"mailing": MAILING, "to": "new@example.com", "key": "new"})
+        running.until(lambda: fed.left() == 0)
+        fed.put(*keyed)
+        running.until(lambda: fed.left() == 0)
+    with fed.working() as running:
+        fed.put(*keyed)
+        running.until(lambda: fed.left() == 0)
+    assert set(fed.emulator.ledger.by_address().values()) == {1}
+    assert len(fed.emulator.ledger) == 11

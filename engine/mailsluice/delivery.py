@@ -105,7 +105,7 @@ class Delivery:
         journal = self._journal
         try:
             known = (
-                await aside(journal.blocks, history.keys_of, journal)
+                await aside(journal.blocks, history.keys_of, journal.replay(details=True))
                 if self._remembers_keys
                 else {}
             )

@@ -16,7 +16,6 @@ from mailsluice.journal import (
     Addresses,
     Event,
     Intent,
-    Journal,
     Record,
     Resolution,
     Settlement,
@@ -90,14 +89,14 @@ def stories(records: Iterable[Record], address: str) -> list[Story]:
     return [collector.stories[seq] for seq in sorted(collector.stories)]
 
 
-def keys_of(journal: Journal, in_doubt: Doubts = "hold") -> dict[str, Receipt | InDoubt]:
+def keys_of(records: Iterable[Record], in_doubt: Doubts = "hold") -> dict[str, Receipt | InDoubt]:
     """What became of each key in a journal of single messages: sent, or perhaps sent.
 
     With "resend", perhaps sent is not sent, unless an operator has said so. Blocks for a second or
     two per million messages.
     """
     collector = _Keys(in_doubt)
-    for record in journal.replay(details=True):
+    for record in records:
         collector.take(record)
     return collector.end()
 

@@ -611,6 +611,13 @@ MUTANTS = [
         (LOCK, "-k", "two_names"),
     ),
     Mutant(
+        "a jump of the clock makes keys old",
+        "worker/keys.py",
+        "    return min(max(0.0, after - before), GAP_MAX_S)\n",
+        "    return max(0.0, after - before)\n",
+        ("tests/test_keys.py", "-k", "jump"),
+    ),
+    Mutant(
         "a mailing that is dropped twice is sent twice",
         "worker/folder.py",
         "                if (why := self._sent_before(found)) is not None:\n",

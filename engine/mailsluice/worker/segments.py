@@ -23,7 +23,7 @@ from mailsluice.journal import Journal
 from mailsluice.message import InDoubt, Message, Receipt
 from mailsluice.outbox import OutboxStatistics
 from mailsluice.reasons import Reason
-from mailsluice.worker.keys import Keys
+from mailsluice.worker.keys import JournalClock, Keys
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Segment:
     def __init__(self, path: Path, written_at: float) -> None:
         self.path = path
         self.written_at = written_at
-        """Seconds since the epoch, of the last message."""
+        """When its last message was sent, in seconds on the clock that nobody sets."""
         self.rows = 0
         """Messages that are in it, about."""
         self.in_doubt = 0
@@ -66,7 +66,6 @@ class Segments:
         open_journal: OpenJournal,
         *,
         retention_s: float,
-        wall: Callable[[], float],
         monotonic: Callable[[], float],
         in_doubt: Doubts,
     ) -> None:
@@ -74,7 +73,6 @@ class Segments:
         self._base = base
         self._open_journal = open_journal
         self._retention_s = retention_s
-        self._wall = wall
         self._monotonic = monotonic
         self._in_doubt: Doubts = in_doubt
         self._tasks: TaskGroup
@@ -94,9 +92,11 @@ class Segments:
             path for path in self._folder.glob("messages-*.journal") if _NAME.fullmatch(path.name)
         ) or [self._folder / "messages-000001.journal"]
         # The newest first: it says whether another process is at it.
+        clock = JournalClock()
         for path in reversed(paths):
-            if (segment := await to_thread.run_sync(self._remembered, path)) is not None:
-                self._all.insert(0, segment)
+            if self._all and clock.oldest_s >= self._retention_s:
+                break  # the queue cannot give anything of it any more, nor of what is older
+            self._all.insert(0, await to_thread.run_sync(self._remembered, path, clock))
         await tasks.start(self._serve, self._all[-1])
 
     async def send(self, message: Message, lane: Lane) -> Receipt:
@@ -170,9 +170,9 @@ class Segments:
             segment.idle.set()
 
     def _note(self, segment: Segment, message: Message) -> None:
-        segment.written_at = self._wall()
+        segment.written_at = self._monotonic()
         if message.key:
-            self._keys.add(message.key, self._monotonic())
+            self._keys.add(message.key, segment.written_at)
 
     def _look(self, segment: Segment) -> None:
         if not segment.under_way and segment is not self._all[-1]:
@@ -184,14 +184,15 @@ class Segments:
             if last.rows < ROWS_MAX:
                 return  # somebody else was quicker
             number = int(last.path.stem.partition("-")[2]) + 1
-            segment = Segment(last.path.with_name(f"messages-{number:06}.journal"), self._wall())
+            path = last.path.with_name(f"messages-{number:06}.journal")
+            segment = Segment(path, self._monotonic())
             await self._tasks.start(self._serve, segment)
             self._all.append(segment)
             self._look(last)
             self._forget()
 
     def _forget(self) -> None:
-        since = self._wall() - self._retention_s
+        since = self._monotonic() - self._retention_s
         self._all = [each for each in self._all if each.engine or each.written_at > since]
 
     async def _serve(self, segment: Segment, *, task_status: TaskStatus[None]) -> None:
@@ -208,24 +209,15 @@ class Segments:
             segment.engine = None
             await to_thread.run_sync(journal.close)
 
-    def _written_at(self, path: Path) -> float:
-        # What has not been copied from the log since a kill is not in the file itself.
-        files = [each for each in (path, path.with_name(f"{path.name}-wal")) if each.exists()]
-        return max((each.stat().st_mtime for each in files), default=self._wall())
-
-    def _remembered(self, path: Path) -> Segment | None:
-        """What that journal knows; None where the queue cannot give anything of it any more."""
-        written_at = self._written_at(path)
-        if self._all and written_at <= self._wall() - self._retention_s:
-            return None
-        segment = Segment(path, written_at)
+    def _remembered(self, path: Path, clock: JournalClock) -> Segment:
+        """What that journal knows."""
         journal = self._open_journal(path)
         try:
-            known = history.keys_of(journal, self._in_doubt)
-            age_s = max(0.0, self._wall() - written_at)
-            self._keys.add_all(known, self._monotonic() - age_s)
-            segment.in_doubt = sum(isinstance(each, InDoubt) for each in known.values())
-            segment.rows = len(known)
+            known = history.keys_of(clock.watch(journal.replay(details=True)), self._in_doubt)
         finally:
             journal.close()
+        segment = Segment(path, self._monotonic() - clock.age_s)
+        self._keys.add_all(known, segment.written_at)
+        segment.in_doubt = sum(isinstance(each, InDoubt) for each in known.values())
+        segment.rows = len(known)
         return segment

@@ -232,7 +232,6 @@ class Worker:
                 engine,
                 self._open_journal,
                 retention_s=queue.retention_s,
-                wall=time.time,
                 monotonic=time.monotonic,
                 in_doubt=self.settings.delivery.in_doubt,
             )
