@@ -160,6 +160,8 @@ class AccountGate:
         self._wall = wall
         self._day_s = day_s
         self._gate: Gate | None = None
+        self._reopened = False
+        """Whether there has been a gate before, through which a batch may have left just now."""
         self._users = 0
         self._known: dict[str, float] = {}
         """Journals of which this gate counts the sends; until when they count, once they are left.
@@ -204,8 +206,9 @@ class AccountGate:
             if self._gate is None:
                 account = await self._account()
                 self._gate = gate = self._new_gate(
-                    standing, account, resumed=resumed or standing.calls > 0
+                    standing, account, resumed=resumed or self._reopened or standing.calls > 0
                 )
+                self._reopened = True
                 self._keeper = QuotaKeeper(self._transport, self._settings, gate)
                 if account is not None:
                     self._keeper.apply(account)
