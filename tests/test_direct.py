@@ -68,7 +68,7 @@ async def asked(*bodies: bytes, direct: bool) -> list[Asked]:
             transport = await Direct.over(opened, wall) if direct else opened
             for body in bodies:
                 answer = await transport.send_bulk_email(body, None)
-                assert answer.code == "NO_ANSWER"
+                assert answer.code == "NOT_SENT"
     return seen
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from mailsluice.model import Counts, State
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, NOT_SES
 
 SOURCE_BROKEN = "SOURCE_BROKEN"
 """Code of a hold: the recipients broke off in the middle."""
@@ -107,6 +107,10 @@ _BY_CODE = {
     "ValidationException": _REFUSED,
     NO_CREDENTIALS: _CREDENTIALS,
     NOT_SENT: "make SES's endpoint reachable: DNS, proxy, firewall, region, CA certificates",
+    NOT_SES: (
+        "a proxy or firewall answered in SES's place: have it let requests to SES's endpoint pass, "
+        "or mend HTTPS_PROXY, NO_PROXY or the endpoint URL"
+    ),
     QUOTA_TOO_SMALL: "lower [quota] reserve, or raise share",
     SOURCE_BROKEN: "give the very same bytes again, whole",
     SOURCE_CHANGED: (

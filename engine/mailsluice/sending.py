@@ -32,6 +32,7 @@ from mailsluice.statuses import Action, Verdict
 logger = logging.getLogger(__name__)
 
 NEVER_LEFT = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
+TAKEN_BACK = Answer(code=statuses.NOT_SENT, error="taken back before it had left")
 CUT_SHORT = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
 
 
@@ -164,6 +165,10 @@ class Sending:
         self._calls = 0
         self._throttled = 0
         self._waits = _Waits()
+        self._ending = False
+        """Whether nothing more is to be sent."""
+        self._aboard: dict[int, anyio.CancelScope] = {}
+        """By batch: calls that have not left yet."""
         dispatcher.wake_by(self.wake)
 
     async def run(self) -> None:
@@ -205,6 +210,8 @@ class Sending:
                         tasks.start_soon(self._send_in_turn)
                     self.room.set()
                 case Wait(until, reason):
+                    if reason is Reason.STOPPING:
+                        self._take_back()
                     self._waits.begin(reason, self._now())
                     await self._decide_again.wait_until(until)
                     self._waits.end(self._now())
@@ -224,13 +231,33 @@ class Sending:
             await self._writer.write([journal.intent(batch, started_at)])
         try:
             self._dispatcher.ready(batch, self._now())
-            answer = await self._call(batch)
+            answer = await self._call_unless_taken_back(batch)
         except anyio.get_cancelled_exc_class():
             has_left = self._dispatcher.has_left(batch)
             with anyio.CancelScope(shield=True):
                 await self._settle(batch, CUT_SHORT if has_left else NEVER_LEFT, started_at)
             raise
         await self._settle(batch, answer, started_at)
+
+    async def _call_unless_taken_back(self, batch: Batch) -> Answer:
+        scope = anyio.CancelScope()
+        self._aboard[batch.number] = scope
+        try:
+            with scope:
+                if not self._ending:
+                    return await self._call(batch)
+        finally:
+            self._aboard.pop(batch.number, None)
+        return TAKEN_BACK
+
+    def _take_back(self) -> None:
+        """Nothing more is to be sent: calls that have not left never will.
+
+        They wait for credentials, a connection or their turn, and may do so for minutes.
+        """
+        self._ending = True
+        for scope in self._aboard.values():
+            scope.cancel()
 
     async def _call(self, batch: Batch) -> Answer:
         self._calls += 1
@@ -257,12 +284,15 @@ class Sending:
     async def _depart(self, batch: Batch) -> None:
         """Return when the batch is to be written: its turn has come, and that was this moment."""
         try:
+            if self._ending:
+                await anyio.sleep_forever()  # its scope is cancelled
             # Not once: whoever wakes up late has missed its turn, and is given another.
             while (moment := self._dispatcher.leave(batch, now := self._now())) > now:  # noqa: ASYNC110  # it is a moment
                 await anyio.sleep_until(moment)
         except BaseException:
             self._dispatcher.stay(batch)
             raise
+        self._aboard.pop(batch.number, None)
         # Transports write in this turn of the event loop, or in a task that is in the next one.
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._written, batch)

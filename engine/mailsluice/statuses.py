@@ -30,6 +30,9 @@ BROKEN_ANSWER = "BROKEN_ANSWER"
 NO_CREDENTIALS = "NO_CREDENTIALS"
 """Code of a call that the SDK could not sign: nothing left this machine."""
 
+NOT_SES = "NOT_SES"
+"""Code of an error answer without SES's error type: a proxy, firewall or portal has answered."""
+
 FAILED_ATTEMPTS_MAX = 3
 """Attempts for the status FAILED, which SES describes only as "see the error message"."""
 
@@ -216,10 +219,19 @@ def limits_calls(verdict: Verdict) -> bool:
 
 def _call_verdict(answer: Answer) -> Verdict:
     code = answer.code or ""
+    if code == NOT_SES:
+        return Verdict(_rule_of_others(answer.http_status), code, error=answer.error)
     rule = CALL_RULES.get(code) or _http_rule(answer.http_status)
     if rule.action is Action.THROTTLE and _DAILY_TEXT.search(answer.error or ""):
         rule = _WAIT_DAILY
     return Verdict(rule, code, error=answer.error)
+
+
+def _rule_of_others(status: int | None) -> Rule:
+    """For an answer that is not SES's: it is never about a recipient, nor about SES's rate."""
+    if status in {429, 503}:
+        return _RECONNECT
+    return _HOLD if status is not None and status < 500 and status != 408 else _DOUBT  # noqa: PLR2004  # HTTP's own classes
 
 
 def _http_rule(status: int | None) -> Rule:

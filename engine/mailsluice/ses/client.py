@@ -8,39 +8,35 @@ token, and botocore's default would send a batch up to five times when an answer
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import contextvars
-import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-import aiohttp
-import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
-from mailsluice.aws.connection import departing
-from mailsluice.aws.credentials import CredentialsUnavailableError, credentials_of, forget_refused
+from mailsluice.aws.credentials import (
+    CredentialsUnavailableError,
+    credentials_of,
+    forget_refused,
+)
 from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.errors import ConfigurationError
-from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.model import Account, Answer
 from mailsluice.ses import AccountUnavailableError, Depart, at_once
-from mailsluice.statuses import BROKEN_ANSWER, NO_ANSWER, NO_CREDENTIALS, NOT_SENT
+from mailsluice.ses.answers import account, bulk_answer
+from mailsluice.ses.exchange import Response, answer_limit_s, exchange, told
+from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
 
 CONNECT_TIMEOUT_S = 10.0
 """Nothing has been sent while this runs, so a short one costs no doubt."""
 
 KEEPALIVE_S = 15.0
 """Idle connections are closed by us before AWS closes them (20 s), which would be a doubt."""
-
-ERROR_CHARS_MAX = 500
-"""Characters of SES's or the SDK's text that are kept."""
 
 REGION_OF_OWN_ENDPOINTS = "us-east-1"
 """Signed for where only an endpoint is configured, as for an emulator."""
@@ -54,26 +50,20 @@ _NO_REGION = (
     "or a default region in the AWS profile"
 )
 
-_NEVER_LEFT = (
-    botocore_errors.ConnectTimeoutError,
-    botocore_errors.SSLError,
-    botocore_errors.ProxyConnectionError,
-    # As aiohttp raises them where no redirect is followed.
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.ConnectionTimeoutError,
-)
-
-_new = tuple.__new__
-
 _body: contextvars.ContextVar[bytes] = contextvars.ContextVar("mailsluice_body")
+
+_responses: contextvars.ContextVar[list[Response]] = contextvars.ContextVar("mailsluice_responses")
+"""Of the call under way: its answer, before the SDK parses it."""
 
 
 class Client:
     """One SES client: `async with Client(...) as client`.
 
-    `timeout_s` is how long SES may be silent before the batch is in doubt. Raises
-    ConfigurationError on entry where the region or the profile cannot be resolved.
+    `timeout_s` is how long SES may take from a request's first byte to the last one of its answer;
+    then the batch is in doubt. Large requests have `UPLOAD_BYTES_PER_S_MIN` besides. Before that,
+    credentials may take `CONNECT_TIMEOUT_S + timeout_s`, and each step of connecting
+    `CONNECT_TIMEOUT_S`: then it is not sent. Raises ConfigurationError on entry where the region,
+    the profile or the proxy cannot be used.
     """
 
     def __init__(
@@ -89,12 +79,11 @@ class Client:
         # Every AWS SDK reads AWS_REGION but botocore, which knows AWS_DEFAULT_REGION only.
         self._region = region or os.environ.get("AWS_REGION")
         self._endpoint_url = endpoint_url
-        self._account_timeout_s = CONNECT_TIMEOUT_S + timeout_s
-        """Of GetAccount as a whole, credentials included."""
         self._timeout_s = timeout_s
         self._config = AioConfig(
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=timeout_s,
+            # `exchange` limits the whole answer, and counts only what is spent on it.
+            read_timeout=None,
             # One more than the batches: GetAccount never waits behind them.
             max_pool_connections=in_flight_max + 1,
             retries={"total_max_attempts": 1, "mode": "standard"},
@@ -118,8 +107,9 @@ class Client:
             raise
         except Exception as error:
             # A profile's `credential_process` is run now, and may raise anything.
+            why = told(f"{type(error).__name__}: {error}", ())
             raise ConfigurationError(
-                f"the AWS SDK cannot be set up: {_text(error)}; look at the AWS profile, its "
+                f"the AWS SDK cannot be set up: {why}; look at the AWS profile, its "
                 "`credential_process` if it has one, and the AWS_* variables"
             ) from error
         retries = self._client.meta.config.retries
@@ -127,9 +117,8 @@ class Client:
             raise ConfigurationError(f"the AWS SDK would retry by itself: {retries}")
         require_usable_proxy(self._client)
         credentials_of(self._client).timeout_s = self._config.connect_timeout + self._timeout_s
-        events = self._client.meta.events
-        events.register("before-call.sesv2.SendBulkEmail", _put_body)
-        events.register("after-call.sesv2.GetAccount", _keep_pricing)
+        self._client.meta.events.register("before-call.sesv2.SendBulkEmail", _put_body)
+        self._client.meta.events.register("before-parse.sesv2", _take_response)
         return self
 
     @property
@@ -160,21 +149,26 @@ class Client:
         """POST one request; see `ses.Transport`."""
         if self.closed:
             return CLOSED_ANSWER
+        return await self.post(lambda: self.request(body, endpoint_id), depart, len(body))
+
+    async def request(self, body: bytes, endpoint_id: str | None) -> Response:
+        """Have the SDK make a request of SendBulkEmail. Raises what the SDK raises."""
         _body.set(body)
         # The SDK still resolves the endpoint from its arguments.
         routing = {"EndpointId": endpoint_id} if endpoint_id else {}
-        try:
-            with departing(depart):
-                response = await self._client.send_bulk_email(
-                    DefaultContent={}, BulkEmailEntries=[], **routing
-                )
-            return Answer(results=entry_results(response["BulkEmailEntryResults"]))
-        except Exception as error:  # noqa: BLE001  # the parser meets whatever a peer may send
-            return self.answer_of(error)
+        return await _answered(
+            self._client.send_bulk_email(DefaultContent={}, BulkEmailEntries=[], **routing)
+        )
 
-    def answer_of(self, error: Exception) -> Answer:
-        """What the SDK has raised, as an answer. Credentials that SES refuses are forgotten."""
-        answer = answer_of(error)
+    async def post(
+        self, request: Callable[[], Awaitable[Response]], depart: Depart, body_bytes: int
+    ) -> Answer:
+        """Make a request of SendBulkEmail, in its time."""
+        limit_s = answer_limit_s(self._timeout_s, body_bytes)
+        response = await exchange(request, depart, limit_s, self.secrets)
+        if isinstance(response, Answer):
+            return response
+        answer = bulk_answer(response, self.secrets())
         forget_refused(self._client, answer.code)
         return answer
 
@@ -185,121 +179,44 @@ class Client:
         no credentials that can sign.
         """
         try:
-            async with asyncio.timeout(self._account_timeout_s):
-                return _account(await self._client.get_account())
-        except ConfigurationError:
+            await credentials_of(self._client).get_frozen_credentials()
+        except CredentialsUnavailableError as error:
+            answer = Answer(code=NO_CREDENTIALS, error=str(error))
+            raise AccountUnavailableError(answer) from error
+        response = await exchange(
+            lambda: _answered(self._client.get_account()), at_once, self._timeout_s, self.secrets
+        )
+        if isinstance(response, Answer):
+            raise AccountUnavailableError(response)
+        try:
+            return account(response, self.secrets())
+        except AccountUnavailableError as error:
+            forget_refused(self._client, error.answer.code)
             raise
-        except TimeoutError as error:
-            late = f"no whole answer within {self._account_timeout_s:g} s"
-            raise AccountUnavailableError(Answer(code=NO_ANSWER, error=late)) from error
-        except Exception as error:
-            raise AccountUnavailableError(self.answer_of(error)) from error
+
+    def secrets(self) -> list[str]:
+        """What must not stand in any text that is kept."""
+        return credentials_of(self._client).secrets()
 
 
 def _put_body(params: dict[str, Any], **_: Any) -> None:
     params["body"] = _body.get()
 
 
-async def _keep_pricing(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
-    """Hand on PricingAttributes, which the service model of botocore 1.40 does not know yet."""
-    with contextlib.suppress(ValueError):  # no JSON: the rest says so
-        body = orjson.loads(await http_response.content)
-        if isinstance(body, dict):
-            parsed.setdefault("PricingAttributes", body.get("PricingAttributes"))
-
-
-def entry_results(results: Iterable[dict[str, Any]]) -> tuple[EntryResult, ...]:
-    """An answer's `BulkEmailEntryResults`."""
-    return tuple(
-        [
-            # A call of a NamedTuple takes three times as long, and nearly all have no error.
-            _new(EntryResult, (result.get("Status") or "", result.get("MessageId"), None))
-            if "Error" not in result
-            else _refused_result(result)
-            for result in results
-        ]
+def _take_response(response_dict: dict[str, Any], **_: Any) -> None:
+    response = Response(
+        response_dict["status_code"], response_dict["headers"], bytes(response_dict["body"])
     )
+    _responses.get().append(response)
 
 
-def _refused_result(result: dict[str, Any]) -> EntryResult:
-    error = result["Error"]
-    return EntryResult(
-        result.get("Status") or "", result.get("MessageId"), error and error[:ERROR_CHARS_MAX]
-    )
-
-
-def _account(response: dict[str, Any]) -> Account:
-    quota = response["SendQuota"]
-    return Account(
-        rate_per_s=_finite(quota["MaxSendRate"]),
-        daily_max=_finite(quota.get("Max24HourSend", -1)),
-        daily_sent=_finite(quota.get("SentLast24Hours", 0)),
-        sending_enabled=bool(response.get("SendingEnabled", True)),
-        enforcement=str(response.get("EnforcementStatus", "HEALTHY")),
-        production=bool(response.get("ProductionAccessEnabled", True)),
-        pricing_plan=_pricing_plan(response.get("PricingAttributes")),
-    )
-
-
-def _pricing_plan(pricing: Any) -> str | None:
-    plan = pricing.get("CurrentPlan") if isinstance(pricing, dict) else None
-    return plan if isinstance(plan, str) else None
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("a quota is not a number")
-    return number
-
-
-def answer_of(error: Exception) -> Answer:
-    """The one border at which what the SDK raises becomes an answer."""
-    if isinstance(error, CredentialsUnavailableError | ConfigurationError):
-        return Answer(code=NO_CREDENTIALS, error=str(error))
-    if isinstance(error, botocore_errors.ClientError):
-        return refusal_of(error.response)
-    if isinstance(error, botocore_errors.BotoCoreError | aiohttp.ClientError | OSError):
-        return Answer(code=_wire_code(error), error=_text(error))
-    # botocore hands on a 200 whose body is not JSON as an empty dictionary: a KeyError here.
-    return Answer(code=BROKEN_ANSWER, error=f"the answer cannot be read: {_text(error)}")
-
-
-def refusal_of(response: Mapping[str, Any]) -> Answer:
-    """What SES answered with an HTTP status of 300 or more, as the SDK has parsed it."""
-    details = response.get("Error", {})
-    about = response.get("ResponseMetadata", {})
-    error = str(details.get("Message", ""))
-    if place := about.get("HTTPHeaders", {}).get("location"):
-        error = f"a redirect to {place}, which is not followed"
-    return Answer(
-        code=str(details.get("Code", "")) or "Unknown",
-        http_status=about.get("HTTPStatusCode"),
-        error=error[:ERROR_CHARS_MAX],
-    )
-
-
-def _wire_code(error: BaseException) -> str:
-    """Whether anything can have reached SES.
-
-    EndpointConnectionError alone proves nothing: aiobotocore raises it for a reset after the
-    request as well. Only a cause from before the connection stood does.
-    """
-    if isinstance(error, botocore_errors.MissingDependencyException):
-        return NO_CREDENTIALS
-    if isinstance(error, _NEVER_LEFT):
-        return NOT_SENT
-    cause = getattr(error, "kwargs", {}).get("error")
-    if isinstance(cause, aiohttp.ClientConnectorError) and _is_of_endpoint(cause, error):
-        return NOT_SENT
-    return NO_ANSWER
-
-
-def _is_of_endpoint(cause: aiohttp.ClientConnectorError, error: Any) -> bool:
-    """Whether it was the endpoint that could not be reached, and not where a redirect led."""
-    endpoint = urlsplit(str(error.kwargs.get("endpoint_url", "")))
-    return endpoint.hostname == cause.host
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
+async def _answered(call: Awaitable[Any]) -> Response:
+    """What came back to a call of the SDK, whatever the SDK makes of it."""
+    responses: list[Response] = []
+    _responses.set(responses)
+    try:
+        await call
+    except Exception:
+        if not responses:
+            raise
+    return responses[0]

@@ -17,25 +17,20 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Self
 
-import aiohttp
-import orjson
 from botocore.awsrequest import AWSRequest
 from yarl import URL
 
-from mailsluice.aws.connection import departing
-from mailsluice.aws.credentials import credentials_of, forget_refused
+from mailsluice.aws.credentials import credentials_of
 from mailsluice.aws.http import Http
 from mailsluice.model import Account, Answer
 from mailsluice.ses import Depart, at_once
-from mailsluice.ses.client import CLOSED_ANSWER, Client, answer_of, entry_results, refusal_of
+from mailsluice.ses.client import CLOSED_ANSWER, Client
+from mailsluice.ses.exchange import Response
 from mailsluice.ses.signature import Signer
 
 logger = logging.getLogger(__name__)
 
 OPERATION = "SendBulkEmail"
-
-HTTP_ERROR_MIN = 300
-"""From this status on an answer is an error, as the SDK has it."""
 
 
 class Direct:
@@ -59,8 +54,6 @@ class Direct:
         self._wall = wall
         self._url = URL(request["url"], encoded=True)
         self._by = by
-        protocol = client.sdk._service_model.resolved_protocol
-        self._parser = client.sdk._endpoint._response_parser_factory.create_parser(protocol)
         self._credentials: Any = None
         """Those for which `_signer` is."""
         self._signer: Signer | None = None
@@ -104,20 +97,16 @@ class Direct:
         """POST one request; see `ses.Transport`."""
         if self._client.closed:
             return CLOSED_ANSWER
-        try:
+
+        async def request() -> Response:
             headers = None if endpoint_id else await self._signed(body)
             if headers is None:
-                return await self._through_the_sdk(body, endpoint_id, depart)
+                return await self._through_the_sdk(body, endpoint_id)
             post = self._http.request("POST", self._url, data=body, headers=headers, **self._by)
-            with departing(depart):
-                async with post as response:
-                    content = await response.read()
-            if response.status >= HTTP_ERROR_MIN:
-                return await self._refusal(response, content)
-            results = orjson.loads(content)["BulkEmailEntryResults"]
-            return Answer(results=entry_results(results))
-        except Exception as error:  # noqa: BLE001  # aiohttp's, the SDK's, what a peer may answer
-            return answer_of(error)
+            async with post as response:
+                return Response(response.status, response.headers, await response.read())
+
+        return await self._client.post(request, depart, len(body))
 
     async def get_account(self) -> Account:
         """Ask GetAccount; it is asked too seldom to be worth another way."""
@@ -149,30 +138,13 @@ class Direct:
         del headers["Content-Length"]
         return Signer.like(signed.url, headers, body, secret)
 
-    async def _through_the_sdk(
-        self, body: bytes, endpoint_id: str | None, depart: Depart
-    ) -> Answer:
+    async def _through_the_sdk(self, body: bytes, endpoint_id: str | None) -> Response:
         if not self._told:
             logger.info(
                 "only the SDK can sign these calls (endpoint_id: sigv4a): they go through it"
             )
             self._told = True
-        return await self._client.send_bulk_email(body, endpoint_id, depart)
-
-    async def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> Answer:
-        """An error, as the SDK reads it."""
-        found = await self._parser.parse(
-            {
-                "status_code": response.status,
-                "headers": {name.lower(): value for name, value in response.headers.items()},
-                "body": content,
-                "context": {},
-            },
-            None,
-        )
-        refusal = refusal_of(found)
-        forget_refused(self._client.sdk, refusal.code)
-        return refusal
+        return await self._client.request(body, endpoint_id)
 
 
 def _text(value: str | bytes) -> str:

@@ -1,0 +1,215 @@
+"""What SES answers is data from outside: every field is checked before it becomes one of ours.
+
+Both transports read answers here. Who answered is checked, too: an answer of a proxy or firewall is
+never taken for SES's. Shapes: SES v2 service model, SendBulkEmail and GetAccount.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.ses import AccountUnavailableError
+from mailsluice.ses.exchange import ERROR_CHARS_MAX, Response, told
+from mailsluice.statuses import BROKEN_ANSWER, CALL_RULES, NOT_SES
+
+HTTP_ERROR_MIN = 300
+"""From this status on an answer is an error, as the SDK has it."""
+
+FIELD_CHARS_MAX = 256
+"""Of a status or a MessageId. SES's have up to 60."""
+
+_ERROR_TYPE = "x-amzn-errortype"
+
+_MARKUP = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+_new = tuple.__new__
+
+
+class _BrokenError(ValueError):
+    """A field is not what it should be; the text names it."""
+
+
+def bulk_answer(response: Response, secrets: Iterable[str] = ()) -> Answer:
+    """What was answered to SendBulkEmail."""
+    if response.status >= HTTP_ERROR_MIN:
+        return _refusal(response, secrets)
+    try:
+        results = _field(_document(response), "BulkEmailEntryResults", list)
+        return Answer(results=entry_results(results))
+    except ValueError as error:
+        return _broken(error)
+
+
+def account(response: Response, secrets: Iterable[str] = ()) -> Account:
+    """What was answered to GetAccount. Raises AccountUnavailableError if that is no account."""
+    if response.status >= HTTP_ERROR_MIN:
+        raise AccountUnavailableError(_refusal(response, secrets))
+    try:
+        document = _document(response)
+        quota = _field(document, "SendQuota", dict)
+        return Account(
+            rate_per_s=_number(quota, "MaxSendRate"),
+            daily_max=_number(quota, "Max24HourSend", -1, least=-1),
+            daily_sent=_number(quota, "SentLast24Hours", 0),
+            sending_enabled=_field(document, "SendingEnabled", bool, default=True),
+            enforcement=_field(document, "EnforcementStatus", str, default="HEALTHY"),
+            production=_field(document, "ProductionAccessEnabled", bool, default=True),
+        )
+    except ValueError as error:
+        raise AccountUnavailableError(_broken(error)) from error
+
+
+def entry_results(results: list[Any]) -> tuple[EntryResult, ...]:
+    """An answer's `BulkEmailEntryResults`. Raises ValueError, naming the field that is wrong."""
+    try:
+        read: list[Any] = [
+            # A call of a NamedTuple takes three times as long, and nearly all have no error.
+            _new(EntryResult, (result.get("Status") or "", result.get("MessageId"), None))
+            if "Error" not in result
+            else _refused_result(result)
+            for result in results
+        ]
+        # All at once: join takes nothing but strings.
+        texts = "".join([status + (message_id or "") for status, message_id, _ in read])
+        longest = max(
+            [len(status) + len(message_id or "") for status, message_id, _ in read] or [0]
+        )
+    except (TypeError, AttributeError):
+        _require_results(results)
+        raise
+    if not texts.isascii() or not texts.isprintable() or longest > FIELD_CHARS_MAX:
+        _require_results(results)
+    return tuple(read)
+
+
+def _refused_result(result: dict[str, Any]) -> EntryResult:
+    error = result["Error"]
+    if error is not None and type(error) is not str:
+        raise TypeError
+    return EntryResult(
+        result.get("Status") or "", result.get("MessageId"), error and told(error, ())
+    )
+
+
+def _require_results(results: list[Any]) -> None:
+    """Raise _BrokenError for the first field that is wrong."""
+    for n, result in enumerate(results):
+        where = f"BulkEmailEntryResults[{n}]"
+        if not isinstance(result, dict):
+            raise _BrokenError(f"{where} is {_kind(result)}")
+        for name in ("Status", "MessageId", "Error"):
+            value: Any = result.get(name)
+            if value is not None and not isinstance(value, str):
+                raise _BrokenError(f"{where}.{name} is {_kind(value)}")
+            if name == "Error" or not value:
+                continue
+            if len(value) > FIELD_CHARS_MAX:
+                raise _BrokenError(f"{where}.{name} has {len(value):,} characters")
+            if not (value.isascii() and value.isprintable()):
+                raise _BrokenError(f"{where}.{name} has characters that none has")
+
+
+def _document(response: Response) -> dict[str, Any]:
+    try:
+        document = orjson.loads(response.body)
+    except orjson.JSONDecodeError as error:
+        raise _BrokenError(f"it is no JSON ({error}): {_plain(response.body)}") from error
+    if not isinstance(document, dict):
+        raise _BrokenError(f"it is {_kind(document)}, and not an object")
+    return document
+
+
+def _field(document: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+    value = document.get(name)
+    if value is None:
+        if default is None:
+            raise _BrokenError(f"{name} is missing")
+        return default
+    if not isinstance(value, kind):
+        raise _BrokenError(f"{name} is {_kind(value)}")
+    if isinstance(value, str) and len(value) > FIELD_CHARS_MAX:
+        raise _BrokenError(f"{name} has {len(value):,} characters")
+    return value
+
+
+def _number(
+    quota: dict[str, Any], name: str, default: float | None = None, least: float = 0
+) -> float:
+    value = quota.get(name, default)
+    if value is None:
+        raise _BrokenError(f"SendQuota.{name} is missing")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _BrokenError(f"SendQuota.{name} is {_kind(value)}")
+    if not math.isfinite(value) or value < least:
+        raise _BrokenError(f"SendQuota.{name} is {value}")
+    return float(value)
+
+
+_KINDS = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _kind(value: object) -> str:
+    return _KINDS[type(value)]
+
+
+def _broken(error: ValueError) -> Answer:
+    text = told(f"the answer cannot be read: {error}", ())
+    return Answer(code=BROKEN_ANSWER, error=text)
+
+
+def _refusal(response: Response, secrets: Iterable[str]) -> Answer:
+    """An HTTP status of 300 or more: SES's error, if SES's error type stands in it."""
+    try:
+        document = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        document = None
+    details = document if isinstance(document, dict) else {}
+    code = _code(response, details)
+    if code is None:
+        text = f"HTTP {response.status} without SES's error type: {_plain(response.body)}"
+        if place := response.headers.get("location"):
+            text = f"HTTP {response.status}: a redirect to {place}, which is not followed"
+        return Answer(code=NOT_SES, http_status=response.status, error=told(text, secrets))
+    message = details.get("message", details.get("Message", ""))
+    text = message if isinstance(message, str) else ""
+    return Answer(code=code, http_status=response.status, error=told(text, secrets))
+
+
+def _code(response: Response, details: dict[str, Any]) -> str | None:
+    """SES's error type; None if there is none.
+
+    SES puts it in a header. In a body alone it counts only if it is known, as anybody's JSON may
+    have a `code`.
+    """
+    if (header := response.headers.get(_ERROR_TYPE)) is not None:
+        return _bare(header) or None
+    for name in ("code", "Code", "__type"):
+        value = details.get(name)
+        if isinstance(value, str) and _bare(value) in CALL_RULES:
+            return _bare(value)
+    return None
+
+
+def _bare(code: str) -> str:
+    """`ns#Code:uri` is `Code` (restJson1, "operation error serialization")."""
+    return code.split(":", 1)[0].rsplit("#", 1)[-1].strip()[:FIELD_CHARS_MAX]
+
+
+def _plain(body: bytes) -> str:
+    """What a person reads on the page that came instead of SES's JSON."""
+    text = body[:8192].decode("utf-8", "replace")
+    return " ".join(_MARKUP.sub(" ", text).split())[:ERROR_CHARS_MAX] or "nothing"
