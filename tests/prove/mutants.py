@@ -83,7 +83,7 @@ MUTANTS = [
     Mutant(
         "settled before the answer",
         "sending.py",
-        "            answer = await self._call(batch)\n",
+        "            answer = await self._call_unless_taken_back(batch)\n",
         "            results = tuple(statuses.EntryResult('SUCCESS', 'id') for _ in batch.entries)\n"
         "            await self._settle(batch, Answer(results=results), started_at)\n"
         "            await self._call(batch)\n"
@@ -241,9 +241,9 @@ MUTANTS = [
     # --- what SES answers ------------------------------------------------------------------------
     Mutant(
         "every EndpointConnectionError is taken for not sent",
-        "ses/client.py",
-        "    if isinstance(cause, aiohttp.ClientConnectorError) and _is_of_endpoint(cause, error):\n",
-        "    if isinstance(cause, aiohttp.ClientError):\n",
+        "ses/exchange.py",
+        "        code = NO_ANSWER if passage.left else NOT_SENT\n",
+        "        code = NOT_SENT\n",
         ("tests/test_client.py", "-k", "made_once"),
     ),
     Mutant(

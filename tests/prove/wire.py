@@ -11,12 +11,14 @@ import datetime as dt
 import os
 import socket
 import ssl
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Literal, NamedTuple
 from unittest import mock
@@ -32,6 +34,7 @@ from mailsluice.journal import Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer
 from mailsluice.ses import Depart, Transport
+from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
@@ -66,6 +69,10 @@ BISECT = Expected(1, "BISECT", "ppp", "ppp")
 HOLD = Expected(1, "HOLD", "ppp", "ppp")
 REFUSED = Expected(1, "RECONNECT", "ppp", "ppp")
 SENT = Expected(1, "SENT", "sss", "sss")
+UNSIGNED = Expected(0, "HOLD", "ppp", "ppp")
+
+
+Environment = Callable[[contextlib.ExitStack], dict[str, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,9 @@ class Row:
     certificate: Literal["good", "untrusted", "of another name", "expired"] = "good"
     """Of a peer that speaks TLS."""
     cancelled: bool = False
+    environment: Environment | None = None
+    """What else the environment has, for the length of the row; None: a variable that it has not.
+    """
 
 
 def results(*each: dict[str, str]) -> bytes:
@@ -165,6 +175,127 @@ def endless(exchange: Exchange) -> None:
             exchange.connection.sendall(65_536 * b" ")
 
 
+def _odd(**fields: object) -> Script:
+    return answering(200, orjson.dumps({"BulkEmailEntryResults": [SUCCESS[0], fields, SUCCESS[2]]}))
+
+
+def refuse_to_connect(exchange: Exchange) -> None:
+    """As a proxy that wants to know who asks."""
+    exchange.read_head()
+    exchange.answer(407, b"<html>Who are you?</html>")
+    exchange.close()
+
+
+# --- credentials that cannot be obtained ----------------------------------------------------------
+
+_WITHOUT: dict[str, str | None] = {
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_SECRET_ACCESS_KEY": None,
+    "AWS_SESSION_TOKEN": None,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+    "AWS_MAX_ATTEMPTS": "1",
+}
+
+
+def _file(stack: contextlib.ExitStack, text: str) -> str:
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "file"
+    path.write_text(text)
+    return str(path)
+
+
+def web_identity(sts: Script | None) -> Environment:
+    """A web identity whose STS does that; None: whose token file is gone."""
+
+    def environment(stack: contextlib.ExitStack) -> dict[str, str | None]:
+        port = free_port() if sts is None else stack.enter_context(listening(sts)).port
+        return _WITHOUT | {
+            "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/mail",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent" if sts is None else _file(stack, "token"),
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{port}",
+        }
+
+    return environment
+
+
+def container(script: Script) -> Environment:
+    """A container whose credentials endpoint does that."""
+
+    def environment(stack: contextlib.ExitStack) -> dict[str, str | None]:
+        port = stack.enter_context(listening(script)).port
+        return _WITHOUT | {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/"}
+
+    return environment
+
+
+def process(command: str) -> Environment:
+    """A profile with that `credential_process`."""
+
+    def environment(stack: contextlib.ExitStack) -> dict[str, str | None]:
+        config = _file(stack, f"[default]\ncredential_process = {command}\n")
+        return _WITHOUT | {"AWS_CONFIG_FILE": config}
+
+    return environment
+
+
+def key_id(value: str) -> Environment:
+    """That access key id."""
+    return lambda _: {"AWS_ACCESS_KEY_ID": value}
+
+
+def through_proxy(script: Script) -> Environment:
+    """A proxy that does that."""
+
+    def environment(stack: contextlib.ExitStack) -> dict[str, str | None]:
+        url = f"http://user:hush@127.0.0.1:{stack.enter_context(listening(script)).port}"
+        return {"HTTPS_PROXY": url, "NO_PROXY": None, "no_proxy": None}
+
+    return environment
+
+
+def sts_error(status: int, code: str) -> Script:
+    """STS refuses; its errors are XML."""
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error>"
+    return answering(status, f"<ErrorResponse>{error}</ErrorResponse>".encode())
+
+
+HANG = after_request("hang")
+FINE = answering(200, OK)
+
+BEFORE = [
+    Row("no credentials", FINE, UNSIGNED, environment=lambda _: dict(_WITHOUT)),
+    *(
+        Row(f"STS: {code}", FINE, UNSIGNED, environment=web_identity(sts_error(status, code)))
+        for status, code in (
+            (400, "InvalidIdentityToken"),
+            (400, "Throttling"),
+            (403, "AccessDenied"),
+            (429, "TooManyRequestsException"),
+            (500, "InternalFailure"),
+        )
+    ),
+    Row("STS: a page", FINE, UNSIGNED, environment=web_identity(answering(200, b"<html>"))),
+    Row("STS: never answers", FINE, UNSIGNED, environment=web_identity(HANG)),
+    Row("the token file is gone", FINE, UNSIGNED, environment=web_identity(None)),
+    Row("credential_process: no JSON", FINE, UNSIGNED, environment=process("/bin/echo hello")),
+    Row("credential_process: fails", FINE, UNSIGNED, environment=process("/bin/false")),
+    Row("credential_process: is not there", FINE, UNSIGNED, environment=process("/nonexistent")),
+    Row("container: 500", FINE, UNSIGNED, environment=container(answering(500, b"no"))),
+    Row("container: a page", FINE, UNSIGNED, environment=container(answering(200, b"<html>"))),
+    Row("container: a list", FINE, UNSIGNED, environment=container(answering(200, b"[1]"))),
+    Row("container: never answers", FINE, UNSIGNED, environment=container(HANG)),
+    Row("a line break in the key id", FINE, UNSIGNED, environment=key_id("anyone\n")),
+    Row("a blank key id", FINE, UNSIGNED, environment=key_id(" ")),
+    Row(
+        "a proxy that refuses to connect",
+        FINE,
+        NOT_SENT,
+        scheme="https",
+        environment=through_proxy(refuse_to_connect),
+    ),
+]  # fmt: skip
+
 HALF = len(OK) // 2 + 100  # the head has about 90 bytes
 
 WIRE = [
@@ -191,6 +322,10 @@ WIRE = [
     Row("200 with a page", answering(200, b"<html>Hello</html>"), DOUBT),
     Row("200 with no results", answering(200, b"{}"), DOUBT),
     Row("200 with null for results", answering(200, b'{"BulkEmailEntryResults":null}'), DOUBT),
+    Row("200 with a list for an error", _odd(Error=["no"]), DOUBT),
+    Row("200 with a number for a MessageId", _odd(MessageId=7), DOUBT),
+    Row("200 with an object for a status", _odd(Status={}), DOUBT),
+    Row("200 with an object for results", answering(200, b'{"BulkEmailEntryResults":{}}'), DOUBT),
     Row("results one short", answering(200, results(*SUCCESS[:2])), DOUBT),
     Row("results one more", answering(200, results(*SUCCESS, SUCCESS[0])), DOUBT),
     *(Row(f"{status} to another place", redirect(status), HOLD) for status in REDIRECTS),
@@ -202,14 +337,18 @@ WIRE = [
 CALLS = [
     (429, "TooManyRequestsException", "Maximum sending rate exceeded.", THROTTLED),
     (429, "TooManyRequestsException", "Daily message quota exceeded.", DAILY),
-    (429, "", "", THROTTLED),
+    (429, "", "", REFUSED),
     (400, "ThrottlingException", "Maximum sending rate exceeded.", THROTTLED),
     (400, "ThrottlingException", "Daily message quota exceeded", DAILY),
     (400, "BadRequestException", "", BISECT),
     (400, "MessageRejected", "", BISECT),
     (400, "LimitExceededException", "", BISECT),
     (400, "ValidationException", "", BISECT),
-    (400, "", "", BISECT),
+    (400, "", "", HOLD),
+    (404, "", "", HOLD),
+    (407, "", "", HOLD),
+    (413, "", "", HOLD),
+    (451, "", "", HOLD),
     (400, "AccountSuspendedException", "", HOLD),
     (400, "SendingPausedException", "", HOLD),
     (400, "MailFromDomainNotVerifiedException", "", HOLD),
@@ -258,6 +397,7 @@ ENTRIES = [
 def rows() -> Iterator[Row]:
     """All of them."""
     yield from WIRE
+    yield from BEFORE
     for status, code, text, expected in CALLS:
         script = refusing(status, code, text) if code else answering(status, b"<html>no</html>")
         yield Row(f"{status} {code or 'without a code'} {text}".strip(), script, expected)
@@ -375,6 +515,13 @@ def _environment(row: Row) -> Iterator[None]:
             pem = stack.enter_context(_authority().cert_pem.tempfile())
             changes["AWS_CA_BUNDLE"] = pem
         stack.enter_context(mock.patch.dict(os.environ, changes))
+        # Credentials have so long, and `TIMEOUT_S`.
+        stack.enter_context(mock.patch.object(clients, "CONNECT_TIMEOUT_S", 1.0))
+        for name, value in (row.environment(stack) if row.environment else {}).items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         if row.host == HOST:
             stack.enter_context(mock.patch.object(socket, "getaddrinfo", _unresolvable))
         yield

@@ -53,6 +53,7 @@ def account(response: Response, secrets: Iterable[str] = ()) -> Account:
     try:
         document = _document(response)
         quota = _field(document, "SendQuota", dict)
+        pricing = _field(document, "PricingAttributes", dict, default={})
         return Account(
             rate_per_s=_number(quota, "MaxSendRate"),
             daily_max=_number(quota, "Max24HourSend", -1, least=-1),
@@ -60,6 +61,7 @@ def account(response: Response, secrets: Iterable[str] = ()) -> Account:
             sending_enabled=_field(document, "SendingEnabled", bool, default=True),
             enforcement=_field(document, "EnforcementStatus", str, default="HEALTHY"),
             production=_field(document, "ProductionAccessEnabled", bool, default=True),
+            pricing_plan=_field(pricing, "CurrentPlan", str, default="") or None,
         )
     except ValueError as error:
         raise AccountUnavailableError(_broken(error)) from error
