@@ -662,15 +662,15 @@ MUTANTS = [
     Mutant(
         "addresses in the text of a hold",
         "statuses.py",
-        "    return f\"{status}: {_ADDRESS.sub('<address>', error or 'SES gave no further text')}\"\n",
-        "    return f\"{status}: {error or 'SES gave no further text'}\"\n",
+        "    return plain(without_addresses(f",
+        "    return plain((f",
         ("tests/test_privacy.py",),
     ),
     Mutant(
         "addresses in the log",
         "sending.py",
-        '            logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, status)\n',
-        '            logger.warning("SES gave a status unknown to us: %s %s", batch.entries, status)\n',
+        '"batch %d: SES gave a status unknown to us: %s", batch.number, said',
+        '"batch %s: SES gave a status unknown to us: %s", batch.entries, said',
         ("tests/test_privacy.py",),
     ),
     Mutant(
