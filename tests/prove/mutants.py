@@ -361,9 +361,16 @@ MUTANTS = [
     Mutant(
         "a new process begins with a full bucket",
         "quota.py",
-        "standing, account, resumed=resumed or standing.calls > 0\n",
-        "standing, account, resumed=False\n",
+        "resumed=resumed or self._reopened or standing.calls > 0\n",
+        "resumed=self._reopened\n",
         ("tests/test_quota.py", "-k", "full_bucket"),
+    ),
+    Mutant(
+        "a second run begins with a full bucket",
+        "quota.py",
+        "                self._reopened = True\n",
+        "",
+        ("tests/test_rate_on_the_wire.py", "-k", "second_run"),
     ),
     Mutant(
         "a restart forgets the attempts that were burned",
