@@ -149,7 +149,7 @@ def test_a_bad_value_in_the_environment_is_2(folder: Folder) -> None:
 
 
 def test_a_header_that_is_mended_is_sent_by_the_same_command(folder: Folder) -> None:
-    folder.write("recipients.csv", "mail\nann@example.com\n")
+    folder.write("recipients.csv", "contact\nann@example.com\n")
     ended = folder.send()
     assert ended.code == 2
     assert '[recipients] address = "..."' in ended.err
