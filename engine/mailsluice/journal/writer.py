@@ -31,7 +31,11 @@ class _Trip:
 
 
 def _unexpected(error: BaseException) -> JournalError:
-    failure = JournalError(f"the journal cannot be written: {type(error).__name__}: {error}")
+    why = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError | MemoryError | RuntimeError):
+        failure = JournalError(f"the journal cannot be written: {why}")
+    else:
+        failure = JournalError(f"a defect of mailsluice, and not of the journal's file: {why}")
     failure.__cause__ = error
     return failure
 

@@ -1,0 +1,70 @@
+"""A run that is stopped waits for no call that has not left: it is taken back as not sent."""
+
+import asyncio
+import datetime as dt
+from pathlib import Path
+
+import orjson
+import pytest
+from anyio import to_thread
+
+from mailsluice import DeliverySettings, Engine, Mailing, Settings
+from mailsluice.emulator import Emulator
+from tests.prove.peer import Exchange, listening
+
+MAILING = Mailing(from_address="a@example.com", template="t")
+PATIENCE_S = 30.0
+"""Credentials alone may take 40 s."""
+
+pytestmark = pytest.mark.ses_emulator(
+    account={"rate_per_s": 5000, "daily_max": -1},
+    credentials={"access_key_id": "AKID", "secret_access_key": "secret", "session_token": "token"},
+)
+
+
+class Container:
+    """Credentials that end at once; after the first ones, no answer."""
+
+    def __init__(self, asked_max: int) -> None:
+        self.asked = 0
+        self.asked_max = asked_max
+
+    def __call__(self, exchange: Exchange) -> None:
+        if not exchange.read_head():
+            return
+        self.asked += 1
+        exchange.peer.saw()
+        if self.asked > self.asked_max:
+            exchange.hang()
+        ends = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30)
+        found = {
+            "AccessKeyId": "AKID",
+            "SecretAccessKey": "secret",
+            "Token": "token",
+            "Expiration": ends.isoformat(),
+        }
+        exchange.answer(200, orjson.dumps(found))
+
+
+async def test_a_stop_takes_back_what_waits_for_credentials(
+    ses_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(delivery=DeliverySettings(timeout_s=30))
+    container = Container(asked_max=3)  # GetAccount's: found, refreshed, and to sign with
+    with listening(container) as peer:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        uri = f"http://127.0.0.1:{peer.port}/"
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri)
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            Engine.open(settings, journal=tmp_path / "run.journal") as engine,
+        ):
+            recipients = [f"user{n}@example.com" for n in range(200)]
+            run = asyncio.create_task(engine.run(MAILING, recipients))
+            assert await to_thread.run_sync(peer.wait_for, 4, PATIENCE_S)
+            engine.stop()
+            report = await run
+    counts = report.counts
+    assert (report.state, counts.in_doubt, counts.sent, counts.pending) == ("stopped", 0, 0, 200)
+    assert len(ses_emulator.ledger) == 0
