@@ -141,6 +141,13 @@ MUTANTS = [
         ("tests/journal/test_writer.py",),
     ),
     Mutant(
+        "an error that nobody foresaw leaves no trace in the outbox",
+        "outbox.py",
+        "            self._broken = _broken_by(root)\n            raise self._broken from self._broken.__cause__\n",
+        "            raise root from None\n",
+        ("tests/test_callers_parts.py",),
+    ),
+    Mutant(
         "a cancelled leaving waits for no commit",
         "journal/writer.py",
         "                    cancelled = again\n",
