@@ -40,8 +40,9 @@ prove-short: $(READY) ## Run each proof of docs/guarantees.md in its short versi
 	$(BIN)/python -m pytest -m proof
 
 .PHONY: prove
-prove: $(READY) ## Run the proofs of docs/guarantees.md in full, about two hours
+prove: $(READY) ## Run the tests with new seeds, and the proofs of docs/guarantees.md in full; two hours
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,prove]'
+	HYPOTHESIS_PROFILE=prove $(BIN)/python -m pytest -m "not proof"
 	$(BIN)/python -m tests.prove
 
 .PHONY: check

@@ -9,6 +9,8 @@ from benchmarks.quota_cases import Case, cases
 from tests.chance import a_seed, seeds
 from tests.sim import pace
 
+pytestmark = pytest.mark.slow
+
 FAST_S = 4.0
 """Of the fastest account: 5,000 recipients a second."""
 
