@@ -141,10 +141,10 @@ MUTANTS = [
         ("tests/journal/test_writer.py",),
     ),
     Mutant(
-        "an error that nobody foresaw leaves no trace in the outbox",
-        "outbox.py",
-        "            self._broken = _broken_by(root)\n            raise self._broken from self._broken.__cause__\n",
-        "            raise root from None\n",
+        "a transport that raises ends the stream",
+        "sending.py",
+        '            logger.exception("the transport has failed")\n',
+        "            raise\n",
         ("tests/test_callers_parts.py",),
     ),
     Mutant(
