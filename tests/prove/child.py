@@ -35,6 +35,7 @@ import mailsluice.sources.files
 import mailsluice.worker.page  # as above
 from mailsluice import aws
 from mailsluice.aws import http
+from tests.waiting import PATIENCE_S
 
 Stream = int | Path | None
 
@@ -201,7 +202,7 @@ def run(
     folder: Path,
     environment: Mapping[str, str],
     arguments: Sequence[str],
-    patience_s: float = 60.0,
+    patience_s: float = PATIENCE_S,
 ) -> Ended:
     """Run it to its end, with this environment and no other."""
     with tempfile.TemporaryDirectory(prefix="mailsluice-child-") as name:
