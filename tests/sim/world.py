@@ -244,16 +244,17 @@ class _Life:
         if self._scenario.keyed:
             recipients = [each._replace(key=f"k{n}") for n, each in enumerate(recipients)]
             random.shuffle(recipients)
-        if self._trouble is None or random.random() >= self._trouble.source:
-            return recipients
-        breaks_at = random.randint(0, len(recipients))
+        breaks = self._trouble is not None and random.random() < self._trouble.source
+        breaks_at = random.randint(0, len(recipients)) if breaks else len(recipients)
 
-        async def broken() -> AsyncIterator[Recipient]:
+        # Asynchronous: what a list gives at once is cut by real time, which is not in the seed.
+        async def given() -> AsyncIterator[Recipient]:
             for recipient in recipients[:breaks_at]:
                 yield recipient
-            raise SourceError("the source breaks off")
+            if breaks:
+                raise SourceError("the source breaks off")
 
-        return broken()
+        return given()
 
     def _note_submitted(self, rows: list[int], weight: int) -> Accepted:
         self._submitted.append((self._loop.time(), weight))
