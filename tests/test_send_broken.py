@@ -81,7 +81,7 @@ async def test_one_bad_mailing_or_lane_is_its_senders_trouble(fast: Emulator) ->
         tasks = sending(engine, message(1), Message(changed, to="b@e.org"), message(2))
         good, bad, other = await ended(*tasks)
         assert [type(good), type(bad), type(other)] == [Receipt, Rejected, Receipt]
-        with pytest.raises(TypeError, match="a Message of a Mailing"):
+        with pytest.raises(TypeError, match="it must be a Mailing"):
             await engine.send(Message(None, to="a@e.org"))  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="lane="):
             await engine.send(message(3), lane="bulkk")  # type: ignore[arg-type]
