@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.daily import DAY_S, MEMORY_SHARE, STEPS, DailyQuota, RollingDay
+from mailsluice.daily import DAY_S, MEMORY_SHARE, STEPS, DailyQuota, RollingDay, Sends
 
 STEP_S = DAY_S / STEPS
+EPOCH_S = 1_700_000_000.0
 MEMORY_S = DAY_S * MEMORY_SHARE
 
 
@@ -102,15 +103,51 @@ def test_unlimited_is_unlimited() -> None:
     assert quota(-1, sent=1e9).room(0.0) == float("inf")
 
 
+def sends(*records: tuple[float, int]) -> Sends:
+    made = Sends()
+    for hours, weight in records:
+        made.add(weight, EPOCH_S + hours * 3600)
+    return made
+
+
 def test_a_window_is_the_same_on_another_clock() -> None:
-    own = RollingDay()
-    own.add(10, 1_700_000_000.0)
-    moved = own.moved(-1_699_999_000.0, DAY_S)
-    assert (moved.used(1000.0), moved.frees_at(1), moved.used(1000.0 + DAY_S)) == (
+    day = sends((0, 10)).day(EPOCH_S + 3600, 7000.0, DAY_S)
+    assert (day.used(7000.0), day.frees_at(1), day.used(3400.0 + DAY_S)) == (
         10,
-        1000.0 + DAY_S,
+        3400.0 + DAY_S,
         0,
     )
+
+
+@pytest.mark.parametrize("jump_h", [-240, -24, -1, 1, 24, 240])
+@pytest.mark.parametrize("for_a_while", [True, False])
+def test_a_clock_that_was_set_takes_nothing_out_of_the_window_and_keeps_nothing_for_days(
+    jump_h: float, *, for_a_while: bool
+) -> None:
+    """Four sends an hour apart; the clock is wrong from the second on, to the third or the end."""
+    wrong = [0, jump_h, jump_h, 0 if for_a_while else jump_h]
+    made = sends(*((hour + by, 10) for hour, by in enumerate(wrong)))
+    wall = EPOCH_S + 4 * 3600  # which is right again
+    day = made.day(wall, 0.0, DAY_S)
+    assert day.used(0.0) == 40
+    assert day.used(20 * 3600 - 1) == 40
+    assert day.used(DAY_S) == 0
+
+
+def test_what_was_sent_days_ago_is_not_counted_whatever_the_clock_was_then() -> None:
+    made = sends((0, 10), (5, 10), (-3, 10))
+    assert made.day(EPOCH_S + 30 * 3600, 0.0, DAY_S).used(0.0) == 0
+
+
+def test_one_record_with_a_wrong_clock_does_not_delay_those_after_it() -> None:
+    made = sends((0, 10), (240, 10), (1, 10), (20, 10))
+    day = made.day(EPOCH_S + 26 * 3600, 0.0, DAY_S)
+    assert (day.used(0.0), day.frees_at(10)) == (10, 18 * 3600)
+
+
+def test_records_of_calls_that_ended_together_share_a_step() -> None:
+    made = sends((1, 10), (0.9999, 10), (1.0001, 10))
+    assert len(made.day(EPOCH_S + DAY_S, 0.0, DAY_S).steps) == 1
 
 
 def test_refusals_in_a_row_are_tried_again_less_and_less_often_one_call_at_a_time() -> None:

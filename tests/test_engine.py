@@ -1,8 +1,9 @@
 """The library as a service uses it: real HTTP, any iterable, cancellation, stop."""
 
 import gc
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +27,13 @@ from mailsluice import (
     SourceChangedError,
     export,
 )
+from mailsluice.daily import DAY_S, DailyStatistics
 from mailsluice.dedupe import Seen
 from mailsluice.emulator import CallFault, Emulator, EntryFault
+from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reasons import Reason
+from mailsluice.ses.client import Client
 from mailsluice.sources import Fields
 from mailsluice.sources.dialect import Reader
 from mailsluice.sources.files import open_source
@@ -493,3 +497,41 @@ async def test_a_run_that_was_stopped_holds_no_memory_of_its_recipients(
             engine.stop()
     after = sum(isinstance(each, Seen) and len(each) > 0 for each in gc.get_objects())
     assert after == before
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 100, "lag_s": 3600})
+@pytest.mark.parametrize("jump_s", [-10 * DAY_S, -DAY_S, DAY_S, 10 * DAY_S])
+async def test_a_clock_set_during_a_run_frees_nothing_of_the_next_ones_day_and_delays_it_by_a_day(
+    ses_emulator: Emulator, jump_s: float
+) -> None:
+    journal = MemoryJournal()
+    readings = 0
+
+    def wall() -> float:
+        nonlocal readings
+        readings += 1
+        return time.time() + (jump_s if 5 <= readings < 8 else 0)
+
+    async def until_the_day_is_used(wall: Callable[[], float]) -> DailyStatistics:
+        async with Client(
+            region=None, profile=None, endpoint_url=None, in_flight_max=1, timeout_s=5
+        ) as transport:
+            engine = Engine(
+                transport=transport,
+                journal=journal,
+                delivery=DeliverySettings(in_flight=1),
+                wall=wall,
+            )
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(engine.run, MAILING, addresses(150))
+                daily = (await engine.begun()).dispatcher.daily
+                await until(ses_emulator, accepted=100)
+                engine.stop()
+        return daily
+
+    await until_the_day_is_used(wall)
+    daily = await until_the_day_is_used(time.time)
+    assert (daily.own, daily.room) == (100, 0)
+    assert daily.goes_on_at is not None
+    assert daily.goes_on_at <= anyio.current_time() + DAY_S
+    assert len(ses_emulator.ledger) == 100

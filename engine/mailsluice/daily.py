@@ -74,12 +74,6 @@ class RollingDay:
                 return step.last_at + self.day_s
         return None
 
-    def moved(self, by_s: float, day_s: float) -> RollingDay:
-        """The same on another clock, which shows `by_s` more."""
-        return RollingDay(
-            day_s, (Step(first + by_s, last + by_s, n) for first, last, n in self._steps)
-        )
-
     def joined(self, other: RollingDay) -> RollingDay:
         """Both together."""
         return RollingDay(self.day_s, sorted([*self._steps, *other.steps]))
@@ -88,6 +82,50 @@ class RollingDay:
     def steps(self) -> tuple[Step, ...]:
         """What is in the window, the oldest first."""
         return tuple(self._steps)
+
+
+class Sends:
+    """What a journal's records say SES has accepted, in their order, by the time of day.
+
+    That clock may have been set between two records, forwards or back, and days later its present
+    time may be less than that of a record. What is kept goes by order and not by time: as many
+    minutes as two days have.
+    """
+
+    def __init__(self) -> None:
+        self._steps: deque[Step] = deque(maxlen=2 * STEPS)
+
+    def add(self, weight: int, at: float) -> None:
+        """The next record, by which SES has accepted so many; `at` is seconds since the epoch."""
+        last = self._steps[-1] if self._steps else None
+        if last is not None and abs(at - last.first_at) < DAY_S / STEPS:
+            self._steps[-1] = Step(
+                min(at, last.first_at), max(at, last.last_at), last.weight + weight
+            )
+        else:
+            self._steps.append(Step(at, at, weight))
+
+    def day(self, wall: float, now: float, day_s: float) -> RollingDay:
+        """The window at `wall`, seconds since the epoch, which is `now` on the event loop's clock.
+
+        A record counts as the latest that its time and its place in the journal allow: not before
+        an earlier record, and, if its time is still to come, with the next one whose time is not.
+        So nothing leaves the window too early because the clock had been set back for a while, and
+        nothing stays in it for longer than `day_s` because the clock had been ahead.
+        """
+        steps, latest, ahead = [], float("-inf"), 0
+        for first, last, weight in self._steps:
+            if last > wall:
+                ahead += weight
+                continue
+            first, latest = max(first, latest), max(last, latest)  # noqa: PLW2901  # both at once
+            if weight + ahead:
+                steps.append(Step(first, latest, weight + ahead))
+                ahead = 0
+        if ahead:
+            steps.append(Step(wall, wall, ahead))
+        by_s = now - wall
+        return RollingDay(day_s, (Step(first + by_s, last + by_s, n) for first, last, n in steps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,8 +250,7 @@ class AccountGate:
 
     def _day(self, standing: Standing) -> RollingDay:
         """What earlier processes of that journal have used of the day."""
-        since_epoch = self._wall() - anyio.current_time()
-        return standing.day.moved(-since_epoch, self._day_s)
+        return standing.sends.day(self._wall(), anyio.current_time(), self._day_s)
 
     async def _account(self) -> Account | None:
         """What GetAccount says; None where it may not be asked and need not be."""

@@ -571,8 +571,8 @@ MUTANTS = [
     Mutant(
         "a restarted run forgets the day",
         "quota.py",
-        "        return standing.day.moved(-since_epoch, self._day_s)\n",
-        "        return standing.day.moved(-since_epoch - self._day_s, self._day_s)\n",
+        "        return standing.sends.day(self._wall(), anyio.current_time(), self._day_s)\n",
+        "        return Standing().sends.day(self._wall(), anyio.current_time(), self._day_s)\n",
         ("tests/sim/test_pace.py", "-k", "restarted"),
     ),
     Mutant(

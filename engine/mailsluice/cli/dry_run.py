@@ -14,7 +14,7 @@ from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config import QuotaSettings, Settings
-from mailsluice.daily import DailyQuota, Outlook, RollingDay
+from mailsluice.daily import DAY_S, DailyQuota, Outlook, RollingDay
 from mailsluice.errors import ConfigurationError
 from mailsluice.intake import Intake
 from mailsluice.journal import Journal
@@ -73,7 +73,7 @@ async def show(
             what, now_given = "it has rows that the run never had", await source.identify()
             raise provenance.changed(opened, standing, now_given, what, provenance.AGAIN)
     now = time.time()
-    _print(plan, _outlook(settings.quota, account, standing.day, now), now)
+    _print(plan, _outlook(settings.quota, account, standing.sends.day(now, now, DAY_S), now), now)
     return ExitCode.SOME_NOT_SENT if plan.refused else ExitCode.FINISHED
 
 

@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 import orjson
 
 from mailsluice.bitmap import Bitmap
-from mailsluice.daily import RollingDay
+from mailsluice.daily import Sends
 from mailsluice.errors import JournalError
 from mailsluice.journal import (
     BURNED_CODE,
@@ -121,9 +121,8 @@ class Standing:
     excepting: dict[str, str] = field(default_factory=dict)
     """The runs whose recipients this one leaves out: their journals by run id."""
     last_at: float = 0.0
-    day: RollingDay = field(default_factory=RollingDay)
-    """What SES has accepted in the 24 hours before `last_at`, or may have: seconds since the
-    epoch."""
+    sends: Sends = field(default_factory=Sends)
+    """What SES has accepted in the last days, or may have."""
     _weights: dict[int, int] = field(default_factory=dict)
     """By batch number, of those that are open."""
     _underway: Bitmap = field(default_factory=Bitmap)
@@ -170,6 +169,7 @@ class Standing:
         """Take one more record into account."""
         self.check(record)
         self.last_at = record.at
+        self.sends.add(0, record.at)
         match record:
             case Taken():
                 self._take(record)
@@ -252,7 +252,7 @@ class Standing:
         not_taken = sum(map(codes.count, _NOT_TAKEN))
         if not_taken < len(codes):
             # Each of them has one address at least: this is never too few.
-            self.day.add(max(0, weight - not_taken), record.at)
+            self.sends.add(max(0, weight - not_taken), record.at)
         for code in set(codes):
             rows = seqs if codes == code * len(codes) else _rows_of(code, seqs, codes)
             if code == DOUBTED_CODE:
