@@ -226,6 +226,9 @@ def _command_alone(
         made = stream if isinstance(stream, int) else _opened(fd, stream)
         os.dup2(made, fd)
         os.close(made)
+    # Python's own streams still believe that they are the server's, seekable or not.
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
