@@ -3,14 +3,18 @@
 import asyncio
 import datetime as dt
 from pathlib import Path
+from random import Random
 
 import orjson
 import pytest
 from anyio import to_thread
 
-from mailsluice import DeliverySettings, Engine, Mailing, Settings
+from mailsluice import Counts, DeliverySettings, Engine, Mailing, Settings
 from mailsluice.emulator import Emulator
+from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.ses import Depart, at_once
 from tests.prove.peer import Exchange, listening
+from tests.sim.virtual import VirtualLoop
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 PATIENCE_S = 30.0
@@ -68,3 +72,67 @@ async def test_a_stop_takes_back_what_waits_for_credentials(
     counts = report.counts
     assert (report.state, counts.in_doubt, counts.sent, counts.pending) == ("stopped", 0, 0, 200)
     assert len(ses_emulator.ledger) == 0
+
+
+class Noting:
+    """A transport that notes what it writes and when, and answers a second later.
+
+    Its connections stand each full two seconds: calls come to wait for their turns.
+    """
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.departures: list[float] = []
+
+    async def send_bulk_email(
+        self, body: bytes, _endpoint_id: str | None, depart: Depart = at_once, /
+    ) -> Answer:
+        await asyncio.sleep(2 - asyncio.get_running_loop().time() % 2)
+        await depart()
+        entries = len(orjson.loads(body)["BulkEmailEntries"])
+        self.written += entries
+        self.departures.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(1)
+        return Answer(results=(EntryResult("SUCCESS", "id"),) * entries)
+
+    async def get_account(self) -> Account:
+        return Account(rate_per_s=10, daily_max=-1, daily_sent=0)
+
+
+def stopped_before(moment: float, turns: int, seed: int) -> tuple[Noting, Counts]:
+    """A run on virtual time, stopped right before `moment`, which comes that many turns later."""
+    transport, loop = Noting(), VirtualLoop(seed)
+
+    def stall(turns: int) -> None:
+        if turns:
+            loop.call_soon(stall, turns - 1)
+        else:
+            loop.stall_until(moment)
+
+    async def main() -> Counts:
+        engine = Engine(transport=transport, random=Random(seed))
+
+        def stop() -> None:
+            engine.stop()
+            stall(turns)
+
+        loop.call_at(moment - 0.01, stop)
+        return (await engine.run(MAILING, [f"user{n}@example.com" for n in range(90)])).counts
+
+    try:
+        return transport, loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_stop_at_the_moment_of_a_departure_leaves_nothing_written_and_unrecorded(
+    turns: int,
+) -> None:
+    for seed in range(10):
+        whole, counts = stopped_before(1_000, 0, seed)
+        assert counts.sent == whole.written == 90
+        for moment in whole.departures[2:5]:
+            transport, counts = stopped_before(moment, turns, seed)
+            assert counts.sent < 90
+            assert counts.sent + counts.in_doubt == transport.written

@@ -248,7 +248,7 @@ class Sending:
                     return await self._call(batch)
         finally:
             self._aboard.pop(batch.number, None)
-        return TAKEN_BACK
+        return CUT_SHORT if self._dispatcher.has_left(batch) else TAKEN_BACK
 
     def _take_back(self) -> None:
         """Nothing more is to be sent: calls that have not left never will.
@@ -284,11 +284,7 @@ class Sending:
     async def _depart(self, batch: Batch) -> None:
         """Return when the batch is to be written: its turn has come, and that was this moment."""
         try:
-            if self._ending:
-                await anyio.sleep_forever()  # its scope is cancelled
-            # Not once: whoever wakes up late has missed its turn, and is given another.
-            while (moment := self._dispatcher.leave(batch, now := self._now())) > now:  # noqa: ASYNC110  # it is a moment
-                await anyio.sleep_until(moment)
+            await self._turn(batch)
         except BaseException:
             self._dispatcher.stay(batch)
             raise
@@ -296,6 +292,21 @@ class Sending:
         # Transports write in this turn of the event loop, or in a task that is in the next one.
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._written, batch)
+
+    async def _turn(self, batch: Batch) -> None:
+        """Wait until the batch may leave; never return once calls are taken back.
+
+        A cancellation reaches a task late that was about to wake up. What left in between would
+        be written, cancelled, and recorded as not sent.
+        """
+        while True:
+            if self._ending:
+                await anyio.sleep_forever()  # its scope is cancelled
+            now = self._now()
+            # Not once: whoever wakes up late has missed its turn, and is given another.
+            if (moment := self._dispatcher.leave(batch, now)) <= now:
+                return
+            await anyio.sleep_until(moment)
 
     def _written(self, batch: Batch) -> None:
         self._dispatcher.written(batch, self._now())

@@ -33,6 +33,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._virtual_now
 
+    def stall_until(self, moment: float) -> None:
+        """Let time pass within a callback, as on a machine that is busy or stopped."""
+        self._virtual_now = max(self._virtual_now, moment)
+
     def jump(self, seconds: float) -> None:
         """Let time pass, and what is on the wire arrive, while no process runs."""
         self.call_later(seconds, self.stop)
