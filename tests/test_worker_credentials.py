@@ -275,6 +275,7 @@ def test_a_message_stays_in_hand_while_ses_refuses_the_credentials_until_keys_ar
         assert held.running.get("/status")["queue"]["in_hand"] == 1
         write(ses_emulator.environment["AWS_SECRET_ACCESS_KEY"])
         held.check_all_is_sent()
+        held.running.until(lambda: "sending goes on" in held.running.log.read_text())
         log = [json.loads(line) for line in held.running.log.read_text().splitlines()]
     levels = [each["level"] for each in log if "nothing is sent" in each["message"]]
     assert levels == ["WARNING"]

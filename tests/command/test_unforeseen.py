@@ -18,6 +18,7 @@ from mailsluice.report import ExitCode
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
+    from tests.prove.child import Ended
 
 SHALLOW = """
 import sys
@@ -75,14 +76,25 @@ def test_certificates_that_are_not_there_are_2(folder: Folder) -> None:
     assert "set AWS_CA_BUNDLE" in ended.err
 
 
-@pytest.mark.parametrize("program", ["/nonexistent", "/bin/false", "/bin/echo no JSON"])
-def test_a_credential_process_that_cannot_be_used_is_2(folder: Folder, program: str) -> None:
-    folder.write("aws.ini", f"[default]\ncredential_process = {program}\n")
+def sent_with(folder: Folder, credential_process: str) -> Ended:
+    folder.write("aws.ini", f"[default]\ncredential_process = {credential_process}\n")
     environment = {"AWS_CONFIG_FILE": str(folder.path / "aws.ini"), **folder.NO_CREDENTIALS}
     ended = folder.send(environment=environment)
+    assert folder.accepted == 0
+    return ended
+
+
+def test_a_credential_process_that_is_not_there_is_2(folder: Folder) -> None:
+    ended = sent_with(folder, "/nonexistent")
     assert ended.code == 2
     assert "`credential_process`" in ended.err
-    assert folder.accepted == 0
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/bin/echo no JSON"])
+def test_a_credential_process_that_fails_may_work_later(folder: Folder, program: str) -> None:
+    ended = sent_with(folder, program)
+    assert ended.code == 3
+    assert "held: NO_CREDENTIALS: AWS credentials cannot be obtained" in ended.out
 
 
 @pytest.mark.parametrize(

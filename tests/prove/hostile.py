@@ -59,7 +59,7 @@ PATIENCE_S = 120.0
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 PREFIX = MAILING.prefix()
-FIELDS = Fields(cc="cc", headers={"Subject": "subject"}, tags={"campaign": "tag"}, key="key")
+FIELDS = Fields(cc="cc", headers={"X-Subject": "subject"}, tags={"campaign": "tag"}, key="key")
 
 FORMATS = (".csv", ".tsv", ".ndjson", "")
 
@@ -303,8 +303,9 @@ def nasties() -> list[Nasty]:
         Nasty(
             "lone surrogates",
             HEAD + GOOD + half + b"@example.com,,,,\nd@example.com,," + half + b",,\n",
-            2,
-            2,
+            0,
+            0,
+            code=2,  # two of five lines: the list as a whole is in another encoding
         ),
         Nasty("a BOM in the middle", HEAD + GOOD + b"\xef\xbb\xbfc@example.com,,,,\n", 2, 1),
         Nasty("two BOMs at the start", b"\xef\xbb\xbf\xef\xbb\xbf" + HEAD + GOOD, 0, 0, code=2),
@@ -396,7 +397,7 @@ def send(nasty: Nasty, emulator: Emulator) -> str | None:
             []
             if nasty.suffix == ".ndjson"
             else [
-                *("--set", "recipients.cc=cc", "--set", "recipients.headers.Subject=subject"),
+                *("--set", "recipients.cc=cc", "--set", "recipients.headers.X-Subject=subject"),
                 *("--set", "recipients.tags.campaign=tag", "--set", "recipients.key=key"),
             ]
         )

@@ -186,6 +186,11 @@ def forget_refused(client: Any, code: str | None) -> None:
 
 
 def _no_credentials(why: object) -> str:
+    if isinstance(why, OSError):
+        return (
+            f"no AWS credentials: {why.strerror}: a file or program that the AWS profile names "
+            "(`credential_process`, web_identity_token_file) cannot be used; correct the profile"
+        )
     return (
         f"no AWS credentials: {masked(str(why))}; set AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY, or a profile, or give this host a role"
