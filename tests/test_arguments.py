@@ -7,6 +7,7 @@ import math
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,8 @@ WRONG = [
     (send(ANN, deadline_s=True), TypeError, "deadline_s is of type bool; it must be a number of"),
     (send(ANN, deadline_s=math.nan), ValueError, "deadline_s is nan; it must be a finite number"),
     (send(ANN, deadline_s=math.inf), ValueError, "deadline_s is inf; it must be a finite number"),
+    (send(ANN, deadline_s=10**400), ValueError, "it must be a finite number from 0"),
+    (send(ANN, deadline_s=Decimal(1)), TypeError, "deadline_s is of type Decimal; it must be a"),
     (send(ANN, deadline_s=-1), ValueError, "deadline_s is -1; it must be a finite number from 0"),
 ]
 

@@ -6,10 +6,9 @@ what it was and what to give instead.
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,9 @@ def flag(name: str, value: object) -> None:
 
 def seconds(name: str, value: object, *, least: float = 0.0, above: bool = False) -> None:
     """Raise TypeError or ValueError if `value` is no finite number from `least` (or above it)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(_wrong(name, value, "a number of seconds"))
-    if not math.isfinite(value) or value < least or (above and value == least):
+    if not least <= value <= sys.float_info.max or (above and value == least):
         bound = "above" if above else "from"
         raise ValueError(f"{name} is {value}; it must be a finite number {bound} {least:g}")
 

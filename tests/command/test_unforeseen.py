@@ -69,6 +69,32 @@ def test_too_little_memory_is_2_and_nothing_was_sent(folder: Folder, mib: int) -
     assert folder.accepted == 0
 
 
+@pytest.mark.parametrize("lost", ["mailsluice.cli.app", "mailsluice.cli"])
+def test_a_compiler_without_memory_is_2_and_one_line(folder: Folder, lost: str) -> None:
+    """CPython reports that by a SystemError, in whatever module it comes to next."""
+    program = (
+        "import sys\n"
+        "import mailsluice.cli\n"
+        "class Lost:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name.startswith({lost + '.'!r}) or name == {lost!r}:\n"
+        "            raise SystemError('compile returned NULL without setting an exception')\n"
+        "sys.meta_path.insert(0, Lost())\n"
+        "mailsluice.cli.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "status", "mailing.journal"],
+        cwd=folder.path,
+        env=folder.environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "no memory" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 def test_certificates_that_are_not_there_are_2(folder: Folder) -> None:
     ended = folder.send(environment={"AWS_CA_BUNDLE": "/nonexistent"})
     assert ended.code == 2

@@ -49,7 +49,7 @@ def _told(error: Exception) -> int:
         from mailsluice.cli import failure  # as `main`
 
         return failure.tell(error)
-    except (MemoryError, OSError, ImportError):  # not even that can be imported, or written
+    except Exception:  # noqa: BLE001  # not even that can be imported, or written
         text = (
             b"mailsluice: this process has no memory or file descriptors left: raise its limits\n"
         )

@@ -39,6 +39,8 @@ _BY_ERRNO = {
 }
 _UNMAPPED = ("annot allocate memory", "failed to map segment")
 """What the dynamic linker says of a module that does not fit into memory (glibc)."""
+_NO_RESULT = "returned NULL without setting an exception"
+"""What CPython's compiler says, in a SystemError, where it has run out of memory."""
 _CARRY_ON = "what was sent is in the journal: run the same command again to carry on"
 
 
@@ -104,7 +106,7 @@ def _root(error: BaseException) -> BaseException:
 
 def _lack(error: BaseException) -> str | None:
     """What this machine is short of; None if that is not what the error says."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _NO_RESULT in str(error):
         return _NO_MEMORY
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return _BY_ERRNO[errno.EAGAIN]
