@@ -138,6 +138,24 @@ def test_a_mailing_reads_and_writes_its_own_folder_only(
     assert sent_to == {f"inside{n}@example.com" for n in range(3)}
 
 
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
+def test_a_journal_is_not_written_through_a_hard_link(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "victim").write_text("precious")
+    for suffix in ("new", "wal"):
+        drop(tmp_path, suffix, 1)
+    inbox = tmp_path / "mail/inbox"
+    (inbox / "new/mailing.journal.new").hardlink_to(tmp_path / "victim")
+    (inbox / "wal/mailing.journal-wal").hardlink_to(tmp_path / "victim")
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"new": "held", "wal": "held"})
+        mailings = running.get("/status")["mailings"]
+    assert all("has 3 names (hard links)" in each["why"] for each in mailings)
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not list(ses_emulator.ledger.entries())
+
+
 def test_what_an_operator_says_is_not_written_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("kept")

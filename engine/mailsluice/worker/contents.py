@@ -11,7 +11,7 @@ import orjson
 
 from mailsluice import config, overview, reading
 from mailsluice.config import SesSettings, Settings
-from mailsluice.errors import ConfigurationError
+from mailsluice.errors import ConfigurationError, JournalError
 from mailsluice.journal import Journal
 from mailsluice.mailing import Mailing
 from mailsluice.model import Counts
@@ -66,18 +66,24 @@ def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
 def journal_of(path: Path, open_journal: OpenJournal) -> Journal:
     """The journal, which is made if there is none. Raises JournalError, ConfigurationError.
 
-    SQLite opens files by their names: whoever drops a mailing must not lead it elsewhere by a link.
+    SQLite opens files by their names: whoever drops a mailing must not lead it elsewhere by a link,
+    symbolic or hard.
     """
     for suffix in _JOURNAL_SUFFIXES:
         name = f"{JOURNAL}{suffix}"
         try:
-            mode = (path / name).lstat().st_mode
+            status = (path / name).lstat()
         except FileNotFoundError:
             continue
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(
                 f"{path.name}: {name} is a link, or no file: a mailing may bring only a journal "
                 "that a worker has written; remove it"
+            )
+        if status.st_nlink > 1:
+            raise JournalError(
+                f"{path.name}: {name} has {status.st_nlink} names (hard links), and what is "
+                "written to it would appear under the others; remove those"
             )
     return open_journal(path / JOURNAL)
 
