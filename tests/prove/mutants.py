@@ -892,8 +892,8 @@ MUTANTS = [
     Mutant(
         "a mailing's journal may be a link",
         "worker/contents.py",
-        "        if not stat.S_ISREG(mode):\n",
-        "        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):\n",
+        "        if not stat.S_ISREG(status.st_mode):\n",
+        "        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):\n",
         FOLDER_OF_MAILING,
     ),
     Mutant(
