@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,10 +16,12 @@ import pytest
 from mailsluice import BatchSettled, Engine, Settings
 from mailsluice.config import FolderSettings, SesSettings
 from mailsluice.emulator import Emulator
+from mailsluice.errors import ConfigurationError
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.worker.folder import Folder
-from mailsluice.worker.job import Job, JobState
+from mailsluice.worker.job import ENDED, Job, JobState
 from mailsluice.worker.mailings import Mailings
+from mailsluice.worker.segments import OpenJournal
 from tests.test_worker import drop, worker
 from tests.waiting import PATIENCE_S
 
@@ -28,13 +32,15 @@ FAST_S = 0.01
 
 @asynccontextmanager
 async def at_work(
-    folder: Path, on_event: Callable[[BatchSettled], None] | None = None
+    folder: Path,
+    on_event: Callable[[BatchSettled], None] | None = None,
+    open_journal: OpenJournal = SqliteJournal.open,
 ) -> AsyncIterator[Mailings]:
     """What a worker does with its folder, in this process."""
     made = Folder(folder / "mail")
     made.prepare()
     settings = FolderSettings(path=folder / "mail", poll_s=FAST_S, hold_s=FAST_S)
-    mailings = Mailings(made, settings, SesSettings(), SqliteJournal.open)
+    mailings = Mailings(made, settings, SesSettings(), open_journal)
     async with (
         Engine.open(Settings(), on_event=on_event) as engine,
         anyio.create_task_group() as tasks,
@@ -193,3 +199,42 @@ async def test_a_mailing_that_somebody_else_has_put_away_is_shown_no_more(
     said = caplog.text
     assert ("somebody else has put it away" in said, "cannot be put away" in said) == (True, False)
     assert (len(ses_emulator.ledger), done.is_dir(), working.exists()) == (3, True, False)
+
+
+# --- a machine that is short of something ------------------------------------------------------
+
+
+def _of_a_file() -> Exception:
+    error = ConfigurationError("mailing.toml: Too many open files")
+    error.__cause__ = OSError(errno.EMFILE, "Too many open files")
+    return error
+
+
+@pytest.mark.parametrize(
+    "shortage",
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENFILE, "Too many open files in system"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        _of_a_file(),
+    ],
+    ids=["memory", "EMFILE", "ENFILE", "ENOMEM", "while a file is read"],
+)
+async def test_a_shortage_of_the_machine_holds_a_mailing_that_is_then_sent(
+    ses_emulator: Emulator, tmp_path: Path, shortage: Exception
+) -> None:
+    drop(tmp_path, "news", 3)
+    raised: list[Exception] = []
+
+    def open_journal(*args: Any, **kwargs: Any) -> Any:
+        if not raised:
+            raised.append(shortage)
+            raise shortage
+        return SqliteJournal.open(*args, **kwargs)
+
+    async with at_work(tmp_path, open_journal=open_journal) as mailings:
+        await until(lambda: "news" in mailings.jobs and mailings.jobs["news"].state in ENDED)
+        assert mailings.jobs["news"].state is JobState.FINISHED
+    assert raised == [shortage]
+    assert len(ses_emulator.ledger) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -39,9 +40,22 @@ ENDED_MAX = 100
 _HOLDS = (AccountRefusedError, SourceUnavailableError, JournalError)
 """A cause outside the mailing: it is tried again."""
 
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
 
 _LEVELS = {JobState.FAILED: logging.ERROR, JobState.HELD: logging.WARNING}
 """What an operator must mend, and what is tried again by itself (docs/worker.md)."""
+
+
+def _is_shortage(error: BaseException | None) -> bool:
+    """Whether this machine ran out of memory or descriptors, which no mailing can mend."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            return True
+        error = error.__cause__
+    return False
 
 
 class _ElsewhereError(Exception):
@@ -237,8 +251,10 @@ class Mailings:
                     hold = job.report.hold if job.report else None
         except JournalLockedError:
             raise
-        except _HOLDS as error:
-            hold = str(error)
+        except Exception as error:
+            if not (isinstance(error, _HOLDS) or _is_shortage(error)):
+                raise
+            hold = str(error) or type(error).__name__
         if job.cancelled:
             await self._end(job, JobState.CANCELLED, "cancelled by an operator")
         elif hold is not None and hold.startswith(SOURCE_BROKEN):
