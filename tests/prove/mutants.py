@@ -545,12 +545,18 @@ MUTANTS = [
     Mutant(
         "a batch that missed its turn leaves all the same",
         "sending.py",
-        "                await anyio.sleep_until(moment)\n        except",
-        "                await anyio.sleep_until(moment)\n"
-        "                self._dispatcher.pacer._departures.leave(batch.number, moment)\n"
-        "                break\n"
-        "        except",
+        "            await anyio.sleep_until(moment)\n\n",
+        "            await anyio.sleep_until(moment)\n"
+        "            self._dispatcher.pacer._departures.leave(batch.number, moment)\n"
+        "            return\n\n",
         STALLS,
+    ),
+    Mutant(
+        "a batch gets its turn while calls are taken back",
+        "sending.py",
+        "            if self._ending:\n                await anyio.sleep_forever()",
+        "            if not self._aboard:\n                await anyio.sleep_forever()",
+        ("tests/test_taken_back.py", "-k", "departure"),
     ),
     Mutant(
         "the turn is taken before the connection stands",
