@@ -65,7 +65,7 @@ def test_a_4xx_of_somebody_else_is_a_hold_and_nobodys_rejection(status: int, bod
         (429, Action.RECONNECT),
         (500, Action.DOUBT),
         (502, Action.DOUBT),
-        (503, Action.RECONNECT),
+        (503, Action.DOUBT),
         (504, Action.DOUBT),
     ],
 )

@@ -130,6 +130,14 @@ def test_what_is_no_file_is_refused_and_never_waited_for(
         reading.read(path, 100, within=folder if confined else None)
 
 
+def test_a_secret_that_is_linked_into_the_folder_is_not_read(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret")
+    (folder / "list.csv").hardlink_to(tmp_path / "secret")
+    with pytest.raises(NoFileError, match=r"another name \(a hard link\); put a copy here"):
+        reading.read(folder / "list.csv", 100, within=folder)
+    assert reading.read(folder / "list.csv", 100) == b"s3cret"
+
+
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/tty"])
 def test_a_device_is_no_file(device: str) -> None:
     with pytest.raises(NoFileError, match="it is a device"):

@@ -147,3 +147,10 @@ def test_a_hold_is_of_one_mailing_or_of_the_account() -> None:
         assert statuses.holds_mailing(status)
     for status in ("ACCOUNT_SUSPENDED", "SendingPausedException", "ExpiredToken", "never heard of"):
         assert not statuses.holds_mailing(status)
+
+
+def test_a_result_that_says_nothing_is_a_doubt_of_that_entry_alone() -> None:
+    answer = Answer(results=(EntryResult("", None, None), EntryResult("SUCCESS", "id")))
+    nothing, sent = classify(answer, 2)
+    assert (nothing.rule.action, nothing.rule.warn) == (Action.DOUBT, True)
+    assert sent.rule.action is Action.SENT

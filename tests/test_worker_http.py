@@ -81,6 +81,10 @@ REQUESTS = {
         f"POST /nothing HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\nzz\r\n",
         {400, 404},
     ),
+    "no-gzip": (
+        f"POST /nothing HTTP/1.1\r\n{HOST}Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        {404},
+    ),
     "token": (f"GET /status?token=%ed%a0%80 HTTP/1.1\r\n{HOST}\r\n", {200}),
     "head": (f"HEAD /status HTTP/1.1\r\n{HOST}\r\n", {200}),
     "head-events": (f"HEAD /events HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n", {200}),

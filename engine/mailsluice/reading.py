@@ -95,6 +95,12 @@ def _require_regular(status: os.stat_result) -> None:
     raise NoFileError("it is a device, and not a file")
 
 
+def _require_one_name(status: os.stat_result) -> None:
+    """Refuse a file that may lie elsewhere, too: somebody may have linked a secret here."""
+    if status.st_nlink > 1:
+        raise NoFileError("it has another name (a hard link); put a copy here")
+
+
 def _opened(
     path: str | os.PathLike[str], *, given: bool = False, flags: int = 0, folder: int | None = None
 ) -> int:
@@ -135,6 +141,7 @@ def _open_within(path: str | os.PathLike[str], within: Path) -> int:
                 folders.append(os.open(step, _FOLDER_FLAGS, dir_fd=folder))
             else:
                 _require_regular(status)
+                _require_one_name(status)
                 return _opened(step, flags=os.O_NOFOLLOW, folder=folder)
         raise NoFileError("it is a directory", errno.EISDIR)
     finally:

@@ -228,8 +228,12 @@ def _call_verdict(answer: Answer) -> Verdict:
 
 
 def _rule_of_others(status: int | None) -> Rule:
-    """For an answer that is not SES's: it is never about a recipient, nor about SES's rate."""
-    if status in {429, 503}:
+    """For an answer that is not SES's: it is never about a recipient, nor about SES's rate.
+
+    Not even a 503 proves that SES has not got the request: a proxy answers so, too, when it has
+    passed the request on and the connection to SES breaks.
+    """
+    if status == 429:  # noqa: PLR2004  # HTTP's Too Many Requests
         return _RECONNECT
     return _HOLD if status is not None and status < 500 and status != 408 else _DOUBT  # noqa: PLR2004  # HTTP's own classes
 
@@ -249,6 +253,9 @@ def _entry_verdict(status: str, message_id: str | None, error: str | None) -> Ve
     rule = ENTRY_RULES.get(status)
     if rule is _SENT and not message_id:
         # "sent" promises a MessageId: a success without one cannot be shown to anybody.
+        rule = Rule(Action.DOUBT, warn=True)
+    elif rule is None and not status and not message_id:
+        # It says nothing at all of this entry.
         rule = Rule(Action.DOUBT, warn=True)
     elif rule is None:
         rule = Rule(Action.SENT if message_id else Action.FAIL, warn=True)

@@ -365,7 +365,7 @@ CALLS = [
     (502, "", "", DOUBT),
     (504, "", "", DOUBT),
     (503, "ServiceUnavailable", "", REFUSED),
-    (503, "", "", REFUSED),
+    (503, "", "", DOUBT),
 ]
 """HTTP status, error code, text: the answers to whole calls. Without a code: a page of a proxy."""
 

@@ -251,7 +251,8 @@ class _Http(logging.LoggerAdapter[logging.Logger]):
         super().__init__(logging.getLogger(name))
 
     def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
-        if not isinstance(options.get("exc_info"), HttpProcessingError | ConnectionError):
+        theirs = HttpProcessingError | web.RequestPayloadError | ConnectionError
+        if not isinstance(options.get("exc_info"), theirs):
             super().log(level, msg, *args, **options)
 
 
