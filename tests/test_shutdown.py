@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -56,3 +58,41 @@ def test_a_program_that_ends_its_loop_ends_and_leaves_what_was_in_flight_in_doub
     )
     assert compared.agree
     assert compared.accepted == shutdown_child.MESSAGES
+
+
+HOOK = """
+import asyncio, sys
+from mailsluice import Engine, Mailing, Message, Settings
+WELCOME = Mailing(from_address="news@example.com", template="welcome")
+TO = ["user%d@example.com" % n for n in range(120)]
+def hook(event):
+    if event.number == 2:
+        raise {raised}
+async def serve():
+    async with Engine.open(Settings(), journal=sys.argv[1], on_event=hook) as engine:
+        if {run}:
+            await engine.run(WELCOME, TO)
+        else:
+            await asyncio.gather(*(engine.send(Message(WELCOME, to=each)) for each in TO))
+asyncio.run(serve())
+"""
+
+
+@pytest.mark.parametrize("run", [True, False])
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [("SystemExit(7)", 7), ("KeyboardInterrupt", -2), ("asyncio.CancelledError", 0)],
+)
+@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=5_000, daily_max=-1))
+def test_a_hook_that_ends_the_program_ends_it(
+    ses_emulator: Emulator, tmp_path: Path, raised: str, code: int, *, run: bool
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HOOK.format(raised=raised, run=run), str(tmp_path / "journal")],
+        env=dict(os.environ),
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert ended.returncode == code, ended.stderr
+    assert 0 < len(ses_emulator.ledger) <= 120

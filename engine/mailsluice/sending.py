@@ -361,8 +361,15 @@ class Sending:
         )
         try:
             tell(event)
-        except Exception:
+        except (SystemExit, KeyboardInterrupt) as ending:
+            # From here it would end the loop in the middle of a task, which nobody could cancel.
+            asyncio.get_running_loop().call_soon(_raise, ending)
+        except (Exception, asyncio.CancelledError):
             logger.exception("the hook that is told of batches has failed; sending goes on")
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _verdicts(answer: Answer, entries: int) -> list[Verdict]:
