@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailsluice.model import Answer
@@ -175,6 +175,8 @@ entries = st.fixed_dictionaries({}, optional={"Status": json, "MessageId": json,
 
 
 @given(st.lists(entries | json, max_size=4))
+@example([{"MessageId": []}])
+@example([{"Status": 0, "MessageId": "id"}])
 def test_whatever_comes_back_is_strings_or_in_doubt(results: list[Any]) -> None:
     answer = bulk_answer(answered({"BulkEmailEntryResults": results}))
     if answer.code is None:

@@ -30,6 +30,8 @@ _MARKUP = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.IGNORECASE | 
 
 _new = tuple.__new__
 
+_TEXTS = {str, type(None)}
+
 
 class _BrokenError(ValueError):
     """A field is not what it should be; the text names it."""
@@ -77,6 +79,9 @@ def entry_results(results: list[Any]) -> tuple[EntryResult, ...]:
             else _refused_result(result)
             for result in results
         ]
+        # Also of what counts as nothing, as an empty list does.
+        kinds = {type(result.get("Status")) for result in results}
+        kinds |= {type(message_id) for _, message_id, _ in read}
         # All at once: join takes nothing but strings.
         texts = "".join([status + (message_id or "") for status, message_id, _ in read])
         longest = max(
@@ -85,7 +90,8 @@ def entry_results(results: list[Any]) -> tuple[EntryResult, ...]:
     except (TypeError, AttributeError):
         _require_results(results)
         raise
-    if not texts.isascii() or not texts.isprintable() or longest > FIELD_CHARS_MAX:
+    is_plain = texts.isascii() and texts.isprintable() and longest <= FIELD_CHARS_MAX
+    if not is_plain or not kinds <= _TEXTS:
         _require_results(results)
     return tuple(read)
 
