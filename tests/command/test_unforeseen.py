@@ -123,6 +123,22 @@ def test_a_credential_process_that_fails_may_work_later(folder: Folder, program:
     assert "held: NO_CREDENTIALS: AWS credentials cannot be obtained" in ended.out
 
 
+@pytest.mark.parametrize("arn", ["arn:aws:iam::123456789012:role/x", "x"])
+@pytest.mark.parametrize("file", ["", "mailing.toml"])
+def test_a_web_identity_that_cannot_be_used_is_told_in_one_line(
+    folder: Folder, file: str, arn: str
+) -> None:
+    identity = {
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder.path / file),  # a directory, or no token
+        "AWS_ROLE_ARN": arn,
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
+    }
+    ended = folder.send(environment={**identity, **folder.NO_CREDENTIALS})
+    assert (ended.code, ended.err) == (3, "")
+    assert ended.out.startswith("held: NO_CREDENTIALS: AWS credentials cannot be obtained")
+    assert folder.accepted == 0
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -20,6 +20,8 @@ def main() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(voice.Formatter("mailsluice: %(message)s", lines=True))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
+        # It logs each refresh that fails, with a traceback; what that means for us is said by us.
+        logging.getLogger("aiobotocore.credentials").setLevel(logging.CRITICAL)
         app()
     except SystemExit as ended:
         sys.exit(_code_of_exit(ended))

@@ -93,8 +93,6 @@ def _log(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)  # the libraries'
-    # It warns of each call that finds no credentials, with a traceback; ours are told once.
-    logging.getLogger("aiobotocore.credentials").setLevel(logging.CRITICAL)
     logging.getLogger("mailsluice").setLevel(settings.level.upper())
 
 
