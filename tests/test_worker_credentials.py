@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from tests.aws import Aws
+from tests.prove.peer import Exchange, listening
 from tests.test_worker import Running, worker
 from tests.test_worker_queue import MAILING, Fed
 
@@ -280,3 +282,46 @@ def test_a_message_stays_in_hand_while_ses_refuses_the_credentials_until_keys_ar
     levels = [each["level"] for each in log if "nothing is sent" in each["message"]]
     assert levels == ["WARNING"]
     assert [each["level"] for each in log if each["message"] == "sending goes on"] == ["INFO"]
+
+
+class Firewall:
+    """Stands before the emulator: hands requests on, or answers mails with a page of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._host = url.removeprefix("http://")
+        self.status: int | None = None
+        """That of the page; None: the request is handed on."""
+
+    def __call__(self, exchange: Exchange) -> None:
+        if not exchange.read_head():
+            return
+        exchange.read_body()
+        request, *headers = exchange.head.decode().strip().split("\r\n")
+        method, path, _ = request.split(" ")
+        if self.status and method == "POST":
+            exchange.answer(self.status, b"<html><h1>Blocked by policy</h1></html>")
+            return
+        with closing(HTTPConnection(self._host)) as onward:
+            onward.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            for header in headers:
+                onward.putheader(*header.split(": ", 1))
+            onward.endheaders(exchange.body or None)
+            answer = onward.getresponse()
+            exchange.answer(answer.status, answer.read(), answer.getheader("x-amzn-ErrorType"))
+
+
+@pytest.mark.parametrize("status", [400, 403, 407, 413, 451])
+def test_a_page_of_a_firewall_in_place_of_sess_answer_rejects_no_message(
+    aws: Aws, ses_emulator: Emulator, tmp_path: Path, status: int
+) -> None:
+    firewall = Firewall(ses_emulator.url)
+    with listening(firewall) as peer:
+        endpoint = f"http://127.0.0.1:{peer.port}"
+        environment = {**ses_emulator.environment, "AWS_ENDPOINT_URL_SESV2": endpoint}
+        with working(aws, ses_emulator, tmp_path, environment) as held:
+            firewall.status = status
+            held.message(1)
+            held.running.until(lambda: peer.seen > 2)
+            held.check_nothing_is_lost()
+            firewall.status = None
+            held.check_all_is_sent()
