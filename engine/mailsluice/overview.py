@@ -31,6 +31,9 @@ class Overview:
     pace_per_s: float
     """The rate of late: recipients sent per second in the last `RATE_S` of the records."""
     run: Run | None
+    fraction_read: float | None
+    """Part of the list's bytes, as it was when the run began, that has been read; None if the list
+    has no size."""
     reopened: State | None
     """Which recipients of the finished run are being sent once more."""
     last_at: float | None
@@ -70,6 +73,7 @@ def of(journal: Journal, *, running: bool) -> Overview:
         waiting_since=waiting.at if waiting else None,
         pace_per_s=rate.per_s,
         run=journal.run,
+        fraction_read=_fraction_read(journal.run, standing),
         reopened=standing.reopened,
         last_at=standing.last_at if event else None,
         calls=standing.calls,
@@ -83,6 +87,14 @@ def of(journal: Journal, *, running: bool) -> Overview:
             if any(True for _ in standing.revisable[state])
         ),
     )
+
+
+def _fraction_read(run: Run | None, standing: Standing) -> float | None:
+    source = run.source if run else None
+    if source is None or not source.size:
+        return None
+    read = standing.head.size if standing.head else 0
+    return min(1.0, read / source.size)
 
 
 def _unanswered(standing: Standing) -> list[Settlement]:

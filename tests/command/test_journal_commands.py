@@ -119,7 +119,8 @@ def test_status_is_readable_after_the_end(doubtful: Folder) -> None:
     assert shown["answers"] == ["50", "SUCCESS,", "3", "NO_ANSWER"]
     assert "--in-doubt sent|resend|drop" in ended.out
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+", " ".join(shown["last record"]))
-    assert shown["list"] == ["recipients.csv,", f"{list_bytes(doubtful):,}", "bytes"]
+    size = f"{list_bytes(doubtful):,}"
+    assert shown["list"] == ["recipients.csv,", size, "bytes,", "100%", "read"]
     assert len(ended.out.splitlines()) <= SCREEN_LINES
     assert max(map(len, ended.out.splitlines())) <= SCREEN_COLUMNS
 

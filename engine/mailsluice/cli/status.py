@@ -61,6 +61,8 @@ def _table(found: Overview, journal: Path) -> dict[str, Any]:
         "next": "; ".join(_next(found, journal)) or None,
         "run": run.id if run else None,
         "source": run.source.name if run and run.source else None,
+        "source_bytes": run.source.size if run and run.source else None,
+        "source_read": None if found.fraction_read is None else round(found.fraction_read, 4),
         "begun": utc(run.begun_at) if run else None,
         "last_record": None if found.last_at is None else utc(found.last_at),
         "only": found.reopened.value if found.reopened else None,
@@ -125,7 +127,9 @@ def _list(found: Overview) -> str:
     source = found.run.source if found.run else None
     if source is None:
         return ""
-    return source.name if source.size is None else f"{source.name}, {source.size:,} bytes"
+    size = "" if source.size is None else f", {source.size:,} bytes"
+    read = "" if found.fraction_read is None else f", {found.fraction_read:.0%} read"
+    return f"{source.name}{size}{read}"
 
 
 def _local(at: float | None) -> str:
