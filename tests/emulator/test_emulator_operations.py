@@ -311,12 +311,12 @@ async def test_an_entry_has_1_to_50_addresses(
     [
         ({"templates": ["other"]}, "TEMPLATE_NOT_FOUND", "NotFoundException"),
         (
-            {"configuration_sets": ["other"]},
+            {"resources": {"configuration_sets": ["other"]}},
             "CONFIGURATION_SET_NOT_FOUND",
             "NotFoundException",
         ),
         (
-            {"domains": ["other.example"]},
+            {"resources": {"identities": ["other.example"]}},
             "MAIL_FROM_DOMAIN_NOT_VERIFIED",
             "MailFromDomainNotVerifiedException",
         ),
@@ -336,7 +336,8 @@ async def test_names_that_do_not_exist_refuse_by_entry_or_by_call(
 
 async def test_names_that_exist_are_taken(start: Start) -> None:
     pair = await start(
-        templates=["welcome"], configuration_sets=["default"], domains=["example.com"]
+        templates=["welcome"],
+        resources={"configuration_sets": ["default"], "identities": ["example.com"]},
     )
     assert await pair.statuses(GOOD, ConfigurationSetName="default") == ["SUCCESS"]
 

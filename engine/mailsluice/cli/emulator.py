@@ -23,6 +23,9 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     faults: Annotated[
         Path | None, typer.Option(help="Script of what goes wrong, TOML or JSON.")
     ] = None,
+    resources: Annotated[
+        Path | None, typer.Option(help="Identities, configuration sets, tenants, TOML.")
+    ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Append every accepted entry here, NDJSON.")
     ] = None,
@@ -34,7 +37,7 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     from mailsluice import emulator as emulators
     from mailsluice import loop
 
-    options = _options(port, rate, daily, latency, faults, ledger)
+    options = _options(port, rate, daily, latency, faults, resources, ledger)
     statistics = loop.run(emulators.serve(options, announce=lambda url: _say(options, url)))
     account = statistics.account
     print(
@@ -49,6 +52,7 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
     daily: float,
     latency: str,
     faults: Path | None,
+    resources: Path | None,
     ledger: Path | None,
 ) -> EmulatorOptions:
     from pydantic import ValidationError
@@ -62,6 +66,7 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
             account=emulators.AccountSettings(rate_per_s=rate, daily_max=daily),
             latency=emulators.Latency.parse(latency),
             faults=emulators.load_faults(faults) if faults else emulators.Script(),
+            resources=(emulators.load_resources(resources) if resources else emulators.Resources()),
             ledger=ledger,
         )
     except ValidationError as error:

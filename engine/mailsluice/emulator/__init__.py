@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from mailsluice.emulator.options import Latency as Latency
     from mailsluice.emulator.process import EmulatorProcess as EmulatorProcess
     from mailsluice.emulator.process import emulator_process as emulator_process
+    from mailsluice.emulator.resources import ConfigurationSet as ConfigurationSet
+    from mailsluice.emulator.resources import EventDestination as EventDestination
+    from mailsluice.emulator.resources import Identity as Identity
+    from mailsluice.emulator.resources import Recommendation as Recommendation
+    from mailsluice.emulator.resources import Resources as Resources
+    from mailsluice.emulator.resources import Tenant as Tenant
+    from mailsluice.emulator.resources import load as load_resources
     from mailsluice.emulator.server import Emulator as Emulator
     from mailsluice.emulator.server import EmulatorStatistics as EmulatorStatistics
     from mailsluice.emulator.server import emulator_thread as emulator_thread
@@ -35,19 +42,26 @@ _HOMES = {
     "Account": ("account", "Account"),
     "AccountSettings": ("account", "AccountSettings"),
     "CallFault": ("faults", "CallFault"),
+    "ConfigurationSet": ("resources", "ConfigurationSet"),
     "Credentials": ("signature", "Credentials"),
     "Emulator": ("server", "Emulator"),
     "EmulatorOptions": ("options", "EmulatorOptions"),
     "EmulatorProcess": ("process", "EmulatorProcess"),
     "EmulatorStatistics": ("server", "EmulatorStatistics"),
     "EntryFault": ("faults", "EntryFault"),
+    "EventDestination": ("resources", "EventDestination"),
     "Faults": ("faults", "Faults"),
+    "Identity": ("resources", "Identity"),
     "Latency": ("options", "Latency"),
     "Ledger": ("ledger", "Ledger"),
+    "Recommendation": ("resources", "Recommendation"),
+    "Resources": ("resources", "Resources"),
     "Script": ("faults", "Script"),
+    "Tenant": ("resources", "Tenant"),
     "emulator_process": ("process", "emulator_process"),
     "emulator_thread": ("server", "emulator_thread"),
     "load_faults": ("faults", "load"),
+    "load_resources": ("resources", "load"),
     "serve": ("server", "serve"),
 }
 
@@ -56,19 +70,26 @@ __all__ = (
     "Account",
     "AccountSettings",
     "CallFault",
+    "ConfigurationSet",
     "Credentials",
     "Emulator",
     "EmulatorOptions",
     "EmulatorProcess",
     "EmulatorStatistics",
     "EntryFault",
+    "EventDestination",
     "Faults",
+    "Identity",
     "Latency",
     "Ledger",
+    "Recommendation",
+    "Resources",
     "Script",
+    "Tenant",
     "emulator_process",
     "emulator_thread",
     "load_faults",
+    "load_resources",
     "serve",
 )
 

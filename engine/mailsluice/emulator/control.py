@@ -5,6 +5,7 @@
     GET   /_emulator/requests     the latest SendBulkEmail requests, as a JSON list
     GET   /_emulator/account      the account's settings
     PATCH /_emulator/account      changes some of them: {"rate_per_s": 5}
+    PATCH /_emulator/resources    changes some of what the account has (see `resources`)
     PUT   /_emulator/faults       replaces the script of faults (see mailsluice.emulator.faults)
 
 It is not part of SES, asks for no signature, and answers whatever the faults do.
@@ -58,6 +59,9 @@ def _change(service: Service, request: Request, now: float) -> Reply:
         case "PATCH", "/_emulator/account":
             service.account.change(now, **_object(request.body))
             return _account(service)
+        case "PATCH", "/_emulator/resources":
+            service.change_resources(_object(request.body))
+            return Reply(Answer(204, b""))
         case "PUT", "/_emulator/faults":
             service.faults.replace(faults.parse(_object(request.body), "request"))
             return Reply(Answer(204, b""))

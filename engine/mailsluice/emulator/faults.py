@@ -19,7 +19,7 @@ The script is a TOML or JSON file (`mailsluice emulator --faults FILE`), or is b
     message = "Rate exceeded"       # of "error"
     accepted = false                # of "error": true answers so although all was accepted
     delay_s = 2.0                   # of "late"
-    operation = "SendBulkEmail"     # or "GetAccount", which knows no address
+    operation = "SendBulkEmail"     # or "GetAccount" or a reading one, which know no address
     address = "a@example.com"       # only calls that contain it; as above. Default "*"
     nth = [1, 3]                    # only these calls of the operation, counted from 1
     rate = 0.05                     # part of the matching calls. Default 1
@@ -54,6 +54,7 @@ import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from mailsluice.emulator.resources import Reading
 from mailsluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Kind = Literal["error", "reset_before", "reset_after", "lost", "late", "cut", "broken", "short"]
-Operation = Literal["SendBulkEmail", "GetAccount"]
+Operation = Literal["SendBulkEmail", "GetAccount"] | Reading
 Rate = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -110,8 +111,9 @@ class CallFault:
             )
         if (self.fault == "late") != (self.delay_s is not None):
             raise ValueError('delay_s belongs to fault = "late", which needs it')
-        if self.operation == "GetAccount" and (self.address != "*" or self.fault == "short"):
-            raise ValueError("GetAccount knows neither address nor results; remove them")
+        sends = self.operation == "SendBulkEmail"
+        if not sends and (self.address != "*" or self.fault == "short"):
+            raise ValueError(f"{self.operation} knows neither address nor results; remove them")
         return self
 
     @property

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from mailsluice.emulator.account import AccountSettings
 from mailsluice.emulator.faults import Script
+from mailsluice.emulator.resources import Resources
 from mailsluice.emulator.signature import Credentials
 from mailsluice.emulator.submission import AddressFaults
 
@@ -69,10 +70,8 @@ class EmulatorOptions:
     """File to which accepted entries are appended; None: they are kept in memory."""
     templates: Names | None = None
     """Names and ARNs that exist; None: all do."""
-    configuration_sets: Names | None = None
-    """Names that exist; None: all do."""
-    domains: Names | None = None
-    """From-domains that are verified; None: all are."""
+    resources: Resources = Resources()
+    """Identities, configuration sets, tenants, and what may be read of them."""
     address_faults: AddressFaults = "entry"
     """What a bad address fails."""
     default_tags: bool = True

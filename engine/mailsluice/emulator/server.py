@@ -141,6 +141,10 @@ class Emulator:
         """Change settings of the account from now on; see `AccountSettings`."""
         self._in_loop(lambda: self.account.change(time.monotonic(), **changes))
 
+    def change_resources(self, **changes: Any) -> None:
+        """Change what the account has from now on; see `Resources`."""
+        self._in_loop(lambda: self._service.change_resources(changes))
+
     def statistics(self) -> EmulatorStatistics:
         """What was asked and answered so far."""
         return self._in_loop(self._statistics)

@@ -1,4 +1,4 @@
-"""The two operations, from a request to the reply. No I/O but the ledger's.
+"""The operations, from a request to the reply. No I/O but the ledger's.
 
 The order of judgement in a SendBulkEmail call: signature, shape, API rate, call faults, names that
 must exist, addresses, entry faults, account. What was accepted is in the ledger before the reply is
@@ -12,14 +12,14 @@ import enum
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailsluice.emulator import exchange, mailboxes, signature, submission
+from mailsluice.emulator import control_plane, exchange, mailboxes, resources, signature, submission
 from mailsluice.emulator.account import Account, AccountStatistics, Refusal
 from mailsluice.emulator.exchange import Answer, RefusedError, Request
-from mailsluice.emulator.faults import CallFault, Failure, Faults
+from mailsluice.emulator.faults import CallFault, Failure, Faults, Operation
 from mailsluice.emulator.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from mailsluice.emulator.options import EmulatorOptions
     from mailsluice.emulator.submission import Submission
@@ -29,6 +29,9 @@ REQUESTS_KEPT = 64
 
 BULK = ("POST", "/v2/email/outbound-bulk-emails")
 ACCOUNT = ("GET", "/v2/email/account")
+
+
+_RESOURCE_FIELDS = dataclasses.fields(resources.Resources)
 
 
 class Ending(enum.Enum):
@@ -61,8 +64,10 @@ class ServiceStatistics:
 
     account: AccountStatistics
     requests: int
-    """Of both operations, signed or not."""
+    """Of all operations but the reading ones, signed or not."""
     get_account_calls: int
+    reading_calls: dict[str, int]
+    """Calls by the reading operation, those that were refused included."""
     errors: dict[str, int]
     """Calls by error code."""
     failures: dict[str, int]
@@ -81,6 +86,9 @@ class Service:
         self.faults = Faults(options.faults)
         self.ledger = Ledger(options.ledger)
         self.bodies: deque[bytes] = deque(maxlen=REQUESTS_KEPT)
+        self.resources = options.resources
+        self._guard = control_plane.Guard()
+        self._readings: Counter[str] = Counter()
         self._options = options
         self._latency = options.latency.random()
         self._requests = 0
@@ -89,23 +97,41 @@ class Service:
         self._failures: Counter[str] = Counter()
         self._struck: Counter[str] = Counter()
 
+    def change_resources(self, changes: Mapping[str, Any]) -> None:
+        """Replace some fields of the resources. Raises ConfigurationError."""
+        fields = {field.name: getattr(self.resources, field.name) for field in _RESOURCE_FIELDS}
+        self.resources = resources.parse(fields | dict(changes), "resources")
+
     def handle(self, request: Request, now: float, wall: float) -> Reply:
         """Answer one request. `now` counts from anywhere, `wall` from the epoch; seconds."""
-        self._requests += 1
         try:
-            self._check_signature(request, wall)
-            operation = (request.method, request.target.partition("?")[0])
-            if operation == BULK:
-                reply = self._send_bulk_email(request.body, now, wall)
-            elif operation == ACCOUNT:
-                reply = self._get_account(now)
-            else:
-                reply = Reply(exchange.refusal("UnknownOperationException", "No such operation."))
+            reply = self._answered(request, now, wall)
         except RefusedError as error:
             reply = Reply(error.answer)
         if reply.answer is not None and reply.answer.code is not None:
             self._errors[reply.answer.code] += 1
         return self._in_time(reply)
+
+    def _answered(self, request: Request, now: float, wall: float) -> Reply:
+        reading = control_plane.asked(request)
+        if reading is None:
+            self._requests += 1
+        else:
+            self._readings[reading.operation] += 1
+        self._check_signature(request, wall)
+        if reading is not None:
+            self._guard.admit(reading.operation, self.resources, now)
+            return self._read(
+                reading.operation, lambda: control_plane.answered(reading, self.resources)
+            )
+        operation = (request.method, request.target.partition("?")[0])
+        if operation == BULK:
+            return self._send_bulk_email(request.body, now, wall)
+        if operation == ACCOUNT:
+            self.get_account_calls += 1
+            _raise_if(self.account.get_account_refusal(now))
+            return self._read("GetAccount", lambda: self._described(now))
+        raise RefusedError("UnknownOperationException", "No such operation.")
 
     def statistics(self, now: float) -> ServiceStatistics:
         """What was asked so far, and how it was answered."""
@@ -113,6 +139,7 @@ class Service:
             account=self.account.statistics(now),
             requests=self._requests,
             get_account_calls=self.get_account_calls,
+            reading_calls=dict(self._readings),
             errors=dict(self._errors),
             failures=dict(self._failures),
             faults=dict(self._struck),
@@ -144,18 +171,15 @@ class Service:
         fault = self._strike(asked, call, before=False) if ids else None
         return _after(fault, {"BulkEmailEntryResults": results})
 
-    def _get_account(self, now: float) -> Reply:
-        self.get_account_calls += 1
-        _raise_if(self.account.get_account_refusal(now))
-        call = self.faults.begin("GetAccount")
-        fault = self.faults.strike("GetAccount", call, (), before=True)
-        if fault is not None:
-            self._struck[fault.fault] += 1
-            return _struck_before(fault)
-        fault = self.faults.strike("GetAccount", call, (), before=False)
-        if fault is not None:
-            self._struck[fault.fault] += 1
-        return _after(fault, self._described(now))
+    def _read(self, operation: Operation, describe: Callable[[], dict[str, Any]]) -> Reply:
+        """Answer an operation that changes nothing, unless a fault strikes. Raises RefusedError."""
+        call = self.faults.begin(operation)
+        for before in (True, False):
+            fault = self.faults.strike(operation, call, (), before=before)
+            if fault is not None:
+                self._struck[fault.fault] += 1
+                return _struck_before(fault) if before else _after(fault, describe())
+        return _after(None, describe())
 
     def _described(self, now: float) -> dict[str, Any]:
         settings = self.account.settings
@@ -193,20 +217,43 @@ class Service:
         }
         if (unknown := self._unknown_name(asked)) is not None:
             return dict.fromkeys(range(len(asked.entries)), unknown) | failures
+        if not self.account.settings.production and self.resources.identities is not None:
+            failures = self._unverified(asked) | failures
         if self.faults.script.entry:
             bare = [[mailboxes.bare(each) for each in entry.addresses] for entry in asked.entries]
             failures = self.faults.failures(bare) | failures
         return failures
 
+    def _unverified(self, asked: Submission) -> dict[int, Failure]:
+        """In the sandbox: entries with an address that is not verified, by position."""
+        failures = {}
+        for index, entry in enumerate(asked.entries):
+            for address in entry.addresses:
+                bare = mailboxes.bare(address).strip().lower()
+                if not (mailboxes.simulated(bare) or self._is_verified(bare)):
+                    failures[index] = Failure("MESSAGE_REJECTED", _NOT_VERIFIED)
+        return failures
+
+    def _is_verified(self, address: str) -> bool:
+        identity = self.resources.sender(address)
+        return identity is not None and identity.verified
+
     def _unknown_name(self, asked: Submission) -> Failure | None:
         """Why no entry can be sent. Raises RefusedError where the account says so by call."""
-        options = self._options
-        for known, name, status, code, text in (
-            (options.domains, asked.from_domain, *_NO_DOMAIN),
-            (options.configuration_sets, asked.configuration_set, *_NO_CONFIGURATION_SET),
-            (options.templates, asked.template or None, *_NO_TEMPLATE),
+        known = self._options.templates
+        named = asked.configuration_set
+        found = self.resources.configuration_set(named) if named is not None else None
+        for wrong, name, status, code, text in (
+            (not self._is_verified(asked.sender), asked.sender.rpartition("@")[2], *_NO_DOMAIN),
+            (named is not None and found is None, named, *_NO_CONFIGURATION_SET),
+            (found is not None and not found.sending_enabled, named, *_SET_PAUSED),
+            (
+                known is not None and asked.template and asked.template not in known,
+                asked.template,
+                *_NO_TEMPLATE,
+            ),
         ):
-            if known is not None and name is not None and name not in known:
+            if wrong:
                 if self.account.settings.conditions_refuse == "call":
                     raise RefusedError(code, text.format(name))
                 return Failure(status, text.format(name))
@@ -252,6 +299,12 @@ _NO_CONFIGURATION_SET = (
     "NotFoundException",
     "Configuration set {} does not exist.",
 )
+_SET_PAUSED = (
+    "CONFIGURATION_SET_SENDING_PAUSED",
+    "SendingPausedException",
+    "Sending is disabled for configuration set {}.",
+)
+_NOT_VERIFIED = "Email address is not verified."
 _NO_TEMPLATE = ("TEMPLATE_NOT_FOUND", "NotFoundException", "Template {} does not exist.")
 
 

@@ -51,7 +51,8 @@ class Entry(NamedTuple):
 class Submission(NamedTuple):
     """A request whose shape is right."""
 
-    from_domain: str
+    sender: str
+    """Its address, bare and in lower case."""
     template: str
     """Name or ARN; empty for inline content."""
     configuration_set: str | None
@@ -126,7 +127,7 @@ def _sender(request: dict[str, Any]) -> str:
     for address in (sender, *others):
         if address is not None:
             _refuse_if(mailboxes.problem(address))
-    return mailboxes.bare(sender).rpartition("@")[2].strip().lower()
+    return mailboxes.bare(sender).strip().lower()
 
 
 def _read_at_once(raw: Any, defaults: dict[str, str]) -> _Reading | None:
