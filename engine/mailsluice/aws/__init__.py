@@ -39,14 +39,29 @@ QUEUE_ANSWER_BYTES_MAX = 10 * 6 * 1024 * 1024 + ANSWER_BYTES_MAX
 ReceiveMessage and SendMessageBatch), each byte written as `\\uXXXX`, and what goes with them."""
 
 
+TEMPLATE_ANSWER_BYTES_MAX = 6 * 500 * 1000 + ANSWER_BYTES_MAX
+"""Of an answer with a template of 500 KB (SES quotas page), each byte written as `\\uXXXX`."""
+
+
 class _QueueResponse(Response):
-    bytes_max = QUEUE_ANSWER_BYTES_MAX
+    @property
+    def bytes_max(self) -> int:
+        return QUEUE_ANSWER_BYTES_MAX
+
+
+class _SesResponse(Response):
+    @property
+    def bytes_max(self) -> int:
+        is_template = self.url.path.startswith("/v2/email/templates/")
+        return TEMPLATE_ANSWER_BYTES_MAX if is_template else super().bytes_max
 
 
 _SESSIONS = {
     "sqs": partial(HttpSession, response_class=_QueueResponse),
     # A request may have megabytes, so that its time limit is the caller's: `ses.client`.
-    "sesv2": partial(HttpSession, total=False, connector_class=PacedConnector),
+    "sesv2": partial(
+        HttpSession, total=False, connector_class=PacedConnector, response_class=_SesResponse
+    ),
 }
 
 

@@ -38,7 +38,10 @@ class AnswerTooLongError(aiohttp.ClientError):
 class Response(aiohttp.ClientResponse):
     """A response that `read` takes up to `bytes_max` of; `content` is a stream and not limited."""
 
-    bytes_max = ANSWER_BYTES_MAX
+    @property
+    def bytes_max(self) -> int:
+        """Of the body."""
+        return ANSWER_BYTES_MAX
 
     async def read(self) -> bytes:
         """Read the whole body. Raises AnswerTooLongError if it is longer than `bytes_max`.

@@ -167,6 +167,7 @@ class ConfigurationSet:
     sending_enabled: bool = True
     suppressed_reasons: tuple[Literal["BOUNCE", "COMPLAINT"], ...] = ("BOUNCE", "COMPLAINT")
     max_delivery_s: Annotated[int, Field(ge=300, le=50_400)] | None = None
+    auto_validation: bool = False
     destinations: tuple[EventDestination, ...] = _EVENTS
 
     def described(self, name: str) -> dict[str, Any]:
@@ -179,7 +180,16 @@ class ConfigurationSet:
             "DeliveryOptions": delivery,
             "ReputationOptions": {"ReputationMetricsEnabled": True},
             "SendingOptions": {"SendingEnabled": self.sending_enabled},
-            "SuppressionOptions": {"SuppressedReasons": list(self.suppressed_reasons)},
+            "SuppressionOptions": {
+                "SuppressedReasons": list(self.suppressed_reasons),
+                "ValidationOptions": {
+                    "ConditionThreshold": {
+                        "ConditionThresholdEnabled": (
+                            "ENABLED" if self.auto_validation else "DISABLED"
+                        )
+                    }
+                },
+            },
             "Tags": [],
         }
 

@@ -33,40 +33,40 @@ _new = tuple.__new__
 _TEXTS = {str, type(None)}
 
 
-class _BrokenError(ValueError):
+class BrokenError(ValueError):
     """A field is not what it should be; the text names it."""
 
 
 def bulk_answer(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """What was answered to SendBulkEmail."""
     if response.status >= HTTP_ERROR_MIN:
-        return _refusal(response, secrets)
+        return refusal_of(response, secrets)
     try:
-        results = _field(_document(response), "BulkEmailEntryResults", list)
+        results = field_of(document_of(response), "BulkEmailEntryResults", list)
         return Answer(results=entry_results(results))
     except ValueError as error:
-        return _broken(error)
+        return broken(error)
 
 
 def account(response: Response, secrets: Iterable[str] = ()) -> Account:
     """What was answered to GetAccount. Raises AccountUnavailableError if that is no account."""
     if response.status >= HTTP_ERROR_MIN:
-        raise AccountUnavailableError(_refusal(response, secrets))
+        raise AccountUnavailableError(refusal_of(response, secrets))
     try:
-        document = _document(response)
-        quota = _field(document, "SendQuota", dict)
-        pricing = _field(document, "PricingAttributes", dict, default={})
+        document = document_of(response)
+        quota = field_of(document, "SendQuota", dict)
+        pricing = field_of(document, "PricingAttributes", dict, default={})
         return Account(
             rate_per_s=_number(quota, "MaxSendRate"),
             daily_max=_number(quota, "Max24HourSend", -1, least=-1),
             daily_sent=_number(quota, "SentLast24Hours", 0),
-            sending_enabled=_field(document, "SendingEnabled", bool, default=True),
-            enforcement=_field(document, "EnforcementStatus", str, default="HEALTHY"),
-            production=_field(document, "ProductionAccessEnabled", bool, default=True),
-            pricing_plan=_field(pricing, "CurrentPlan", str, default="") or None,
+            sending_enabled=field_of(document, "SendingEnabled", bool, default=True),
+            enforcement=field_of(document, "EnforcementStatus", str, default="HEALTHY"),
+            production=field_of(document, "ProductionAccessEnabled", bool, default=True),
+            pricing_plan=field_of(pricing, "CurrentPlan", str, default="") or None,
         )
     except ValueError as error:
-        raise AccountUnavailableError(_broken(error)) from error
+        raise AccountUnavailableError(broken(error)) from error
 
 
 def entry_results(results: list[Any]) -> tuple[EntryResult, ...]:
@@ -106,43 +106,51 @@ def _refused_result(result: dict[str, Any]) -> EntryResult:
 
 
 def _require_results(results: list[Any]) -> None:
-    """Raise _BrokenError for the first field that is wrong."""
+    """Raise BrokenError for the first field that is wrong."""
     for n, result in enumerate(results):
         where = f"BulkEmailEntryResults[{n}]"
         if not isinstance(result, dict):
-            raise _BrokenError(f"{where} is {_kind(result)}")
+            raise BrokenError(f"{where} is {_kind(result)}")
         for name in ("Status", "MessageId", "Error"):
             value: Any = result.get(name)
             if value is not None and not isinstance(value, str):
-                raise _BrokenError(f"{where}.{name} is {_kind(value)}")
+                raise BrokenError(f"{where}.{name} is {_kind(value)}")
             if name == "Error" or not value:
                 continue
             if len(value) > FIELD_CHARS_MAX:
-                raise _BrokenError(f"{where}.{name} has {len(value):,} characters")
+                raise BrokenError(f"{where}.{name} has {len(value):,} characters")
             if not (value.isascii() and value.isprintable()):
-                raise _BrokenError(f"{where}.{name} has characters that none has")
+                raise BrokenError(f"{where}.{name} has characters that none has")
 
 
-def _document(response: Response) -> dict[str, Any]:
+def document_of(response: Response) -> dict[str, Any]:
+    """The JSON object of an answer. Raises BrokenError."""
     try:
         document = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
-        raise _BrokenError(f"it is no JSON ({error}): {_plain(response.body)}") from error
+        raise BrokenError(f"it is no JSON ({error}): {_plain(response.body)}") from error
     if not isinstance(document, dict):
-        raise _BrokenError(f"it is {_kind(document)}, and not an object")
+        raise BrokenError(f"it is {_kind(document)}, and not an object")
     return document
 
 
-def _field(document: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
+def field_of(
+    document: dict[str, Any],
+    name: str,
+    kind: type,
+    default: Any = None,
+    characters_max: int = FIELD_CHARS_MAX,
+) -> Any:
+    """A field of an answer, or its default. Raises BrokenError, naming it, if it is neither."""
     value = document.get(name)
     if value is None:
         if default is None:
-            raise _BrokenError(f"{name} is missing")
+            raise BrokenError(f"{name} is missing")
         return default
     if not isinstance(value, kind):
-        raise _BrokenError(f"{name} is {_kind(value)}")
-    if isinstance(value, str) and len(value) > FIELD_CHARS_MAX:
-        raise _BrokenError(f"{name} has {len(value):,} characters")
+        raise BrokenError(f"{name} is {_kind(value)}")
+    if isinstance(value, str) and len(value) > characters_max:
+        raise BrokenError(f"{name} has {len(value):,} characters")
     return value
 
 
@@ -151,11 +159,11 @@ def _number(
 ) -> float:
     value = quota.get(name, default)
     if value is None:
-        raise _BrokenError(f"SendQuota.{name} is missing")
+        raise BrokenError(f"SendQuota.{name} is missing")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _BrokenError(f"SendQuota.{name} is {_kind(value)}")
+        raise BrokenError(f"SendQuota.{name} is {_kind(value)}")
     if not math.isfinite(value) or value < least:
-        raise _BrokenError(f"SendQuota.{name} is {value}")
+        raise BrokenError(f"SendQuota.{name} is {value}")
     return float(value)
 
 
@@ -174,12 +182,13 @@ def _kind(value: object) -> str:
     return _KINDS[type(value)]
 
 
-def _broken(error: ValueError) -> Answer:
+def broken(error: ValueError) -> Answer:
+    """What stands for an answer that cannot be read."""
     text = told(f"the answer cannot be read: {error}", ())
     return Answer(code=BROKEN_ANSWER, error=text)
 
 
-def _refusal(response: Response, secrets: Iterable[str]) -> Answer:
+def refusal_of(response: Response, secrets: Iterable[str]) -> Answer:
     """An HTTP status of 300 or more: SES's error, if SES's error type stands in it."""
     try:
         document = orjson.loads(response.body)

@@ -9,27 +9,24 @@ token, and botocore's default would send a batch up to five times when an answer
 from __future__ import annotations
 
 import contextvars
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from aiobotocore.config import AioConfig
-from botocore import exceptions as botocore_errors
 
-from mailsluice import aws
 from mailsluice.aws.credentials import (
     CredentialsUnavailableError,
     credentials_of,
     forget_refused,
 )
-from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer
 from mailsluice.ses import AccountUnavailableError, Depart, at_once
 from mailsluice.ses.answers import account, bulk_answer
-from mailsluice.ses.exchange import Response, answer_limit_s, exchange, told
+from mailsluice.ses.connecting import answered, connected
+from mailsluice.ses.exchange import Response, answer_limit_s, exchange
 from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
 
 CONNECT_TIMEOUT_S = 10.0
@@ -38,22 +35,9 @@ CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 15.0
 """Idle connections are closed by us before AWS closes them (20 s), which would be a doubt."""
 
-REGION_OF_OWN_ENDPOINTS = "us-east-1"
-"""Signed for where only an endpoint is configured, as for an emulator."""
-
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL")
-
 CLOSED_ANSWER = Answer(code=NOT_SENT, error="the client is closed")
 
-_NO_REGION = (
-    "no AWS region is configured: set AWS_REGION, or `region` in the [ses] table, "
-    "or a default region in the AWS profile"
-)
-
 _body: contextvars.ContextVar[bytes] = contextvars.ContextVar("mailsluice_body")
-
-_responses: contextvars.ContextVar[list[Response]] = contextvars.ContextVar("mailsluice_responses")
-"""Of the call under way: its answer, before the SDK parses it."""
 
 
 class Client:
@@ -76,8 +60,7 @@ class Client:
         timeout_s: float,
     ) -> None:
         self._profile = profile
-        # Every AWS SDK reads AWS_REGION but botocore, which knows AWS_DEFAULT_REGION only.
-        self._region = region or os.environ.get("AWS_REGION")
+        self._region = region
         self._endpoint_url = endpoint_url
         self._timeout_s = timeout_s
         self._config = AioConfig(
@@ -97,28 +80,14 @@ class Client:
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
-        try:
-            self._client = await self._connect(self._region)
-        except botocore_errors.NoRegionError as error:
-            if not self._has_own_endpoint():
-                raise ConfigurationError(_NO_REGION) from error
-            self._client = await self._connect(REGION_OF_OWN_ENDPOINTS)
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            # A profile's `credential_process` is run now, and may raise anything.
-            why = told(f"{type(error).__name__}: {error}", ())
-            raise ConfigurationError(
-                f"the AWS SDK cannot be set up: {why}; look at the AWS profile, its "
-                "`credential_process` if it has one, and the AWS_* variables"
-            ) from error
+        self._client = await self._stack.enter_async_context(
+            connected(self._region, self._profile, self._endpoint_url, self._config)
+        )
         retries = self._client.meta.config.retries
         if retries.get("total_max_attempts") != 1:
             raise ConfigurationError(f"the AWS SDK would retry by itself: {retries}")
-        require_usable_proxy(self._client)
         credentials_of(self._client).timeout_s = self._config.connect_timeout + self._timeout_s
         self._client.meta.events.register("before-call.sesv2.SendBulkEmail", _put_body)
-        self._client.meta.events.register("before-parse.sesv2", _take_response)
         return self
 
     @property
@@ -135,14 +104,6 @@ class Client:
         self.closed = True
         await self._stack.aclose()
 
-    async def _connect(self, region: str | None) -> Any:
-        session = aws.session(self._profile, region)
-        client = session.client("sesv2", endpoint_url=self._endpoint_url, config=self._config)
-        return await self._stack.enter_async_context(client)
-
-    def _has_own_endpoint(self) -> bool:
-        return bool(self._endpoint_url or any(os.environ.get(name) for name in _ENDPOINT_VARIABLES))
-
     async def send_bulk_email(
         self, body: bytes, endpoint_id: str | None, depart: Depart = at_once, /
     ) -> Answer:
@@ -156,7 +117,7 @@ class Client:
         _body.set(body)
         # The SDK still resolves the endpoint from its arguments.
         routing = {"EndpointId": endpoint_id} if endpoint_id else {}
-        return await _answered(
+        return await answered(
             self._client.send_bulk_email(DefaultContent={}, BulkEmailEntries=[], **routing)
         )
 
@@ -184,7 +145,7 @@ class Client:
             answer = Answer(code=NO_CREDENTIALS, error=str(error))
             raise AccountUnavailableError(answer) from error
         response = await exchange(
-            lambda: _answered(self._client.get_account()), at_once, self._timeout_s, self.secrets
+            lambda: answered(self._client.get_account()), at_once, self._timeout_s, self.secrets
         )
         if isinstance(response, Answer):
             raise AccountUnavailableError(response)
@@ -201,22 +162,3 @@ class Client:
 
 def _put_body(params: dict[str, Any], **_: Any) -> None:
     params["body"] = _body.get()
-
-
-def _take_response(response_dict: dict[str, Any], **_: Any) -> None:
-    response = Response(
-        response_dict["status_code"], response_dict["headers"], bytes(response_dict["body"])
-    )
-    _responses.get().append(response)
-
-
-async def _answered(call: Awaitable[Any]) -> Response:
-    """What came back to a call of the SDK, whatever the SDK makes of it."""
-    responses: list[Response] = []
-    _responses.set(responses)
-    try:
-        await call
-    except Exception:
-        if not responses:
-            raise
-    return responses[0]
