@@ -34,6 +34,10 @@ def test_every_exit_code_is_in_the_runbook() -> None:
 
 RESOLVE = "3 in doubt, which SES may have: mailsluice resolve j --in-doubt sent|resend|drop"
 AGAIN = "failed: mailsluice send ... --only failed, or leave them"
+NO_LIST = (
+    "the list has no recipients: fill it, or correct [recipients] path, and run the same "
+    "`mailsluice send` again"
+)
 CARRIES_ON = "run the same `mailsluice send` again: it carries on"
 
 
@@ -41,9 +45,10 @@ CARRIES_ON = "run the same `mailsluice send` again: it carries on"
     ("state", "counts", "again", "steps"),
     [
         ("running", Counts(in_doubt=3), (), []),
-        ("finished", Counts(sent=3), (), []),
-        ("finished", Counts(in_doubt=3, failed=1), (State.FAILED,), [RESOLVE, AGAIN]),
-        ("finished", Counts(failed=1), (), []),
+        ("finished", Counts(read=3, sent=3), (), []),
+        ("finished", Counts(), (), [NO_LIST]),
+        ("finished", Counts(read=4, in_doubt=3, failed=1), (State.FAILED,), [RESOLVE, AGAIN]),
+        ("finished", Counts(read=1, failed=1), (), []),
         *((state, Counts(in_doubt=3), (), [CARRIES_ON]) for state in ("stopped", "interrupted")),
     ],
 )

@@ -147,6 +147,11 @@ def next_steps(
 
 
 def _after_the_end(counts: Counts, journal: str, again: Collection[State]) -> Iterator[str]:
+    if not counts.read:
+        yield (
+            "the list has no recipients: fill it, or correct [recipients] path, and run the same "
+            "`mailsluice send` again"
+        )
     if counts.in_doubt:
         yield (
             f"{counts.in_doubt:,} in doubt, which SES may have: "

@@ -220,6 +220,15 @@ def test_what_a_mailing_sends_although_getaccount_is_denied_is_warned_of(folder:
     assert "blind to the daily quota" in ended.err
 
 
+def test_a_list_without_recipients_is_said_and_may_be_filled(folder: Folder) -> None:
+    folder.write_list(0)
+    ended = folder.send()
+    assert "next: the list has no recipients" in ended.out
+    folder.write_list(2)
+    assert folder.send().code == 0
+    assert folder.counts() == {"read": 2, "sent": 2}
+
+
 # --- what is not sent -----------------------------------------------------------------------------
 
 
@@ -245,6 +254,24 @@ def test_a_dry_run_shows_the_plan_and_sends_nothing(folder: Folder) -> None:
     assert len(request["BulkEmailEntries"]) == 30
     assert (folder.calls, folder.accepted) == (0, 0)
     assert not folder.journal.exists()
+
+
+def test_a_dry_run_warns_of_a_placeholder_that_no_column_fills(folder: Folder) -> None:
+    inline = '[mailing.content]\nsubject = "Hello {{first_name}}"\ntext = "To {{name}}"\n'
+    folder.write_mailing('template = "welcome"', "")
+    mailing = (folder.path / "mailing.toml").read_text()
+    folder.write("mailing.toml", f"{mailing}\n{inline}")
+    folder.write("recipients.csv", "email,First Name,name\nann@example.com,Ann,Ann Lee\n")
+    warned = folder.run(*SEND, "--dry-run").out
+    assert re.search(
+        r"^warning .*\{\{first_name\}\}, which .* First Name, name\b", warned, re.MULTILINE
+    )
+    assert "{{name}}," not in warned
+    renamed = mailing.replace(
+        "[recipients]", '[recipients]\nrename = { "First Name" = "first_name" }'
+    )
+    folder.write("mailing.toml", f"{renamed}\n{inline}")
+    assert "warning" not in folder.run(*SEND, "--dry-run").out
 
 
 def test_a_dry_run_of_a_good_list_is_0_and_needs_no_credentials(folder: Folder) -> None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from mailsluice import excepted, forecast, provenance, resume
+from mailsluice import excepted, forecast, placeholders, provenance, resume
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
@@ -152,10 +153,23 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
     for remark in plan.remarks:
         say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")
     if plan.first_body is not None:
+        request = orjson.loads(plan.first_body)
+        _warn_of_missing(request)
         voice.tell("")
         voice.tell("the first request:")
-        body = orjson.dumps(orjson.loads(plan.first_body), option=orjson.OPT_INDENT_2)
-        voice.tell_json(body)
+        voice.tell_json(orjson.dumps(request, option=orjson.OPT_INDENT_2))
+
+
+def _warn_of_missing(request: dict[str, Any]) -> None:
+    names, given = placeholders.missing(request)
+    if names:
+        wanted = ", ".join(f"{{{{{name}}}}}" for name in names)
+        _say(
+            "warning",
+            f"the content uses {wanted}, which the first recipient has no value for (there are: "
+            f"{', '.join(given) or 'none'}). SES would accept such a mail and never deliver it: "
+            "rename a column ([recipients] rename), or give a default ([mailing] data)",
+        )
 
 
 def _print_account(account: Account) -> None:
