@@ -150,7 +150,7 @@ def test_a_line_too_long_is_one_bad_row() -> None:
     ("content", "told"),
     [
         (b'\n [{"email": "a@example.com"}]', "JSON array"),
-        ('{"email": "a@example.com"}'.encode("utf-16"), "UTF-8"),
+        ('{"email": "a@example.com"}'.encode("utf-16"), 'encoding = "utf-16"'),
     ],
 )
 def test_what_is_no_ndjson_at_all_is_refused_with_the_remedy(content: bytes, told: str) -> None:

@@ -169,6 +169,12 @@ def _no_address(name: str, columns: Sequence[str], address: str) -> str:
             f"{name}: the first line looks like a recipient; "
             f'it must name the columns, the one with the addresses "{address}"'
         )
+    if sum(map(bool, columns)) == 1:
+        return (
+            f'{name}: no column is called "{address}"; the first line is "{_listed(columns)}". '
+            "It must name the columns: remove a title above them, or say which column holds the "
+            'addresses: [recipients] address = "..."'
+        )
     return (
         f'{name}: no column is called "{address}"{_meant(address, columns)}; '
         f"the columns are: {_listed(columns)}. "

@@ -11,7 +11,7 @@ from mailsluice.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
 from mailsluice.sources.columns import RecordReader, compile_reader, resolve
 from mailsluice.sources.dialect import SEPARATORS, Reader, is_unicode, read_header
-from mailsluice.sources.lines import NOT_UTF8, TOO_LONG, UTF8_BOM, LineCutter, is_utf16
+from mailsluice.sources.lines import NOT_UTF8, TOO_LONG, UTF8_BOM, UTF16, LineCutter, is_utf16
 
 ROW_LINES_MAX = 10_000
 """Lines of one record: with more, a quote was left open. Bounds what is read again after it."""
@@ -74,7 +74,7 @@ class CsvParser:
         if self._at_start:
             self._at_start = False
             if is_utf16(piece):
-                raise SourceError(f"{self._name} {NOT_UTF8}")
+                raise SourceError(f"{self._name} {UTF16}")
             piece = piece.removeprefix(UTF8_BOM)
         suspect = b"\0" in piece
         try:

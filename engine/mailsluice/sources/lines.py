@@ -20,6 +20,13 @@ NOT_UTF8 = (
 """What is wrong with a file in another encoding, and the remedy."""
 
 
+UTF16 = (
+    'is UTF-16 text (Excel\'s "Unicode Text"); say so by [recipients] encoding = "utf-16", or save '
+    'it as "CSV UTF-8"'
+)
+"""As `NOT_UTF8`, of a file that says itself which encoding it is in."""
+
+
 class LineCutter:
     """Cuts blocks into pieces of one or more whole lines, each with its line end.
 

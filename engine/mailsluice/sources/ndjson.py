@@ -9,7 +9,7 @@ from mailsluice import exact_json
 from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
 from mailsluice.sources import ROWS_MAX, Fields, Row
-from mailsluice.sources.lines import NOT_UTF8, TOO_LONG, UTF8_BOM, LineCutter, is_utf16
+from mailsluice.sources.lines import TOO_LONG, UTF8_BOM, UTF16, LineCutter, is_utf16
 
 TO = "to"
 """The field that holds a list of addresses, beside the configured one that holds one."""
@@ -62,7 +62,7 @@ class NdjsonParser:
         if not self._at_start:
             return piece
         if is_utf16(piece):
-            raise SourceError(f"{self._name} {NOT_UTF8}")
+            raise SourceError(f"{self._name} {UTF16}")
         piece = piece.removeprefix(UTF8_BOM)
         if begun := piece.lstrip():
             self._at_start = False
