@@ -51,6 +51,8 @@ ACCEPTED = {
 ASCII_ONLY = "the part before @ has characters outside ASCII; SES has no SMTPUTF8"
 DOTS = "the part before @ has a dot at its start, at its end or twice in a row"
 CONTROL = "it has a line break or another control character"
+SEVERAL = "there is more than one address in it; give each a row of its own"
+MAILTO = 'it begins with "mailto:"; remove that'
 NAME_SYNTAX = 'a display name with , ; < or > must be in double quotes ("Lee, Ann")'
 
 REFUSED = {
@@ -69,8 +71,13 @@ REFUSED = {
     "a@" + "x." * 125 + "com": "it has more than 254 characters",
     "a" * 1_000_000: "it has more than 254 characters",
     "a b@example.com": "there is a space inside it",
-    "a@example.com, b@example.com": "there is a space inside it",
-    "a@example.com,b@example.com": "there is more than one @",
+    "a@example.com, b@example.com": SEVERAL,
+    "a@example.com,b@example.com": SEVERAL,
+    "a@example.com b@example.com": SEVERAL,
+    "a@example.com ::: b@example.com": SEVERAL,
+    "a@b@example.com": "there is more than one @",
+    "mailto:a@example.com": MAILTO,
+    "Ann <MAILTO:a@example.com>": MAILTO,
     ".a@example.com": DOTS,
     "a.@example.com": DOTS,
     "a..b@example.com": DOTS,

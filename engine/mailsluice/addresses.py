@@ -55,6 +55,8 @@ _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Zl", "Zp", "Zs"})
 
 _surrogate = re.compile(r"[\ud800-\udfff]").search
 _list_syntax = re.compile(r"[<>,;]").search
+_between = re.compile(r"@[^@]*[,;/|\s][^@]*@").search
+"""What separates two addresses of one cell."""
 
 # The library refuses these whatever its flags; SES takes them, and they are what tests use.
 _special_use = re.compile(
@@ -241,6 +243,11 @@ def _fault(bare: str) -> str:
         (
             len(local) > LOCAL_CHARACTERS_MAX,
             f"the part before @ has more than {LOCAL_CHARACTERS_MAX} characters",
+        ),
+        (bare.lower().startswith("mailto:"), 'it begins with "mailto:"; remove that'),
+        (
+            "@" in local and not quoted and _between(bare) is not None,
+            "there is more than one address in it; give each a row of its own",
         ),
         (" " in bare and not quoted, "there is a space inside it"),
         ("@" in local and not quoted, "there is more than one @"),
