@@ -42,8 +42,8 @@ READS_A_FILE = {
 BAD: list[tuple[Any, str]] = [
     (ONE | {"mailing": READS_A_FILE}, "mailing.content.html_file: unknown key"),
     ([ONE], "it is not a JSON object"),
-    ({"to": "ann@example.com"}, "mailing: Field required"),
-    ({"mailing": MAILING}, "to: Field required"),
+    ({"to": "ann@example.com"}, "mailing: it is missing"),
+    ({"mailing": MAILING}, "to: it is missing"),
     (ONE | {"mailing": "welcome"}, "mailing"),
     (ONE | {"too": 1}, "too: unknown key"),
     (ONE | {"to": 7}, "to"),

@@ -122,7 +122,7 @@ def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_res
     bad = {
         "no JSON": "it is not JSON",
         json.dumps([1]): "it is not a JSON object",
-        json.dumps({"to": "one@example.com"}): "mailing: Field required",
+        json.dumps({"to": "one@example.com"}): "mailing: it is missing",
         json.dumps(one | {"tpo": 1}): "tpo: unknown key",
         json.dumps(one | {"mailing": {"from": "nobody"}}): "mailing.from",
         json.dumps(one | {"lane": "fast"}): "lane",

@@ -43,6 +43,8 @@ def _complaint(error: Any, model: type[BaseModel]) -> Complaint:
     if error["type"] == "extra_forbidden":
         known = keys_of(_model_at(model, place[:-1]))
         return Complaint(place, f"unknown key{suggestion(place[-1], known)}")
+    if error["type"] == "missing":
+        return Complaint(place, "it is missing, and must be given")
     return Complaint(place, error["msg"].removeprefix("Value error, "))
 
 

@@ -405,6 +405,9 @@ def _places(tables: Mapping[str, FieldInfo]) -> Iterator[tuple[str, ...]]:
         yield from ((table, key) for key in keys)
 
 
+_NOT_TOML = "name a .toml file here; a list of recipients goes to --recipients"
+
+
 def _read(path: Path, within: Path | None) -> dict[str, Any]:
     try:
         text = reading.read(path, FILE_BYTES_MAX, within).decode("utf-8-sig")
@@ -417,7 +420,8 @@ def _read(path: Path, within: Path | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8 ({error.reason})") from error
     except (ValueError, RecursionError) as error:  # also of numbers and nesting without end
-        raise ConfigurationError(f"{path}: invalid TOML: {error}") from error
+        hint = "" if path.suffix == ".toml" else f"; {_NOT_TOML}"
+        raise ConfigurationError(f"{path}: invalid TOML: {error}{hint}") from error
 
 
 def _flags(overrides: Iterable[str]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def test_a_finished_journal_is_never_sent_again(folder: Folder) -> None:
         ([*SEND, "--frobnicate"], "--frobnicate"),
         (["send", "none.toml"], "none.toml: there is no such file"),
         (["send", "."], "cannot be read"),
-        (["send", "recipients.csv"], "invalid TOML"),
+        (["send", "recipients.csv"], "a list of recipients goes to --recipients"),
+        ([*SEND, "--only", "failed"], "send without --only first"),
         ([*SEND, "--set", "quota.rat=5"], '--set quota.rat: unknown key; did you mean "rate"?'),
         ([*SEND, "--set", "quota"], "write it as table.key=value"),
         ([*SEND, "--set", "quota.rate=-1"], "--set quota.rate"),
@@ -108,7 +109,7 @@ def test_bad_usage_is_2_and_nothing_is_sent(
     ("was", "becomes", "complaint"),
     [
         ('template = "welcome"', 'templat = "welcome"', "mailing.toml: [mailing] templat"),
-        ('from = "News <news@example.com>"', "", "mailing.toml: [mailing] from"),
+        ('from = "News <news@example.com>"', "", "mailing.toml: [mailing] from: it is missing"),
         ("[mailing]", "[maling]", 'mailing.toml: [maling]: unknown key; did you mean "mailing"?'),
         ('path = "recipients.csv"', "", "mailing.toml: no recipients: set [recipients] path"),
         ('path = "recipients.csv"', 'path = "none.csv"', "none.csv cannot be read"),

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from mailsluice.emulator import CallFault, EntryFault
+from mailsluice.sources.blocks import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
@@ -125,6 +126,21 @@ def test_status_is_readable_after_the_end(doubtful: Folder) -> None:
     assert max(map(len, ended.out.splitlines())) <= SCREEN_COLUMNS
 
 
+def test_status_says_how_large_the_list_is_and_how_much_of_it_was_read(folder: Folder) -> None:
+    folder.write_list(100_000)
+    folder.emulator.faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", times=1))
+    assert folder.send().code == 3
+    held = status(folder)
+    assert held["source_bytes"] == list_bytes(folder)
+    lines = (folder.path / "recipients.csv").read_bytes().splitlines(keepends=True)
+    taken = sum(map(len, lines[: held["counts"]["read"] + 1]))
+    ahead = held["source_read"] * list_bytes(folder) - taken
+    rounding = list_bytes(folder) * 1e-4
+    assert -rounding <= ahead <= BLOCK_BYTES + rounding  # a block is read as a whole
+    assert 0 < held["source_read"] < 1
+    assert f"bytes, {held['source_read']:.0%} read" in folder.run("status", "mailing.journal").out
+
+
 @pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 10})
 def test_status_says_what_a_run_under_way_waits_for(folder: Folder) -> None:
     folder.write_list(25)
@@ -181,6 +197,7 @@ def test_a_file_that_is_no_journal_is_5(folder: Folder, command: str) -> None:
     ended = folder.run(command, "mailing.toml", *flags)
     assert ended.code == 5
     assert "mailing.toml" in ended.err
+    assert "name the one that `send` has written" in ended.err
 
 
 # --- export ---------------------------------------------------------------------------------------

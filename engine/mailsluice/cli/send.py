@@ -173,7 +173,10 @@ class Job:
         source = _source(mailing, recipients, settings)
         path = journal or mailing.with_suffix(".journal")
         if only and not path.exists():
-            raise ConfigurationError(f"{path}: there is no such journal, and so nothing to --only")
+            raise ConfigurationError(
+                f"{path}: there is no such journal, and --only sends part of a finished run once "
+                "more; send without --only first, or name its --journal"
+            )
         scope = Scope(only=only, again=again, excepted=tuple(excepted))
         return cls(loaded, settings, source, path, report, scope=scope, quiet=quiet)
 

@@ -115,12 +115,17 @@ _EMPTY = (
 )
 
 
+_NO_JOURNAL = (
+    "this is not a journal: name the one that `send` has written, which is MAILING.journal beside "
+    f"MAILING.toml; if this was one, {_RESTORE}"
+)
+
 _REMEDIES = (
     ("SQLITE_BUSY", "; another program has locked it: end that one, and run again"),
     ("SQLITE_FULL", "; free some space, and run again"),
     ("SQLITE_IOERR", "; the disk fails to store it: mend that, and run again"),
     ("SQLITE_CORRUPT", f"; {_RESTORE}"),
-    ("SQLITE_NOTADB", f"; this is no journal, or else {_RESTORE}"),
+    ("SQLITE_NOTADB", f"; {_NO_JOURNAL}"),
     (
         "SQLITE_CANTOPEN",
         "; copy it, with its -wal, to a folder that can be written, and look there",
