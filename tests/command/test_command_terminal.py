@@ -114,11 +114,22 @@ def test_an_export_is_exact_in_a_file_and_text_on_a_terminal(folder: Folder) -> 
         assert CONTROLS.search(shown.replace("\r\n", "\n")) is None, repr(shown)
 
 
+def test_send_shows_that_it_asks_the_account(folder: Folder) -> None:
+    folder.write_list(1)
+    shown = on_a_terminal(folder, "send", "mailing.toml")
+    asked, _, planned = shown.partition("asking SES what the account allows")
+    assert "plan: 1 recipient" in planned
+    assert "plan:" not in asked
+
+
 def on_a_terminal(folder: Folder, *arguments: str) -> str:
-    """What a command writes where its standard output is a terminal."""
+    """What a command writes to a terminal."""
     terminal, its_end = pty.openpty()
     command = [sys.executable, "-m", "mailsluice", *arguments]
-    with subprocess.Popen(command, cwd=folder.path, stdout=its_end) as process:
+    environment = folder.environment({"TERM": "xterm"})
+    with subprocess.Popen(
+        command, cwd=folder.path, stdout=its_end, stderr=its_end, env=environment
+    ) as process:
         os.close(its_end)
         shown = b""
         try:
