@@ -15,6 +15,8 @@ import orjson
 import pytest
 
 from mailsluice import (
+    ArgumentError,
+    ArgumentTypeError,
     Engine,
     LaneSettings,
     Mailing,
@@ -94,15 +96,16 @@ WRONG = [
 async def test_a_wrong_argument_is_named(
     engine: Engine, use: Use, kind: type[Exception], text: str
 ) -> None:
-    with pytest.raises(kind, match=re.escape(text)):
+    with pytest.raises(kind, match=re.escape(text)) as raised:
         await use(engine)
+    assert isinstance(raised.value, MailsluiceError)
 
 
 @pytest.mark.parametrize("deadline_s", [math.nan, "1"])
 async def test_send_nowait_takes_no_other_arguments_than_send(
     engine: Engine, deadline_s: Any
 ) -> None:
-    with pytest.raises((TypeError, ValueError), match="deadline_s is"):
+    with pytest.raises(ArgumentError, match="deadline_s is"):
         await engine.send_nowait(ANN, deadline_s=deadline_s)
 
 
@@ -121,8 +124,9 @@ OPENED_WRONGLY: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_a_wrong_argument_of_open_is_named(
     named: dict[str, Any], kind: type[Exception], text: str
 ) -> None:
-    with pytest.raises(kind, match=re.escape(text)):
+    with pytest.raises(kind, match=re.escape(text)) as raised:
         Engine.open(**named)
+    assert isinstance(raised.value, ArgumentError)
 
 
 class Transport:
@@ -142,14 +146,14 @@ MADE_WRONGLY: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("named", "text"), MADE_WRONGLY)
 def test_a_wrong_part_is_named(named: dict[str, Any], text: str) -> None:
-    with pytest.raises(TypeError, match=re.escape(text)):
+    with pytest.raises(ArgumentTypeError, match=re.escape(text)):
         Engine(**{"transport": Transport(), **named})
 
 
 async def test_a_wrong_change_is_named(engine: Engine) -> None:
-    with pytest.raises(TypeError, match="quota is of type NoneType"):
+    with pytest.raises(ArgumentTypeError, match="quota is of type NoneType"):
         engine.change(None, LaneSettings())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="lanes is of type dict"):
+    with pytest.raises(ArgumentTypeError, match="lanes is of type dict"):
         engine.change(QuotaSettings(), {})  # type: ignore[arg-type]
 
 

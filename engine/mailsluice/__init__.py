@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mailsluice.config import Settings as Settings
     from mailsluice.current import Statistics as Statistics
     from mailsluice.engine import Engine as Engine
+    from mailsluice.errors import ArgumentError as ArgumentError
+    from mailsluice.errors import ArgumentTypeError as ArgumentTypeError
     from mailsluice.errors import ConfigurationError as ConfigurationError
     from mailsluice.errors import EngineError as EngineError
     from mailsluice.errors import JournalError as JournalError
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from mailsluice.sending import BatchSettled as BatchSettled
 
 _HOMES = {
+    "ArgumentError": "errors",
+    "ArgumentTypeError": "errors",
     "Attachment": "mailing",
     "BatchSettled": "sending",
     "ConfigurationError": "errors",
@@ -91,6 +95,8 @@ _HOMES = {
 }
 
 __all__ = (  # a sorted tuple of the names above
+    "ArgumentError",
+    "ArgumentTypeError",
     "Attachment",
     "BatchSettled",
     "ConfigurationError",

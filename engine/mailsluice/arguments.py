@@ -1,7 +1,7 @@
 """The arguments that callers of the library give, checked before anything is done with them.
 
-A wrong type or value raises TypeError or ValueError with a text that names the argument and says
-what it was and what to give instead.
+A wrong value raises ArgumentError, a ValueError; a wrong type raises ArgumentTypeError, which is a
+TypeError as well. The text names the argument and says what it was and what to give instead.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mailsluice.errors import ArgumentError, ArgumentTypeError
 from mailsluice.gate import LANE_SHARES
 from mailsluice.mailing import Mailing
 from mailsluice.message import Message
@@ -21,70 +22,73 @@ from mailsluice.sources.iterable import IterableSource
 
 
 def instance(name: str, value: object, kind: type, remedy: str = "") -> None:
-    """Raise TypeError if `value` is not of that kind; None is for the caller to allow."""
+    """Raise ArgumentTypeError if `value` is not of that kind; None is for the caller to allow."""
     if not isinstance(value, kind):
-        raise TypeError(_wrong(name, value, f"a {kind.__name__}", remedy))
+        raise ArgumentTypeError(_wrong(name, value, f"a {kind.__name__}", remedy))
 
 
 def function(name: str, value: object) -> None:
-    """Raise TypeError if `value` is neither None nor can be called."""
+    """Raise ArgumentTypeError if `value` is neither None nor can be called."""
     if value is not None and not callable(value):
-        raise TypeError(_wrong(name, value, "a function"))
+        raise ArgumentTypeError(_wrong(name, value, "a function"))
 
 
 def flag(name: str, value: object) -> None:
-    """Raise TypeError if `value` is neither True nor False."""
+    """Raise ArgumentTypeError if `value` is neither True nor False."""
     if not isinstance(value, bool):
-        raise TypeError(_wrong(name, value, "True or False"))
+        raise ArgumentTypeError(_wrong(name, value, "True or False"))
 
 
 def seconds(name: str, value: object, *, least: float = 0.0, above: bool = False) -> None:
-    """Raise TypeError or ValueError if `value` is no finite number from `least` (or above it)."""
+    """Raise ArgumentError if `value` is no finite number from `least` (or above it)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(_wrong(name, value, "a number of seconds"))
+        raise ArgumentTypeError(_wrong(name, value, "a number of seconds"))
     if not least <= value <= sys.float_info.max or (above and value == least):
         bound = "above" if above else "from"
-        raise ValueError(f"{name} is {value}; it must be a finite number {bound} {least:g}")
+        raise ArgumentError(f"{name} is {value}; it must be a finite number {bound} {least:g}")
 
 
 def path(name: str, value: object) -> Path | None:
-    """The path that was given, if one was. Raises TypeError and ValueError."""
+    """The path that was given, if one was. Raises ArgumentError."""
     if value is None:
         return None
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(_wrong(name, value, "the path of a file"))
+        raise ArgumentTypeError(_wrong(name, value, "the path of a file"))
     text = os.fspath(value)
     if not isinstance(text, str):
-        raise TypeError(_wrong(name, value, "the path of a file", "give it as text"))
+        raise ArgumentTypeError(_wrong(name, value, "the path of a file", "give it as text"))
     if not text or "\0" in text:
-        raise ValueError(f"{name} is {text!r}, which is the path of no file")
+        raise ArgumentError(f"{name} is {text!r}, which is the path of no file")
     return Path(text)
 
 
 def paths(name: str, value: object) -> tuple[Path, ...]:
-    """All paths that were given. Raises TypeError and ValueError."""
+    """All paths that were given. Raises ArgumentError."""
     if isinstance(value, str | bytes | os.PathLike) or not isinstance(value, Iterable):
-        raise TypeError(_wrong(name, value, "a list of paths"))
+        raise ArgumentTypeError(_wrong(name, value, "a list of paths"))
     return tuple(found for each in value if (found := path(f"one of {name}", each)) is not None)
 
 
 def mailing(name: str, value: object) -> None:
-    """Raise TypeError if `value` is not a Mailing."""
+    """Raise ArgumentTypeError if `value` is not a Mailing."""
     instance(name, value, Mailing, "Mailing(from_address=..., template=...) makes one")
 
 
 def recipients(value: Any) -> Source:
-    """A source as it is; anything else that can be iterated over as a source. Raises TypeError."""
+    """A source as it is; anything else that can be iterated over as a source.
+
+    Raises ArgumentTypeError.
+    """
     if isinstance(value, Source):
         return value
     # Each of these can be iterated over, and would be taken for a list of something else.
     if isinstance(value, Recipient | Message):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"recipients must be an iterable of recipients, not one {type(value).__name__}: "
             "put it into a list"
         )
     if isinstance(value, Mapping):
-        raise TypeError(
+        raise ArgumentTypeError(
             "recipients must be an iterable of Recipient and str, not a mapping: make a Recipient "
             "of each item, as in Recipient(address, data=data)"
         )
@@ -92,18 +96,18 @@ def recipients(value: Any) -> Source:
 
 
 def message(value: object, lane: object, deadline_s: object) -> None:
-    """Raise TypeError or ValueError if one of `send`'s arguments cannot be used."""
+    """Raise ArgumentError if one of `send`'s arguments cannot be used."""
     if not isinstance(value, Message):
-        raise TypeError(_wrong("message", value, "a Message"))
+        raise ArgumentTypeError(_wrong("message", value, "a Message"))
     mailing("message.mailing", value.mailing)
     if not isinstance(lane, str) or lane not in LANE_SHARES:
-        raise ValueError(f"lane is {lane!r}; it must be one of {', '.join(LANE_SHARES)}")
+        raise ArgumentError(f"lane is {lane!r}; it must be one of {', '.join(LANE_SHARES)}")
     if deadline_s is not None:
         seconds("deadline_s", deadline_s)
 
 
 def all_of(checks: Mapping[str, tuple[object, type]]) -> None:
-    """Raise TypeError for the first value that is neither None nor of its type."""
+    """Raise ArgumentTypeError for the first value that is neither None nor of its type."""
     for name, (value, kind) in checks.items():
         if value is not None:
             instance(name, value, kind)

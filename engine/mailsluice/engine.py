@@ -33,7 +33,7 @@ from mailsluice.current import Current, Statistics, report_of
 from mailsluice.daily import DAY_S
 from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.errors import JournalError, UsageError, root_of
+from mailsluice.errors import ArgumentTypeError, JournalError, UsageError, root_of
 from mailsluice.excepted import Excepted
 from mailsluice.gate import Gate, Lane
 from mailsluice.home import Home
@@ -97,7 +97,7 @@ class Engine:
         account: AccountGate | None = None,
         remembers_keys: bool = True,
     ) -> None:
-        """Raises TypeError and ValueError where an argument cannot be used."""
+        """Raises ArgumentError if an argument cannot be used."""
         _check_parts(transport, journal, day_s)
         arguments.all_of(
             {
@@ -162,8 +162,8 @@ class Engine:
         `day_s` and `on_event` are as for the constructor. Leaving the context sends what has been
         taken, for `messages.drain_s` seconds at most.
 
-        Raises TypeError and ValueError where an argument cannot be used, and on entry
-        ConfigurationError (region, profile) and JournalError.
+        Raises ArgumentError if an argument cannot be used, and on entry ConfigurationError (region,
+        profile) and JournalError.
         """
         arguments.all_of({"settings": (settings, Settings)})
         arguments.seconds("day_s", day_s, above=True)
@@ -253,8 +253,8 @@ class Engine:
         nothing more was sent because it could not be recorded. A cancelled run leaves the calls in
         flight in doubt. What the caller's own iterable raises is raised again when the calls in
         flight have ended. UsageError: this engine is running a mailing already, and would send at
-        twice the rate; or it belongs to another event loop. TypeError, ValueError: an argument
-        cannot be used.
+        twice the rate; or it belongs to another event loop. ArgumentError: an argument cannot be
+        used.
         """
         self._home.require()
         arguments.mailing("mailing", mailing)
@@ -364,9 +364,8 @@ class Engine:
         Raises what became of the message where it is not sent: Rejected, Failed, InDoubt, Held
         (also where the engine is closing), Expired; ConfigurationError, JournalError and
         UsageError (the engine is not open, or belongs to another event loop) where nothing can be
-        sent; TypeError and ValueError where an argument cannot be used. A caller that is cancelled
-        withdraws the message, unless it is under way: then its outcome is in the journal all the
-        same.
+        sent; ArgumentError if an argument cannot be used. A caller that is cancelled withdraws the
+        message, unless it is under way: then its outcome is in the journal all the same.
 
         >>> async def welcome(engine: Engine, mailing: Mailing, address: str) -> str:
         ...     receipt = await engine.send(Message(mailing, to=address), deadline_s=30)
@@ -556,13 +555,17 @@ class Engine:
 
 
 def _check_parts(transport: object, journal: object, day_s: object) -> None:
-    """Raise TypeError where a part has no part's methods: a path, say, instead of a journal."""
+    """Raise ArgumentTypeError if a part has no part's methods: a path instead of a journal."""
     if not callable(getattr(transport, "send_bulk_email", None)):
         name = type(transport).__name__
-        raise TypeError(f"transport is of type {name}; it must be a transport: see Engine.open")
+        raise ArgumentTypeError(
+            f"transport is of type {name}; it must be a transport: see Engine.open"
+        )
     if journal is not None and not callable(getattr(journal, "commit", None)):
         name = type(journal).__name__
-        raise TypeError(f"journal is of type {name}; for a path use Engine.open(journal=...)")
+        raise ArgumentTypeError(
+            f"journal is of type {name}; for a path use Engine.open(journal=...)"
+        )
     arguments.seconds("day_s", day_s, above=True)
 
 

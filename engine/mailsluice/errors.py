@@ -9,6 +9,14 @@ class MailsluiceError(Exception):
     """The root of every error that mailsluice raises on purpose."""
 
 
+class ArgumentError(MailsluiceError, ValueError):
+    """An argument cannot be used: the text names it, what it was, and what to give instead."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument is of a type that cannot be used."""
+
+
 class UsageError(MailsluiceError, RuntimeError):
     """The engine is used where or when it cannot be: not open, busy, of another event loop."""
 

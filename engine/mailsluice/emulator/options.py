@@ -15,6 +15,7 @@ from mailsluice.emulator.faults import Script
 from mailsluice.emulator.resources import Resources
 from mailsluice.emulator.signature import Credentials
 from mailsluice.emulator.submission import AddressFaults
+from mailsluice.errors import ArgumentError
 
 _strict = ConfigDict(extra="forbid")
 _latency = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:-(\d+(?:\.\d*)?|\.\d+))?").fullmatch
@@ -38,13 +39,13 @@ class Latency:
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> Latency:
-        """From `"0.05"` or `"0.02-0.3"`, seconds. Raises ValueError for anything else."""
+        """From `"0.05"` or `"0.02-0.3"`, seconds. Raises ArgumentError."""
         match = _latency(text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is no latency: write seconds as 0.05, or as 0.02-0.3")
+            raise ArgumentError(f"{text!r} is no latency: write seconds as 0.05, or as 0.02-0.3")
         low_s, high_s = float(match[1]), float(match[2] or match[1])
         if high_s < low_s:
-            raise ValueError(f"{text!r} is no latency: write the shorter one first")
+            raise ArgumentError(f"{text!r} is no latency: write the shorter one first")
         return cls(low_s=low_s, high_s=high_s, seed=seed)
 
     def random(self) -> Random:

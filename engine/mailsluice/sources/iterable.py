@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from mailsluice.copies import copied
-from mailsluice.errors import SourceError
+from mailsluice.errors import ArgumentTypeError, SourceError
 from mailsluice.model import Recipient
 from mailsluice.sources import ROWS_MAX, Row
 
@@ -38,9 +38,9 @@ class IterableSource:
     head = None
 
     def __init__(self, items: Recipients) -> None:
-        """Raises TypeError where `items` is a string, or cannot be iterated over."""
+        """Raises ArgumentTypeError where `items` is a string, or cannot be iterated over."""
         if isinstance(items, str | bytes) or not isinstance(items, Iterable | AsyncIterable):
-            raise TypeError(f"recipients must be an iterable, not {type(items).__name__}")
+            raise ArgumentTypeError(f"recipients must be an iterable, not {type(items).__name__}")
         self._items = items
         self._taken = False
 
