@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from mailsluice.errors import SourceError
-from mailsluice.sources import Fields, Row
+from mailsluice.sources import Fields, Row, foreign
 from mailsluice.sources.lines import NOT_UTF8, is_utf16
 
 BAD_LINES_MIN = 2
@@ -81,8 +81,8 @@ def require_utf8(name: str, sample: bytes) -> None:
     Half of a list in Excel's own encoding can be read as UTF-8: all names without an accent. Nobody
     wants that half alone to be mailed. Raises SourceError, naming the list `name`.
     """
-    if is_utf16(sample):
-        return  # the parser says so in its own words
+    if is_utf16(sample) or foreign.kind_of(sample):
+        return  # whoever reads it says so
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:

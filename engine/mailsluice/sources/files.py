@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from mailsluice.errors import SourceError
 from mailsluice.model import Head, SourceIdentity
-from mailsluice.sources import Fields, Row
+from mailsluice.sources import Fields, Row, foreign
 from mailsluice.sources.blocks import (
     BLOCK_BYTES,
     S3_SCHEME,
@@ -175,6 +175,8 @@ class FileSource:
         rows = content = addresses = 0
         async with aclosing(aiter(head)) as blocks:
             async for block in blocks:
+                if not content:
+                    foreign.require_list(head.name, block)
                 for some in parser.feed(block):
                     rows += len(some)
                     addresses += sum(map(_addresses_of, some))
@@ -200,9 +202,13 @@ class FileSource:
         """
         await self._require_utf8()
         parser = self._new_parser(self._blocks.name, self._fields)
+        begun = False
         try:
             async with aclosing(aiter(self._blocks)) as blocks:
                 async for block in blocks:
+                    if not begun:
+                        foreign.require_list(self._blocks.name, block)
+                        begun = True
                     for rows in parser.feed(block):
                         if rows:
                             self._say(parser.notice)
