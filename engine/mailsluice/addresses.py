@@ -40,7 +40,7 @@ _PLAIN_CHARACTERS_MAX = 64
 """At most so long neither local part, label nor address can exceed its own limit."""
 
 # No label here holds two hyphens together, so all of punycode is left to the library.
-_plain = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)+[A-Za-z]++").fullmatch
+_plain = re.compile(rf"(?!'){_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)+[A-Za-z]++").fullmatch
 
 _host_label = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.IGNORECASE | re.ASCII).fullmatch
 _top_label = re.compile(r"[a-z]+|xn--[a-z0-9-]+", re.IGNORECASE | re.ASCII).fullmatch
@@ -67,7 +67,7 @@ _NEUTRAL_DOMAIN = "example.com"
 
 
 class AddressError(MailsluiceError, ValueError):
-    """An address that SES would not take. The message says why, without the address."""
+    """An address that SES would not take, or that nobody has. The message says why, without it."""
 
 
 class Address(NamedTuple):
@@ -96,6 +96,12 @@ def normalise(text: str) -> Address:
     given, text = text, text.strip()
     _check_characters(given, text)
     name, bare = _split(text)
+    if bare.startswith("'"):
+        # Allowed by RFC 5321, and still nobody's: a spreadsheet marks text so, and lists keep it.
+        raise AddressError(
+            "it begins with an apostrophe, as text cells of a spreadsheet do; remove it, or put "
+            "the part before @ into double quotes if it belongs there"
+        )
     if len(bare) > _PLAIN_CHARACTERS_MAX or not _plain(bare):
         bare = _judged(bare, given)
     return Address(f"{_encoded(name)} <{bare}>" if name else bare, bare.lower())
@@ -245,6 +251,10 @@ def _fault(bare: str) -> str:
             f"the part before @ has more than {LOCAL_CHARACTERS_MAX} characters",
         ),
         (bare.lower().startswith("mailto:"), 'it begins with "mailto:"; remove that'),
+        (
+            " ::: " in bare,
+            "it has several addresses, as Google Contacts joins them; give each a row of its own",
+        ),
         (
             "@" in local and not quoted and _between(bare) is not None,
             "there is more than one address in it; give each a row of its own",
