@@ -244,6 +244,23 @@ def test_a_row_that_the_source_could_not_read_is_refused_with_its_problem() -> N
     ]
 
 
+def test_a_refusal_names_the_field_as_the_list_does() -> None:
+    names = {"to": "E-Mail", "cc": "Copy", "key": "ID"}
+    told = {
+        "line 2: E-Mail: there is no @": Recipient("a"),
+        "line 3: Copy: address 2: there is no @": Recipient(ONE, cc=[ONE, "a"]),
+        "line 4: bcc: there is no @": Recipient(ONE, bcc="a"),
+        "line 5: E-Mail, Copy, bcc: 51 addresses; SES takes 50 at most": Recipient([ONE] * 51),
+        "line 6: ID: it is not text": Recipient(ONE, key=5),  # type: ignore[arg-type]
+        "line 7: has 3 fields: no more": None,
+    }
+    rows = [
+        Row(line, recipient, None if recipient else "has 3 fields: no more", names)
+        for line, recipient in enumerate(told.values(), 2)
+    ]
+    assert [remark.reason for remark in Intake(MAILING, RUN).take(rows).remarks] == [*told]
+
+
 def test_a_remark_can_be_stored_whatever_the_row_held() -> None:
     (remark,) = take(Recipient("\ud800" * 1000, key="k\udfff")).remarks
     assert remark.address == "?" * 320

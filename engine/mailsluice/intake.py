@@ -145,7 +145,7 @@ class Intake:
 
     def _accepted(self, seq: int, row: Row) -> Entry:
         """Its entry. Raises _NotAcceptedError."""
-        _, recipient, problem = row
+        _, recipient, problem, _ = row
         if problem is not None or recipient is None:
             raise _NotAcceptedError(problem or "it is empty")
         to, cc, bcc, data, tags, headers, key = recipient
@@ -285,7 +285,16 @@ def _remark(seq: int, row: Row, state: State, reason: str) -> Remark:
     key = _storable(getattr(row.recipient, "key", None))
     where = f"line {row.line}: " if row.line else ""
     shown = _storable(first)[:SHOWN_CHARACTERS_MAX]
+    reason = _as_the_list_says(reason, row.names)
     return Remark(seq, state, shown, key or None, where + _storable(reason))
+
+
+def _as_the_list_says(reason: str, names: Mapping[str, str] | None) -> str:
+    """The reason with the list's own names of the fields at its beginning."""
+    fields, colon, what = reason.partition(":")
+    if not names or not colon:
+        return reason
+    return ", ".join(names.get(field, field) for field in fields.split(", ")) + colon + what
 
 
 def _storable(text: object) -> str:

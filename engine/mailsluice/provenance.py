@@ -121,7 +121,7 @@ def difference(journal: Journal, error: DifferentRowError) -> str:
 
     Names keys, but no addresses: it is logged, and stands in reports.
     """
-    seq, (line, recipient, _) = error.seq, error.row
+    seq, (line, recipient, _, _) = error.seq, error.row
     gives = f"row {error.known_as} of the journal" if error.known_as else "another recipient"
     return (
         f"row {seq}{f' (line {line} of the list)' if line else ''} is not the same: "

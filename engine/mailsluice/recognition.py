@@ -244,8 +244,8 @@ def _texts(rows: Sequence[Row]) -> list[bytes]:
         texts = [
             # A key is never taken for an address, which has no NUL.
             f"\0{key}" if key else to.strip().lower()
-            for _, (to, cc, bcc, _, _, _, key), _ in cast(
-                "Sequence[tuple[int, Recipient, None]]", rows
+            for _, (to, cc, bcc, _, _, _, key), _, _ in cast(
+                "Sequence[tuple[int, Recipient, None, None]]", rows
             )
             if type(to) is str and not (cc or bcc)
         ]

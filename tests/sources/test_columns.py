@@ -36,7 +36,13 @@ def data_of(rows: list[Row]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "column",
-    ["email", "Email", " EMAIL ", "E-Mail", "e-mail", "Email Address", "E-mail Address", "Mail"],
+    [
+        *("email", "Email", " EMAIL ", "E-Mail", "e-mail", "Email Address", "E-mail Address"),
+        *("Mail", "email_address", "EmailAddress", "E-mail 1 - Value"),
+        *("E-Mail-Adresse", "E-Mail Adresse", "Mailadresse", "Emailadresse"),
+        *("Adresse e-mail", "Adresse E-mail", "Adresse email", "Courriel", "Adresse courriel"),
+        *("Adresse électronique", "Adresse e\u0301lectronique", "Adresse de messagerie"),
+    ],
 )
 def test_the_usual_names_of_the_address_column_are_found(column: str) -> None:
     [row] = parse(f"Name;{column}\nAnn;{A}\n")
@@ -66,6 +72,47 @@ async def test_exports_of_other_services_are_read_and_the_column_is_said(
     assert row.recipient.to == A
     said = [record.getMessage() for record in caplog.records]
     assert said == [f'{path}: the addresses are those of the column "{expected}"']
+
+
+@pytest.mark.parametrize(
+    ("header", "taken", "said"),
+    [
+        ("Email,E-mail 2", 0, '"Email", not of "E-mail 2"; [recipients] address = "..." chooses'),
+        ("E-mail 1 - Value,E-mail 2 - Value", 0, '"E-mail 1 - Value", not of "E-mail 2 - Value"'),
+        ("E-Mail-Adresse,E-Mail 2-Adresse,Mail", 2, 'of "E-Mail-Adresse", "E-Mail 2-Adresse";'),
+        ("Work,Email", 1, 'the addresses are those of the column "Email"'),
+    ],
+)
+def test_of_several_address_columns_the_choice_is_said(header: str, taken: int, said: str) -> None:
+    parser = CsvParser("list.csv", Fields())
+    addresses = [f"u{n}@example.com" for n in range(header.count(",") + 1)]
+    text = f"{header}\n{','.join(addresses)}\n"
+    [row] = [row for rows in (*parser.feed(text.encode()), *parser.finish()) for row in rows]
+    assert row.recipient is not None
+    assert row.recipient.to == addresses[taken]
+    assert said in str(parser.notice)
+
+
+@pytest.mark.parametrize("column", ["email", "Email"])
+def test_of_a_column_that_was_named_no_choice_is_said(column: str) -> None:
+    parser = CsvParser("list.csv", Fields(address=column))
+    assert list(parser.feed(f"{column},E-mail 2\n{A},b@example.com\n".encode()))
+    assert parser.notice is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "\ufeffemail,first name",
+        "em\u00adail,\u200bfirst name\u200b",
+        "email\u200e,first\u00a0name",
+        '"\u2060email ","first\r\nname"',
+    ],
+    ids=ascii,
+)
+def test_what_nobody_sees_in_a_columns_name_is_no_part_of_it(header: str) -> None:
+    [row] = parse(f"\ufeff{header}\n{A},Ann\n", rename={"First  \u200bName": "n"})
+    assert row.recipient == Recipient(A, data={"n": "Ann"})
 
 
 async def test_nothing_is_said_of_a_column_that_is_called_as_configured(

@@ -147,6 +147,23 @@ def test_a_line_too_long_is_one_bad_row() -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "fields", "reason"),
+    [
+        ({"email": "a"}, Fields(), "email: there is no @"),
+        ({"to": ["a"]}, Fields(), "to: there is no @"),
+        ({"mail": "a"}, Fields(address="mail"), "mail: there is no @"),
+        ({"email": None, "n": 1}, Fields(), "email: there is no address"),
+        ({"email": A, "copy": "a"}, Fields(cc="copy"), "copy: there is no @"),
+    ],
+)
+def test_a_refusal_names_the_field_of_the_row(
+    row: dict[str, Any], fields: Fields, reason: str
+) -> None:
+    [remark] = Intake(MAILING, "run").take(parse(orjson.dumps(row), fields=fields)).remarks
+    assert remark.reason == f"line 1: {reason}"
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         (b'\n [{"email": "a@example.com"}]', "JSON array"),

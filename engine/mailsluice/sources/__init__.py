@@ -7,7 +7,7 @@ blocks the event loop: bytes are read in a worker thread, and parsing is cut int
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -28,6 +28,8 @@ class Row(NamedTuple):
     recipient: Recipient | None
     problem: str | None = None
     """For a person, without the line: "has 3 fields, the header has 4"."""
+    names: Mapping[str, str] | None = None
+    """What the list calls the fields of `Recipient`, for refusals: `to` to `E-Mail`."""
 
 
 @runtime_checkable

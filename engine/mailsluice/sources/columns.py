@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,16 +20,29 @@ COLUMNS_SHOWN_MAX = 30
 """Column names that an error lists."""
 
 ADDRESS_COLUMNS = (
-    *("email", "e-mail", "mail", "email address", "e-mail address", "mail address"),
-    *("emailaddress", "email_address", "e-mail 1 - value", "email 1"),
+    *("email", "mail", "emailaddress", "mailaddress", "email1value", "email1"),
+    *("emailadresse", "mailadresse"),  # German, as Outlook writes it
+    *("adresseemail", "adressemail", "adresseélectronique", "adressedemessagerie"),  # French
+    *("courriel", "adressecourriel"),
 )
-"""What Excel, Google Contacts, Mailchimp, HubSpot and people call the address, in lower case. They
-count if nobody has said what the column is called."""
+"""What Excel, Outlook, Google Contacts, Mailchimp, HubSpot and people call the address, without
+spaces, hyphens and the like. They count if nobody has said what the column is called."""
 
 _NAME_SHOWN_CHARS = 40
+_invisible = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""Soft hyphens, zero-width spaces, marks of direction, byte order marks: they come along when text
+is copied, and nobody can see or type them. Joiners (U+200C, U+200D) belong to words of some
+scripts, and stay."""
+_joints = re.compile(r"[\W_]+")
+_digits = re.compile(r"\d+")
 _MARK = re.compile(r'\\.|[",;<>]', re.DOTALL)
 _CLOSING = {'"': '"', "<": ">"}
 _new = tuple.__new__
+
+
+def cleaned(name: str) -> str:
+    """A column's name without what nobody can see in it, and with single spaces."""
+    return " ".join(_invisible.sub("", name).split())
 
 
 def split_addresses(cell: str) -> tuple[str, ...]:
@@ -114,11 +128,12 @@ def resolve(columns: Sequence[str], fields: Fields) -> Fields:
         by_folded.setdefault(column.casefold(), column)
 
     def found(column: str) -> str:
-        return column if column in columns else by_folded.get(column.strip().casefold(), column)
+        return column if column in columns else by_folded.get(cleaned(column).casefold(), column)
 
     address = found(fields.address)
     if fields.address == Fields().address and address not in columns:
-        known = (by_folded[each] for each in ADDRESS_COLUMNS if each in by_folded)
+        by_bare = {_bare(column): column for column in reversed(columns)}
+        known = (by_bare[each] for each in ADDRESS_COLUMNS if each in by_bare)
         address = next(known, address)
     return replace(
         fields,
@@ -131,6 +146,38 @@ def resolve(columns: Sequence[str], fields: Fields) -> Fields:
         headers={header: found(column) for header, column in fields.headers.items()},
         rename={found(column): name for column, name in fields.rename.items()},
     )
+
+
+def _bare(column: str) -> str:
+    """A name as `ADDRESS_COLUMNS` has it. "E-Mail", "e_mail" and "Email" are one."""
+    return _joints.sub("", unicodedata.normalize("NFC", column).casefold())
+
+
+def choice(columns: Sequence[str], fields: Fields) -> str | None:
+    """What to tell of the address column, if it is not called as `fields` say.
+
+    Others that may hold addresses are named: a list may have two for each person.
+    """
+    address = resolve(columns, fields).address
+    if address == fields.address:
+        return None
+    told = f'the addresses are those of the column "{address[:_NAME_SHOWN_CHARS]}"'
+    others = [column for column in columns if column != address and _may_be_address(column)]
+    if not others:
+        return told
+    shown = ", ".join(f'"{column[:_NAME_SHOWN_CHARS]}"' for column in others[:COLUMNS_SHOWN_MAX])
+    return f'{told}, not of {shown}; [recipients] address = "..." chooses another'
+
+
+def _may_be_address(column: str) -> bool:
+    """Whether a column is called as addresses are, with or without a number: "E-mail 2 - Value"."""
+    return _digits.sub("", _bare(column)) in {_digits.sub("", each) for each in ADDRESS_COLUMNS}
+
+
+def names_of(fields: Fields) -> dict[str, str]:
+    """The list's names of a recipient's fields."""
+    named = {"to": fields.address, "cc": fields.cc, "bcc": fields.bcc, "key": fields.key}
+    return {field: column[:_NAME_SHOWN_CHARS] for field, column in named.items() if column}
 
 
 def _data_names(name: str, columns: Sequence[str], fields: Fields) -> list[str]:

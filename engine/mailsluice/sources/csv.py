@@ -9,7 +9,7 @@ from itertools import islice
 
 from mailsluice.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
-from mailsluice.sources.columns import RecordReader, compile_reader, resolve
+from mailsluice.sources.columns import RecordReader, choice, compile_reader, names_of, resolve
 from mailsluice.sources.dialect import SEPARATORS, Reader, is_unicode, read_header
 from mailsluice.sources.lines import NOT_UTF8, TOO_LONG, UTF8_BOM, UTF16, LineCutter, is_utf16
 
@@ -42,6 +42,7 @@ class CsvParser:
         self._separator = ""
         self._width = 0
         self._read: RecordReader | None = None
+        self._names: dict[str, str] = {}
         self._cutter = LineCutter(lone_cr=True)
         self._lines: list[str] = []
         self._done = 0
@@ -108,9 +109,8 @@ class CsvParser:
         if header is None:
             return False
         self._read = compile_reader(self._name, header.columns, self._fields)
-        address = resolve(header.columns, self._fields).address
-        if address != self._fields.address:
-            self.notice = f'the addresses are those of the column "{address}"'
+        self._names = names_of(resolve(header.columns, self._fields))
+        self.notice = choice(header.columns, self._fields)
         self._separator = header.separator
         self._width = len(header.columns)
         self._drop(header.lines)
@@ -119,6 +119,7 @@ class CsvParser:
     def _fill(self, rows: list[Row], reader: Reader) -> bool:
         """Append rows for the next records; False where one of them is malformed or cut."""
         read, width, suspect, records = self._read, self._width, self._suspect, reader.records
+        names = self._names
         assert read is not None
         try:
             for record in islice(records, ROWS_MAX):
@@ -132,7 +133,7 @@ class CsvParser:
                 if suspect and (problem := _unreadable(record)):
                     rows.append(Row(line, None, problem))
                 elif len(record) == width:
-                    rows.append(_new(Row, (line, read(record), None)))
+                    rows.append(_new(Row, (line, read(record), None, names)))
                 else:
                     problem = f"has {len(record)} fields, the header has {width}"
                     rows.append(Row(line, None, problem))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mailsluice.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, Fields
-from mailsluice.sources.columns import configured, resolve
+from mailsluice.sources.columns import cleaned, configured, resolve
 from mailsluice.sources.lines import NOT_UTF8
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -96,7 +96,7 @@ def _read_as(separator: str, lines: Sequence[str]) -> Header | None:
         columns = next(reader.records)
     except csv.Error:
         return None if reader.ran_out else Header(separator, (), 0)
-    return Header(separator, tuple(map(str.strip, columns)), reader.records.line_num)
+    return Header(separator, tuple(map(cleaned, columns)), reader.records.line_num)
 
 
 def _fitness(columns: tuple[str, ...], fields: Fields) -> tuple[bool, int, int]:

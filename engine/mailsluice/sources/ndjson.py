@@ -74,8 +74,10 @@ class NdjsonParser:
 
     def _row(self, text: bytes) -> Row | None:
         self.line += 1
+        reader = self._reader
         try:
-            return Row(self.line, self._reader.read(exact_json.loads(text)))
+            row = exact_json.loads(text)
+            return Row(self.line, reader.read(row), None, reader.names_in(row))
         except exact_json.JSONDecodeError as error:
             if not text.strip():
                 return None
@@ -101,6 +103,13 @@ class ObjectReader:
         self._taken = frozenset((*self._destination, self._key, "data", "tags", "headers")).union(
             fields.tags.values(), fields.headers.values()
         )
+        own = {"cc": self._cc, "bcc": self._bcc, "key": self._key}
+        self._names_with_list = {TO: TO, **own}
+        self._names = {TO: fields.address, **own}
+
+    def names_in(self, row: dict[str, Any]) -> dict[str, str]:
+        """What this row calls the fields of its recipient."""
+        return self._names_with_list if row.get(TO) else self._names
 
     def read(self, row: object) -> Recipient:
         """Raises ValueError naming the field that is wrong."""
