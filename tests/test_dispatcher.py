@@ -142,7 +142,7 @@ def test_what_waited_for_the_disk_leaves_no_faster_than_the_rate() -> None:
     made.written(batches[1], 9.0)
     made.stay(batches[2])
     assert made.leave(batches[3], 9.0) == 9.5
-    assert [made.has_left(batch) for batch in batches] == [True, True, False, False]
+    assert [made.has_left(batch.number) for batch in batches] == [True, True, False, False]
 
 
 def test_what_waits_for_its_turn_is_no_time_of_ses() -> None:

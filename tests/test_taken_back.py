@@ -125,3 +125,44 @@ def test_a_stop_at_the_moment_of_a_departure_leaves_nothing_written_and_unrecord
         transport, counts = stopped_at(moment, seed)
         assert counts.sent < 90
         assert (counts.sent, counts.in_doubt) == (transport.written, 0)
+
+
+class Losing:
+    """A transport that loses each connection after its turn, and asks for another turn."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+        self.asks_again = asyncio.Event()
+
+    async def send_bulk_email(
+        self, _body: bytes, _endpoint_id: str | None, depart: Depart = at_once, /
+    ) -> Answer:
+        await depart()
+        self.lost.set()
+        await self.asks_again.wait()
+        await depart()
+        raise AssertionError("it had a turn after the stop")
+
+    async def get_account(self) -> Account:
+        return Account(rate_per_s=10, daily_max=-1, daily_sent=0)
+
+
+def test_a_call_that_lost_its_connection_asks_in_vain_for_a_turn_after_a_stop() -> None:
+    loop = VirtualLoop(0)
+
+    async def main() -> Counts:
+        transport = Losing()
+        engine = Engine(transport=transport)
+        run = asyncio.create_task(engine.run(MAILING, ["a@example.com"]))
+        await transport.lost.wait()
+        engine.stop()
+        for _ in range(10):  # the stop is seen: calls that have not left are taken back
+            await asyncio.sleep(0)
+        transport.asks_again.set()
+        return (await run).counts
+
+    try:
+        counts = loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert (counts.pending, counts.in_doubt, counts.sent) == (1, 0, 0)

@@ -344,10 +344,11 @@ class Dispatcher:
     def stay(self, batch: Batch) -> None:
         """It is not to be written after all."""
         self.pacer.stay(batch.number)
+        self._flights.stays(batch.number)
 
-    def has_left(self, batch: Batch) -> bool:
-        """Whether some of it may have been written; asked before its answer is judged."""
-        return self._flights.has_left(batch.number)
+    def has_left(self, number: int) -> bool:
+        """Whether some of that batch may have been written; asked before its answer is judged."""
+        return self._flights.has_left(number)
 
     def judge(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> list[Outcome]:
         """SES has answered, or never will: what that means for each entry of the batch."""

@@ -52,6 +52,10 @@ class Flights:
         if batch in self._turn_since:  # that time was the rate's, and not SES's
             self._ready_at[batch] += now - self._turn_since.pop(batch)
 
+    def stays(self, batch: int) -> None:
+        """Note that no byte of it was written: it waits for another turn, or is taken back."""
+        self._left_at.pop(batch, None)
+
     def has_left(self, batch: int) -> bool:
         """Whether some of it may have been written, and it has no answer."""
         return batch in self._left_at

@@ -168,7 +168,7 @@ class Sending:
         self._ending = False
         """Whether nothing more is to be sent."""
         self._aboard: dict[int, anyio.CancelScope] = {}
-        """By batch: calls that have not left yet."""
+        """By batch number: calls that have not ended."""
         dispatcher.wake_by(self.wake)
 
     async def run(self) -> None:
@@ -233,7 +233,7 @@ class Sending:
             self._dispatcher.ready(batch, self._now())
             answer = await self._call_unless_taken_back(batch)
         except anyio.get_cancelled_exc_class():
-            has_left = self._dispatcher.has_left(batch)
+            has_left = self._dispatcher.has_left(batch.number)
             with anyio.CancelScope(shield=True):
                 await self._settle(batch, CUT_SHORT if has_left else NEVER_LEFT, started_at)
             raise
@@ -248,16 +248,17 @@ class Sending:
                     return await self._call(batch)
         finally:
             self._aboard.pop(batch.number, None)
-        return CUT_SHORT if self._dispatcher.has_left(batch) else TAKEN_BACK
+        return CUT_SHORT if self._dispatcher.has_left(batch.number) else TAKEN_BACK
 
     def _take_back(self) -> None:
-        """Nothing more is to be sent: calls that have not left never will.
+        """Cancel the calls that have not left: nothing more is to be sent.
 
         They wait for credentials, a connection or their turn, and may do so for minutes.
         """
         self._ending = True
-        for scope in self._aboard.values():
-            scope.cancel()
+        for number, scope in self._aboard.items():
+            if not self._dispatcher.has_left(number):
+                scope.cancel()
 
     async def _call(self, batch: Batch) -> Answer:
         self._calls += 1
@@ -278,17 +279,19 @@ class Sending:
         except Exception as error:
             logger.exception("the transport has failed")
             why = f"the transport has failed: {type(error).__name__}: {error}"
-        has_left = self._dispatcher.has_left(batch)
+        has_left = self._dispatcher.has_left(batch.number)
         return Answer(code=statuses.BROKEN_ANSWER if has_left else statuses.NOT_SENT, error=why)
 
     async def _depart(self, batch: Batch) -> None:
         """Return when the batch is to be written: its turn has come, and that was this moment."""
+        if self._dispatcher.has_left(batch.number):
+            # Its connection was lost before a byte was written: it needs another turn.
+            self._dispatcher.stay(batch)
         try:
             await self._turn(batch)
         except BaseException:
             self._dispatcher.stay(batch)
             raise
-        self._aboard.pop(batch.number, None)
         # Transports write in this turn of the event loop, or in a task that is in the next one.
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._written, batch)
@@ -296,12 +299,16 @@ class Sending:
     async def _turn(self, batch: Batch) -> None:
         """Wait until the batch may leave; never return once calls are taken back.
 
+        A batch whose connection was lost after its turn is taken back here: `_take_back` has
+        passed it over.
+
         A cancellation reaches a task late that was about to wake up. What left in between would
         be written, cancelled, and recorded as not sent.
         """
         while True:
             if self._ending:
-                await anyio.sleep_forever()  # its scope is cancelled
+                self._aboard[batch.number].cancel()
+                await anyio.sleep_forever()
             now = self._now()
             # Not once: whoever wakes up late has missed its turn, and is given another.
             if (moment := self._dispatcher.leave(batch, now)) <= now:

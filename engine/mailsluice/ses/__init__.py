@@ -36,8 +36,9 @@ class Transport(Protocol):
 
         `body` is the whole request as JSON. `depart` is the account's rate: await it when the
         request is signed and a connection stands, and write as soon as it returns, without waiting
-        for anything else. If the connection is lost meanwhile and another one is made, await it
-        again. No time limit of the transport's may count what `depart` takes.
+        for anything else. If the connection is lost before a byte was written, await `depart`
+        again on the next one: meanwhile the request counts as not sent. Time limits of the
+        transport do not count what `depart` takes.
 
         Whatever goes wrong on the wire is an `Answer` too; only cancellation is raised.
         """

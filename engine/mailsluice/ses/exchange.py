@@ -52,6 +52,7 @@ class _Passage:
 
     async def depart(self) -> None:
         """Return when the request may be written: from then on it may have been."""
+        self.left = False  # a connection that is lost before a byte was written asks again
         await self._depart()
         self.left = True
         self._deadline.set(asyncio.get_running_loop().time() + self._limit_s)
