@@ -63,6 +63,7 @@ bench: $(READY) ## Print the CPU of everything that a user could pick, and what 
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.emulator
+	$(BIN)/python -m benchmarks.rendering
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.compare
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from mailsluice.near_miss import closest
 
 KEYS_LISTED_MAX = 12
 """Known keys that are listed if none is like the unknown one."""
@@ -32,9 +33,8 @@ def complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "rate"?`, or else the known names, or nothing if they are many."""
     names = sorted(known)
-    folded = {each.casefold(): each for each in names}
-    if close := get_close_matches(name.casefold(), folded, n=1):
-        return f'; did you mean "{folded[close[0]]}"?'
+    if (near := closest(name, names)) is not None:
+        return f'; did you mean "{near}"?'
     return f"; there are {', '.join(names)}" if 0 < len(names) <= KEYS_LISTED_MAX else ""
 
 

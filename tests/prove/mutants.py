@@ -61,6 +61,7 @@ ENDS = "tests/test_worker_ends.py"
 NEXT_MAILING = "tests/command/test_next_mailing.py"
 WHOSE_ROW = "tests/test_whose_row.py"
 CHANGED_LISTS = "tests/command/test_changed_lists.py"
+RENDERING = ("tests/rendering",)
 
 MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
@@ -987,6 +988,109 @@ MUTANTS = [
         "_version(opened) != _version(self._stat):\n",
         "        if opened is None:\n",
         ("tests/sources/test_file_sources.py", "-k", "changes_while"),
+    ),
+    # --- templates: what becomes of a row ---------------------------------------------------------
+    Mutant(
+        "a null is taken for a value",
+        "rendering/printing.py",
+        "        elif value is None:\n",
+        "        elif value == {None}:\n",
+        RENDERING,
+    ),
+    Mutant(
+        "a name that is missing in a condition is a defect",
+        "rendering/compiling.py",
+        "        for each in yes if is_true(find(frame)) else no:\n",
+        "        value = find(frame)\n"
+        "        if value is MISSING:\n"
+        "            frame.run.findings.append(Finding(Fault.MISSING, _place))\n"
+        "        for each in yes if is_true(value) else no:\n",
+        RENDERING,
+    ),
+    Mutant(
+        "values are escaped for HTML",
+        "rendering/printing.py",
+        "            frame.run.write(form % values)\n",
+        "            from html import escape\n"
+        "            frame.run.write(form % tuple(escape(str(each)) for each in values))\n",
+        RENDERING,
+    ),
+    Mutant(
+        "what is not documented is fine",
+        "rendering/printing.py",
+        "    return lambda frame: frame.run.findings.append(finding)\n",
+        "    return lambda frame: finding\n",
+        RENDERING,
+    ),
+    Mutant(
+        "names of blocks in capitals are fine",
+        "rendering/compiling.py",
+        "        return lambda frame: frame.run.findings.append(finding)\n",
+        "        return lambda frame: finding\n",
+        RENDERING,
+    ),
+    Mutant(
+        "a partial that is not defined is fine",
+        "rendering/compiling.py",
+        "            run.findings.append(Finding(Fault.PARTIAL, place))\n",
+        "",
+        RENDERING,
+    ),
+    Mutant(
+        "partials are known outside of their block",
+        "rendering/compiling.py",
+        "        known = {**frame.partials, **partials}\n",
+        "        known = frame.partials\n        known.update(partials)\n",
+        RENDERING,
+    ),
+    Mutant(
+        "two dots lead out of the data that a block keeps",
+        "rendering/compiling.py",
+        "        up = frame.up if is_same(value, frame.context) else frame\n",
+        "        up = frame\n",
+        RENDERING,
+    ),
+    Mutant(
+        "a judge leaves out what stands after the last block",
+        "rendering/compiling.py",
+        "    steps += pieces.steps()\n",
+        "    steps += [] if scope.is_judged_only and steps else pieces.steps()\n",
+        RENDERING,
+    ),
+    Mutant(
+        "a line of its own stays behind a block",
+        "rendering/white_space.py",
+        "    if after and _is_line_before(_else_of(block).body, None):\n",
+        "    if after and not before and _is_line_before(_else_of(block).body, None):\n",
+        RENDERING,
+    ),
+    Mutant(
+        "objects within the data replace each other",
+        "rendering/merging.py",
+        "            both[key] = merged(value, own)\n",
+        "            both[key] = own\n",
+        RENDERING,
+    ),
+    Mutant(
+        "a row is counted for each part that lacks the name",
+        "rendering/findings.py",
+        "            if key not in counted:\n",
+        "            if counted is not None:\n",
+        RENDERING,
+    ),
+    Mutant(
+        "a row that cannot be judged is fine",
+        "rendering/findings.py",
+        "    return Verdict.UNKNOWN if Fault.UNKNOWN in faults else Verdict.FINE\n",
+        "    return Verdict.FINE\n",
+        RENDERING,
+    ),
+    Mutant(
+        "inline content with blocks is taken",
+        "rendering/template.py",
+        "    if said:\n",
+        "    if said == source:\n",
+        RENDERING,
     ),
 ]
 

@@ -54,6 +54,11 @@ PROOFS = [
         ["a message is deleted before it is sent", "keys of older processes are not looked at"],
     ),
     Proof("soak", "10 soak", ["a mailing's journal stays open"]),
+    Proof(
+        "rendering",
+        "11 rendering",
+        ["a null is taken for a value", "what is not documented is fine"],
+    ),
     Proof("mutants", "8 mutants", []),
 ]
 
