@@ -299,13 +299,13 @@ def attached(**fields: str) -> dict[str, Any]:
 
 
 REFUSED = [
-    ({"from": None}, "[mailing] from: Input should be a valid string"),
+    ({"from": None}, "[mailing] from: it must be text, in double quotes"),
     ({"from": "news"}, "[mailing] from: there is no @"),
     ({"reply_to": ["a@example.com", "b\n@c.de"]}, "[mailing] reply_to.1: it has a line break"),
     ({"feedback_forwarding": "ä@b.de"}, "[mailing] feedback_forwarding: the part before @"),
     ({"template": None}, ONE_TEMPLATE),
     ({"template_arn": "arn"}, ONE_TEMPLATE),
-    ({"template": ""}, "[mailing] template: String should have at least 1 character"),
+    ({"template": ""}, "[mailing] template: it must not be empty"),
     (
         {"template": None, "content": {"subject": "S"}},
         "[mailing] content: text or html is needed",
@@ -314,7 +314,7 @@ REFUSED = [
         {"template": None, "content": {"subject": "S", "text": "x" * 1024 * 1024}},
         "[mailing] content: 1,048,601 bytes as JSON; an inline template may have 1,048,576",
     ),
-    ({"data": [1]}, "[mailing] data: Input should be a valid dictionary"),
+    ({"data": [1]}, "[mailing] data: it must be a table of keys and values"),
     ({"data": {"a": float("inf")}}, "[mailing] data: it cannot be written as JSON: a number is"),
     ({"data": {"a": "x" * 262_144}}, "[mailing] data: 262,152 characters as JSON; SES takes"),
     ({"tags": {"a b": "x"}}, TAG_NAME),
@@ -339,7 +339,7 @@ REFUSED = [
     ),
     ({"configuration_set": "a b"}, f"[mailing] configuration_set: {NAME}"),
     ({"tenant": "x" * 65}, f"[mailing] tenant: {NAME}"),
-    ({"endpoint_id": ""}, "[mailing] endpoint_id: String should have at least 1 character"),
+    ({"endpoint_id": ""}, "[mailing] endpoint_id: it must not be empty"),
     ({"attachments": ["none.pdf"]}, "[mailing] attachments.0.path: there is no file"),
     ({"attachments": [{"file_name": "a"}]}, "[mailing] attachments.0: either path or content"),
     (
@@ -348,13 +348,13 @@ REFUSED = [
     ),
     (
         {"attachments": [{"path": "logo.png", "file_name": "x" * 256}]},
-        "[mailing] attachments.0.file_name: String should have at most 255 characters",
+        "[mailing] attachments.0.file_name: it may have 255 characters at most",
     ),
     (
         {"attachments": [{"path": "logo.png", "disposition": "inline"}]},
-        "[mailing] attachments.0.disposition: Input should be 'ATTACHMENT' or 'INLINE'",
+        '[mailing] attachments.0.disposition: it must be "ATTACHMENT" or "INLINE"',
     ),
-    ({"attachments": [7]}, "[mailing] attachments.0: Input should be a valid dictionary"),
+    ({"attachments": [7]}, "[mailing] attachments.0: it must be a table of keys and values"),
     ({"tag": {}}, '[mailing] tag: unknown key; did you mean "tags"?'),
     (attached(description="a\r\nb"), f"[mailing] attachments.0.description: {CONTROL}"),
     (attached(content_id="a\nb"), f"[mailing] attachments.0.content_id: {CONTROL}"),

@@ -7,6 +7,7 @@ are those of the README: `quota.rate` is `[quota] rate`, `MAILSLUICE_QUOTA__RATE
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -112,7 +113,7 @@ def _rate(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     except ValidationError:
         rate = 0
     if rate != "account" and not 0 < rate < float("inf"):
-        raise ValueError('it is "account", or a number of recipients per second above 0')
+        raise ValueError('it must be "account", or a number of recipients per second above 0')
     return rate
 
 
@@ -225,8 +226,9 @@ class FolderSettings(_Table):
 class QueueSettings(_Table):
     """`[queue]`: the Amazon SQS queue that feeds the worker."""
 
-    url: str = Field(pattern=r"^https?://[^/]+/.+")
-    """`https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`."""
+    url: str = Field(
+        pattern=r"^https?://[^/]+/.+", examples=["https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"]
+    )
     in_hand: int = Field(default=1_000, ge=1, le=100_000)
     """Messages at once that have been received and have no outcome yet."""
     visibility_s: int = Field(default=60, ge=3, le=43_200)
@@ -271,7 +273,10 @@ class HttpSettings(_Table):
     @field_validator("host")
     @classmethod
     def _is_an_address(cls, host: str) -> str:
-        return "127.0.0.1" if host == "localhost" else str(ip_address(host))
+        try:
+            return "127.0.0.1" if host == "localhost" else str(ip_address(host))
+        except ValueError:
+            raise ValueError("it must be an IP address of this machine, or localhost") from None
 
 
 class LogSettings(_Table):
@@ -341,7 +346,20 @@ class _Layers:
         except ValidationError as error:
             raise self.refused(error, kind) from error
         except SettingsError as error:
-            raise ConfigurationError(f"environment: {error}") from error
+            raise self._no_json(error) from error
+
+    def _no_json(self, error: SettingsError) -> ConfigurationError:
+        """Name the variables that are no JSON: the library names their table alone."""
+        table = PREFIX + str(error).partition('field "')[2].partition('"')[0].upper()
+        suspects = [
+            name
+            for name, text in self._variables.items()
+            if name.partition(NESTED)[0] == table and not _is_json(text)
+        ]
+        return ConfigurationError(
+            f"environment: {' or '.join(suspects)}: it is not JSON; write a table as "
+            '{"key": "value"}, or set a variable for each key'
+        )
 
     def refused(
         self, error: ValidationError, model: type[BaseModel], *tables: str
@@ -375,13 +393,13 @@ def _deepest(tree: Mapping[str, Any], place: tuple[str, ...]) -> tuple[str, ...]
     return place
 
 
-def _variables(environment: Mapping[str, str]) -> set[str]:
-    """The names of our variables that are set, in upper case. Raises ConfigurationError.
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Our variables that are set, by their names in upper case. Raises ConfigurationError.
 
     A misspelt one would otherwise be ignored in silence. An empty one is not set, as everywhere.
     """
     ours = {
-        name.upper()
+        name.upper(): text
         for name, text in environment.items()
         if text and name.upper().startswith(PREFIX)
     }
@@ -396,6 +414,14 @@ def _variables(environment: Mapping[str, str]) -> set[str]:
         known = [PREFIX + NESTED.join(place).upper() for place in _places(tables)]
         raise ConfigurationError(f"environment: {name}: unknown table{suggestion(name, known)}")
     return ours
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _places(tables: Mapping[str, FieldInfo]) -> Iterator[tuple[str, ...]]:

@@ -58,6 +58,7 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
     from pydantic import ValidationError
 
     from mailsluice import emulator as emulators
+    from mailsluice.complaints import sentence
     from mailsluice.errors import ConfigurationError
 
     try:
@@ -74,7 +75,7 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
         flag = {"rate_per_s": "rate", "daily_max": "daily"}.get(
             str(first["loc"][0]), first["loc"][0]
         )
-        raise ConfigurationError(f"--{flag}: {first['msg']}") from error
+        raise ConfigurationError(f"--{flag}: {sentence(first)}") from error
     except ValueError as error:
         raise ConfigurationError(f"--latency: {error}") from error
 

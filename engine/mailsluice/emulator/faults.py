@@ -48,12 +48,13 @@ import re
 import tomllib
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from mailsluice.complaints import sentence
 from mailsluice.emulator.resources import Reading
 from mailsluice.errors import ConfigurationError
 
@@ -158,7 +159,7 @@ def parse(read: object, name: str) -> Script:
 
 def _explained(error: ValidationError, name: str) -> str:
     lines = []
-    for found in error.errors(include_url=False, include_context=False):
+    for found in error.errors(include_url=False):
         match found["loc"]:
             case (str(table), int(index), *rest):
                 where = f"{table} rule {index + 1}"
@@ -166,17 +167,16 @@ def _explained(error: ValidationError, name: str) -> str:
                 where, rest = "the script", list(location)
         field = f", field '{rest[0]}'" if rest else ""
         value = f" (it is {found['input']!r})" if rest and found["type"] != "missing" else ""
-        lines.append(f"{name}: {where}{field}: {_remedy(found['type'], found['msg'])}{value}")
+        lines.append(f"{name}: {where}{field}: {_remedy(found)}{value}")
     return "\n".join(dict.fromkeys(lines))
 
 
-def _remedy(kind: str, text: str) -> str:
-    if kind == "unexpected_keyword_argument":
+def _remedy(error: Any) -> str:
+    if error["type"] == "unexpected_keyword_argument":
         return "is not known; remove it, or see mailsluice.emulator.faults for the names"
-    if kind == "missing":
+    if error["type"] == "missing":
         return "is missing; add it"
-    text = text.removeprefix("Value error, ").removesuffix(".")
-    return text if kind == "value_error" else f"{text[:1].lower()}{text[1:]}"
+    return sentence(error)
 
 
 class Failure(NamedTuple):

@@ -5,6 +5,7 @@ docs/message.schema.json is the JSON Schema of these models.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -14,10 +15,13 @@ import orjson
 from pydantic import (
     Base64Bytes,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
 )
 
@@ -34,7 +38,25 @@ MAILINGS_MAX = 256
 MAILING_CHARS_MAX = 64 * 1024
 """A longer one, which has attachments as a rule, is not."""
 
-Addresses = str | tuple[str, ...]
+_is_base64 = re.compile(r"[A-Za-z0-9+/\s]*(?:=\s*){0,2}").fullmatch
+
+
+def _one_or_several(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """One sentence for a union of two, each of which would complain on its own."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError("it must be an address, or a list of addresses") from None
+
+
+def _strict_base64(value: Any) -> Any:
+    """Refuse what the decoder would pass over: an attachment must not be cut in silence."""
+    if isinstance(value, str) and not _is_base64(value):
+        raise ValueError("it must be base64")
+    return value
+
+
+Addresses = Annotated[str | tuple[str, ...], WrapValidator(_one_or_several)]
 
 
 class BodyError(ValueError):
@@ -48,7 +70,7 @@ class _Table(BaseModel):
 class QueueAttachment(_Table):
     """A file that comes with the message itself."""
 
-    content: Base64Bytes
+    content: Annotated[Base64Bytes, BeforeValidator(_strict_base64)]
     file_name: Annotated[str, Field(min_length=1, max_length=255)]
     description: str | None = None
     disposition: Literal["ATTACHMENT", "INLINE"] = "ATTACHMENT"
@@ -113,7 +135,7 @@ class Many(_Table):
 class ListSettings(RecipientsSettings):
     """The `[recipients]` table of a mailing file."""
 
-    path: Annotated[str, Field(pattern=r"^s3://[^/]+/.+")]
+    path: Annotated[str, Field(pattern=r"^s3://[^/]+/.+", examples=["s3://bucket/key"])]
 
 
 class FromList(_Table):
@@ -122,7 +144,10 @@ class FromList(_Table):
     mailing: QueueMailing
     recipients: ListSettings
     delivery: DeliverySettings = DeliverySettings()
-    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    key: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["november-1"])]
+        | None
+    ) = None
     """The mailing's name; it is sent once under it."""
 
 
