@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any, cast
 
 import pytest
 
@@ -33,14 +34,31 @@ class Odd:
         return ACCOUNT
 
 
-ODD = [
-    TypeError("unhashable type: 'list'"),
-    None,
-    Answer(results=(EntryResult(["SUCCESS"], None, None),)),  # type: ignore[arg-type]  # as above
-]
+def answer(*result: Any) -> Answer:
+    return Answer(results=(EntryResult(*result),))
 
 
-@pytest.mark.parametrize("outcome", ODD, ids=["raises", "returns nothing", "a list as status"])
+ODD = {
+    "raises": TypeError("unhashable type: 'list'"),
+    "nothing": None,
+    "a list as status": answer(["SUCCESS"], None, None),
+    "no status": answer(None, "id", None),
+    "a number as id": answer("SUCCESS", 7, None),
+    "a list as id": answer("SUCCESS", ["id"], None),
+    "bytes as id": answer("SUCCESS", b"id", None),
+    "a dict as error": answer("MESSAGE_REJECTED", None, {"why": "?"}),
+    "a number as error": answer("FAILED", None, 7),
+    "a text as result": Answer(results=cast("Any", ("yes",))),
+    "two fields": Answer(results=cast("Any", (("SUCCESS", "id"),))),
+    "a generator": Answer(results=cast("Any", (each for each in [EntryResult("SUCCESS", "id")]))),
+    "a number as code": Answer(code=cast("Any", 400)),
+    "a list as code": Answer(code=cast("Any", ["MessageRejected"])),
+    "a text as HTTP status": Answer(code="MessageRejected", http_status=cast("Any", "400")),
+    "a list as text": Answer(code="MessageRejected", error=cast("Any", ["no"])),
+}
+
+
+@pytest.mark.parametrize("outcome", ODD.values(), ids=ODD.keys())
 async def test_a_transport_that_fails_after_departure_leaves_a_doubt(outcome: object) -> None:
     async with Engine(transport=Odd(outcome)) as engine, asyncio.timeout(PATIENCE_S):
         with pytest.raises(InDoubt):

@@ -273,9 +273,7 @@ class Sending:
         depart = partial(self._depart, batch)
         try:
             answer: object = await self._transport.send_bulk_email(body, self._endpoint_id, depart)
-            if isinstance(answer, Answer):
-                return answer
-            why = f"the transport returned no Answer but a {type(answer).__name__}"
+            return statuses.checked(answer)
         except Exception as error:
             logger.exception("the transport has failed")
             why = f"the transport has failed: {type(error).__name__}: {error}"
@@ -321,7 +319,7 @@ class Sending:
     # --- sender → settle → journal -----------------------------------------------------------
 
     async def _settle(self, batch: Batch, answer: Answer, started_at: float) -> None:
-        verdicts = _verdicts(answer, len(batch.entries))
+        verdicts = statuses.classify(answer, len(batch.entries))
         outcomes = self._dispatcher.judge(batch, verdicts, self._now())
         await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
         rulings = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
@@ -377,12 +375,3 @@ class Sending:
 
 def _raise(error: BaseException) -> None:
     raise error
-
-
-def _verdicts(answer: Answer, entries: int) -> list[Verdict]:
-    """What an answer means; one whose fields are of other types than they should be is a doubt."""
-    try:
-        return statuses.classify(answer, entries)
-    except (TypeError, ValueError, AttributeError) as error:
-        why = f"the answer cannot be read: {type(error).__name__}: {error}"
-        return statuses.classify(Answer(code=statuses.BROKEN_ANSWER, error=why), entries)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mailsluice.model import Answer
+from mailsluice.model import Answer, EntryResult
 from mailsluice.plain import plain
 
 NOT_SENT = "NOT_SENT"
@@ -25,7 +26,7 @@ NO_ANSWER = "NO_ANSWER"
 """Code of an answer that never came: the request may have reached SES."""
 
 BROKEN_ANSWER = "BROKEN_ANSWER"
-"""Code of a 200 that cannot be read, or that has another number of results than entries."""
+"""Code of an answer that cannot be read, or that has another number of results than entries."""
 
 NO_CREDENTIALS = "NO_CREDENTIALS"
 """Code of a call that the SDK could not sign: nothing left this machine."""
@@ -38,6 +39,8 @@ FAILED_ATTEMPTS_MAX = 3
 
 
 _new = tuple.__new__
+
+_TEXTS: frozenset[type] = frozenset({str, type(None)})
 
 _AT = re.compile(
     r"[\uff20\ufe6b]|%(?:25)*40|&(?:#64|#x40|commat);|\\u0040|\s{0,3}[(\[{<]\s{0,3}at\s{0,3}[)\]}>]\s{0,3}",
@@ -210,6 +213,36 @@ def classify(answer: Answer, entries: int) -> list[Verdict]:
         else _entry_verdict(status, message_id, error)
         for status, message_id, error in answer.results
     ]
+
+
+def checked(answer: object) -> Answer:
+    """Return what a transport answered, if its fields are of the types that they should be.
+
+    A caller's own transport may return anything. Raises TypeError or ValueError, naming the field.
+    """
+    if not isinstance(answer, Answer):
+        raise TypeError(f"an Answer is wanted, and not a {type(answer).__name__}")
+    for name in ("code", "error"):
+        _require(name, getattr(answer, name), _TEXTS)
+    _require("http_status", answer.http_status, {int, type(None)})
+    _require("results", answer.results, {tuple, list})
+    if {type(result) for result in answer.results} <= {tuple, EntryResult}:
+        # All fields at once: nearly all are right.
+        kinds = {(type(s), type(m), type(e)) for s, m, e in answer.results}
+        if all(s is str and {m, e} <= _TEXTS for s, m, e in kinds):
+            return answer
+    for n, result in enumerate(answer.results):
+        _require(f"results[{n}]", result, {tuple, EntryResult})
+        status, message_id, error = result
+        _require(f"results[{n}].status", status, {str})
+        _require(f"results[{n}].message_id", message_id, _TEXTS)
+        _require(f"results[{n}].error", error, _TEXTS)
+    return answer
+
+
+def _require(name: str, value: object, kinds: Collection[type]) -> None:
+    if type(value) not in kinds:
+        raise TypeError(f"{name} is of type {type(value).__name__}")
 
 
 def limits_calls(verdict: Verdict) -> bool:
