@@ -80,6 +80,8 @@ async def test_exports_of_other_services_are_read_and_the_column_is_said(
         ("Email,E-mail 2", 0, '"Email", not of "E-mail 2"; [recipients] address = "..." chooses'),
         ("E-mail 1 - Value,E-mail 2 - Value", 0, '"E-mail 1 - Value", not of "E-mail 2 - Value"'),
         ("E-Mail-Adresse,E-Mail 2-Adresse,Mail", 2, 'of "E-Mail-Adresse", "E-Mail 2-Adresse";'),
+        ("Email,Work email,Work E-mail Address", 0, 'not of "Work email", "Work E-mail Address";'),
+        ("Voicemail,Email,Email Opt-In", 1, 'those of the column "Email"'),
         ("Work,Email", 1, 'the addresses are those of the column "Email"'),
     ],
 )
@@ -91,6 +93,7 @@ def test_of_several_address_columns_the_choice_is_said(header: str, taken: int, 
     assert row.recipient is not None
     assert row.recipient.to == addresses[taken]
     assert said in str(parser.notice)
+    assert ("not of" in str(parser.notice)) is (";" in said or "not of" in said)
 
 
 @pytest.mark.parametrize("column", ["email", "Email"])

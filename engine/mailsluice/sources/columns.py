@@ -35,6 +35,7 @@ is copied, and nobody can see or type them. Joiners (U+200C, U+200D) belong to w
 scripts, and stay."""
 _joints = re.compile(r"[\W_]+")
 _digits = re.compile(r"\d+")
+_ends_in_email = re.compile(r"(?<![^\W_])e[\W_]?mail(?:[\W_]*add?resse?)?$").search
 _MARK = re.compile(r'\\.|[",;<>]', re.DOTALL)
 _CLOSING = {'"': '"', "<": ">"}
 _new = tuple.__new__
@@ -170,8 +171,10 @@ def choice(columns: Sequence[str], fields: Fields) -> str | None:
 
 
 def _may_be_address(column: str) -> bool:
-    """Whether a column is called as addresses are, with or without a number: "E-mail 2 - Value"."""
-    return _digits.sub("", _bare(column)) in {_digits.sub("", each) for each in ADDRESS_COLUMNS}
+    """Whether a column is called as addresses are, or ends so: "E-mail 2 - Value", "Work email"."""
+    bare = _digits.sub("", _bare(column))
+    known = {_digits.sub("", each) for each in ADDRESS_COLUMNS}
+    return bare in known or _ends_in_email(column.casefold()) is not None
 
 
 def names_of(fields: Fields) -> dict[str, str]:
@@ -213,8 +216,8 @@ def _no_address(name: str, columns: Sequence[str], address: str) -> str:
     if any("@" in column for column in columns):
         # Not listed: these are somebody's data, and this text goes to logs.
         return (
-            f"{name}: the first line looks like a recipient; "
-            f'it must name the columns, the one with the addresses "{address}"'
+            f"{name}: the first line looks like a recipient; it must name the columns, the one "
+            f'with the addresses "{address}": put a line such as "{address},name" above it'
         )
     if sum(map(bool, columns)) == 1:
         return (

@@ -95,8 +95,8 @@ def open_source(  # noqa: PLR0913  # what a list is read by
     suffix = suffix_of(blocks.path)
     if suffix not in PARSERS:
         raise SourceError(
-            f'{blocks.name}: "{suffix}" is no known format; save it as "CSV UTF-8" (.csv), '
-            "or use .tsv, .ndjson, .jsonl, each also with .gz"
+            f'{blocks.name}: "{suffix}" is no known format; save it as "CSV UTF-8" (.csv), or use '
+            ".tsv, .ndjson or .jsonl (one JSON object a line), each also with .gz"
         )
     new_parser = PARSERS[suffix]
     if is_utf8(encoding):
