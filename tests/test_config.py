@@ -103,7 +103,27 @@ def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
         ),
         ("[mailing]\ntemplate = 't'\n", r"mailing\.toml: \[mailing\] from: "),
         ("[mailing]\nfrom = 'a@example.com'\n", r"\[mailing\].*template"),
-        (MINIMAL + "nonsense\n", r"mailing\.toml: invalid TOML: .*line 4"),
+        (MINIMAL + "nonsense\n", r'invalid TOML: .*line 4.*\); write key = "value"$'),
+        (MINIMAL + "tenant = x\n", r'line 4, .*\); text stands in straight double quotes, .*"$'),
+        (MINIMAL + "tenant = “x”\n", r"line 4, .*\); text stands in straight double quotes"),
+        (MINIMAL + 'tenant = "x\n', r"line 4, .*\); a quote is opened there and not closed$"),
+        (MINIMAL + 'from_arn = "C:\\lists"\n', r"\); write \\\\ for each \\, or put the text into"),
+        (MINIMAL + "template = 'u'\n", r"\); the key is there already$"),
+        (MINIMAL + "[mailing]\n", r"\); put the keys of both tables into one$"),
+        (MINIMAL + "[content]\ntext = 'x'\n", r"\[content\]: unknown key here; .* to \[mailing\]$"),
+        (MINIMAL + "subject = 'x'\n", r"subject: unknown key here; .* \[mailing\.content\]$"),
+        (
+            "[mailing]\nfrom = 'a@b.de'\n[mailing.content]\ntext = 'x'\nconfiguration_set = 'x'\n",
+            r"content\.configuration_set: unknown key here; it belongs to \[mailing\]$",
+        ),
+        (
+            MINIMAL + "rate = 5\nkey = 'id'\n",
+            r"\[mailing\] rate: .* to \[quota\]\n.*\[mailing\] key: .* to \[recipients\]$",
+        ),
+        (
+            MINIMAL + "[quota]\ntags = {}\n",
+            r"\[quota\] tags: .* belongs to \[recipients\] or \[mailing\]$",
+        ),
         ("", r"mailing\.toml: \[mailing\] from"),
     ],
 )

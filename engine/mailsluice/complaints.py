@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -64,9 +64,15 @@ class Complaint(NamedTuple):
         return f"{'.'.join(self.place)}: {self.text}" if self.place else self.text
 
 
-def complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint]:
-    """List what pydantic found wrong with a table of `model`."""
-    return [_complaint(each, model) for each in error.errors(include_url=False)]
+Homes = Mapping[str, Sequence[str]]
+"""Keys to the tables that have them: `subject` to `[mailing.content]`."""
+
+
+def complaints(
+    error: ValidationError, model: type[BaseModel], homes: Homes | None = None
+) -> list[Complaint]:
+    """List what pydantic found wrong with a table of `model`, which stands among `homes`."""
+    return [_complaint(each, model, homes or {}) for each in error.errors(include_url=False)]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -77,9 +83,11 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; there are {', '.join(names)}" if 0 < len(names) <= KEYS_LISTED_MAX else ""
 
 
-def _complaint(error: Any, model: type[BaseModel]) -> Complaint:
+def _complaint(error: Any, model: type[BaseModel], homes: Homes) -> Complaint:
     place = tuple(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
+        if tables := homes.get(place[-1]):
+            return Complaint(place, f"unknown key here; it belongs to {' or '.join(tables)}")
         known = keys_of(_model_at(model, place[:-1]))
         return Complaint(place, f"unknown key{suggestion(place[-1], known)}")
     if error["type"] == "string_pattern_mismatch" and (field := _field_at(model, place)):

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from ipaddress import ip_address
@@ -43,7 +44,7 @@ from mailsluice.complaints import complaints, keys_of, model_in, suggestion
 from mailsluice.errors import ConfigurationError
 from mailsluice.gate import LANE_SHARES, Lane
 from mailsluice.intake import Dedupe
-from mailsluice.mailing import Mailing
+from mailsluice.mailing import Content, Mailing
 from mailsluice.sources import Fields
 
 logger = logging.getLogger(__name__)
@@ -365,7 +366,8 @@ class _Layers:
         self, error: ValidationError, model: type[BaseModel], *tables: str
     ) -> ConfigurationError:
         """The error to raise for a table of `model` that stands within `tables`."""
-        found = complaints(error, model)
+        fields = WorkerSettings if model is WorkerSettings else _File
+        found = complaints(error, model, _homes(fields.model_fields))
         return ConfigurationError(
             "\n".join(self._blamed((*tables, *each.place), each.text) for each in found)
         )
@@ -431,6 +433,27 @@ def _places(tables: Mapping[str, FieldInfo]) -> Iterator[tuple[str, ...]]:
         yield from ((table, key) for key in keys)
 
 
+def _homes(tables: Mapping[str, FieldInfo]) -> Mapping[str, list[str]]:
+    """Each key of a file with the tables that have it."""
+    homes: defaultdict[str, list[str]] = defaultdict(list)
+    places = list(_places(tables))
+    if "mailing" in tables:
+        places += [("mailing", "content", key) for key in keys_of(Content)]
+    for *table, key in places:
+        if table:
+            homes[key].append(f"[{'.'.join(table)}]")
+    return homes
+
+
+_TOML_HINTS = (
+    ("Illegal character", "a quote is opened there and not closed"),
+    ("Unescaped '\\'", "write \\\\ for each \\, or put the text into single quotes"),
+    ("Invalid value", 'text stands in straight double quotes, as in key = "text"'),
+    ("Expected '='", 'write key = "value"'),
+    (") twice", "put the keys of both tables into one"),
+    ("Cannot overwrite", "the key is there already"),
+)
+
 _NOT_TOML = "name a .toml file here; a list of recipients goes to --recipients"
 
 
@@ -440,13 +463,18 @@ def _read(path: Path, within: Path | None) -> dict[str, Any]:
         # Numbers stay as written: `price = 19.90` is no 19.9 in a mail.
         return tomllib.loads(text, parse_float=Decimal)
     except FileNotFoundError:
-        raise ConfigurationError(f"{path}: there is no such file") from None
+        meant = path.with_suffix(".toml")
+        hint = f"; did you mean {meant}?" if meant != path and meant.is_file() else ""
+        raise ConfigurationError(f"{path}: there is no such file{hint}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not UTF-8 ({error.reason})") from error
     except (ValueError, RecursionError) as error:  # also of numbers and nesting without end
-        hint = "" if path.suffix == ".toml" else f"; {_NOT_TOML}"
+        hints = [hint for mark, hint in _TOML_HINTS if mark in str(error)]
+        if path.suffix != ".toml":
+            hints = [_NOT_TOML]
+        hint = "".join(f"; {hint}" for hint in hints)
         raise ConfigurationError(f"{path}: invalid TOML: {error}{hint}") from error
 
 

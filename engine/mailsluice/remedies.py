@@ -26,6 +26,8 @@ QUOTA_TOO_SMALL = "QUOTA_TOO_SMALL"
 """Code of a hold: the day's quota, as far as this run may use it, has never room for a
 recipient."""
 
+NO_RECIPIENTS = "the list has no recipients: fill it, or correct [recipients] path"
+
 _SUSPENDED = "answer AWS's case about the account; SES sends again when they lift the suspension"
 _PAUSED = (
     "find out who paused sending and why, then: "
@@ -148,10 +150,7 @@ def next_steps(
 
 def _after_the_end(counts: Counts, journal: str, again: Collection[State]) -> Iterator[str]:
     if not counts.read:
-        yield (
-            "the list has no recipients: fill it, or correct [recipients] path, and run the same "
-            "`mailsluice send` again"
-        )
+        yield f"{NO_RECIPIENTS}, and run the same `mailsluice send` again"
     if counts.in_doubt:
         yield (
             f"{counts.in_doubt:,} in doubt, which SES may have: "

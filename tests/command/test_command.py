@@ -80,7 +80,8 @@ def test_a_finished_journal_is_never_sent_again(folder: Folder) -> None:
     [
         (["send"], "Missing argument"),
         ([*SEND, "--frobnicate"], "--frobnicate"),
-        (["send", "none.toml"], "none.toml: there is no such file"),
+        (["send", "none.toml"], "none.toml: there is no such file\n"),
+        (["send", "mailing"], "mailing: there is no such file; did you mean mailing.toml?"),
         (["send", "."], "cannot be read"),
         (["send", "recipients.csv"], "a list of recipients goes to --recipients"),
         ([*SEND, "--only", "failed"], "send without --only first"),

@@ -222,6 +222,7 @@ def test_what_a_mailing_sends_although_getaccount_is_denied_is_warned_of(folder:
 
 def test_a_list_without_recipients_is_said_and_may_be_filled(folder: Folder) -> None:
     folder.write_list(0)
+    assert re.search(r"^warning +the list has no recip", folder.send("--dry-run").out, re.MULTILINE)
     ended = folder.send()
     assert "next: the list has no recipients" in ended.out
     folder.write_list(2)
@@ -249,9 +250,11 @@ def test_a_dry_run_shows_the_plan_and_sends_nothing(folder: Folder) -> None:
     assert told["cost"] == "$0.01"
     assert told["row 2"].startswith("duplicate")
     assert told["row 3"].startswith("refused")
-    request = orjson.loads(ended.out.partition("the first request:\n")[2])
+    _, shown, text = ended.out.partition("the first request, without 28 of its 30 recipients:\n")
+    assert shown
+    request = orjson.loads(text)
     assert request["FromEmailAddress"] == "News <news@example.com>"
-    assert len(request["BulkEmailEntries"]) == 30
+    assert len(request["BulkEmailEntries"]) == 2
     assert (folder.calls, folder.accepted) == (0, 0)
     assert not folder.journal.exists()
 

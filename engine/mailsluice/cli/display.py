@@ -180,8 +180,9 @@ def summarise(report: Report, journal: str, console: Console) -> None:
     console.print(table)
     if report.elapsed_s:
         console.print(
-            f"{report.calls:,} calls in {report.elapsed_s:.1f} s, {report.rate_per_s:,.1f} "
-            f"recipients/s of {report.quota_rate_per_s:,.6g}/s, {report.throttled:,} throttled",
+            f"{report.calls:,} call{'s'[: report.calls != 1]} in {report.elapsed_s:.1f} s, "
+            f"{report.rate_per_s:,.1f} recipients/s of {report.quota_rate_per_s:,.6g}/s, "
+            f"{report.throttled:,} throttled",
             highlight=False,
             soft_wrap=True,
         )

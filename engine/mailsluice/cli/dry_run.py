@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from mailsluice import excepted, forecast, placeholders, provenance, resume
+from mailsluice import excepted, forecast, placeholders, provenance, remedies, resume
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
@@ -30,6 +30,9 @@ from mailsluice.resume import Scope
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source
+
+ENTRIES_SHOWN = 2
+"""Recipients of the first request that are shown: fifty would fill some screens."""
 
 RUN_ID_SHOWN = "dryrun"
 """Stands in the first request where a run's id would."""
@@ -150,13 +153,19 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
             made = forecast.make(plan.weight, plan.rate_per_s, outlook, now)
             say("time", forecast_text.done(made, now))
     say("cost", f"${plan.price:,.2f}")
+    if not plan.read:
+        say("warning", remedies.NO_RECIPIENTS)
     for remark in plan.remarks:
         say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")
     if plan.first_body is not None:
         request = orjson.loads(plan.first_body)
         _warn_of_missing(request)
         voice.tell("")
-        voice.tell("the first request:")
+        entries = request["BulkEmailEntries"]
+        shown = request["BulkEmailEntries"] = entries[:ENTRIES_SHOWN]
+        left_out = len(entries) - len(shown)
+        more = f", without {left_out} of its {len(entries)} recipients" if left_out else ""
+        voice.tell(f"the first request{more}:")
         voice.tell_json(orjson.dumps(request, option=orjson.OPT_INDENT_2))
 
 
