@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
-from mailsluice import Engine, EngineError, InDoubt, Mailing, Message, Recipient
+from mailsluice import (
+    Engine,
+    EngineError,
+    InDoubt,
+    JournalError,
+    Mailing,
+    MailsluiceError,
+    Message,
+    Receipt,
+    Recipient,
+)
+from mailsluice.journal import Intent, Record
+from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart
 from tests.waiting import PATIENCE_S
@@ -22,9 +35,11 @@ class Odd:
 
     def __init__(self, outcome: object) -> None:
         self.outcome = outcome
+        self.calls = 0
 
     async def send_bulk_email(self, _: bytes, __: str | None, depart: Depart, /) -> Answer:
         await depart()
+        self.calls += 1
         await asyncio.sleep(0.01)
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -87,3 +102,54 @@ async def test_an_error_that_nobody_foresaw_is_told_to_everybody_who_waits() -> 
         assert [type(each) for each in ended] == [EngineError] * 3
         with pytest.raises(EngineError, match="ZeroDivisionError"):
             await engine.send(Message(WELCOME, to="bob@example.com"))
+
+
+class Failing(MemoryJournal):
+    """A journal of the caller's, of which one commit fails."""
+
+    def __init__(self, failing: int, error: BaseException) -> None:
+        super().__init__()
+        self.commits = 0
+        self._failing = failing
+        self._error = error
+
+    def commit(self, records: Sequence[Record]) -> None:
+        self.commits += 1
+        if self.commits == self._failing:
+            raise self._error
+        super().commit(records)
+
+
+@pytest.mark.parametrize("error", [TypeError("no"), KeyError(7), RuntimeError(), SystemExit(3)])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+async def test_a_journal_whose_commit_fails_ends_the_run_and_nothing_more_is_sent(
+    failing: int, error: BaseException
+) -> None:
+    transport = Odd(None)
+    transport.outcome = Answer(results=(EntryResult("SUCCESS", "id"),) * 50)
+    journal = Failing(failing, error)
+    recipients = [Recipient(f"user{n}@example.com") for n in range(500)]
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(JournalError):
+            async with Engine(transport=transport, journal=journal) as engine:
+                await engine.run(WELCOME, recipients)
+    assert journal.commits == failing
+    intents = sum(isinstance(record, Intent) for record in journal.replay(details=True))
+    assert transport.calls == intents
+
+
+@pytest.mark.parametrize("error", [TypeError("no"), KeyError(7), SystemExit(3)])
+@pytest.mark.parametrize("failing", [1, 2, 3])
+async def test_a_journal_whose_commit_fails_tells_every_caller(
+    failing: int, error: BaseException
+) -> None:
+    sent = Answer(results=(EntryResult("SUCCESS", "id", None),))
+    journal = Failing(failing, error)
+    async with asyncio.timeout(PATIENCE_S), Engine(transport=Odd(sent), journal=journal) as engine:
+        waiting = [
+            asyncio.create_task(engine.send(Message(WELCOME, to="ann@example.com")))
+            for _ in range(3)
+        ]
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert any(isinstance(each, JournalError) for each in ended)
+        assert all(isinstance(each, MailsluiceError | Receipt) for each in ended)

@@ -35,7 +35,7 @@ def _unexpected(error: BaseException) -> JournalError:
     if isinstance(error, OSError | MemoryError | RuntimeError):
         failure = JournalError(f"the journal cannot be written: {why}")
     else:
-        failure = JournalError(f"a defect of mailsluice, and not of the journal's file: {why}")
+        failure = JournalError(f"a defect of the journal's code, and not of its file: {why}")
     failure.__cause__ = error
     return failure
 
