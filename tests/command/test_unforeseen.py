@@ -102,6 +102,13 @@ def test_certificates_that_are_not_there_are_2(folder: Folder) -> None:
     assert "set AWS_CA_BUNDLE" in ended.err
 
 
+def test_an_endpoint_with_a_password_is_2(folder: Folder) -> None:
+    ended = folder.send(environment={"AWS_ENDPOINT_URL_SESV2": "http://user:hush@127.0.0.1:1"})
+    assert ended.code == 2
+    assert "the endpoint http://***@127.0.0.1:1 cannot be used" in ended.err
+    assert "hush" not in ended.out + ended.err
+
+
 def sent_with(folder: Folder, credential_process: str) -> Ended:
     folder.write("aws.ini", f"[default]\ncredential_process = {credential_process}\n")
     environment = {"AWS_CONFIG_FILE": str(folder.path / "aws.ini"), **folder.NO_CREDENTIALS}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -27,6 +28,8 @@ from botocore.utils import get_environ_proxies
 from mailsluice.aws.connection import PacedConnector
 from mailsluice.aws.credentials import Credentials
 from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
+from mailsluice.aws.secrets import masked
+from mailsluice.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S = 10.0
 """For a client that names none, as for each phase of a connection (`http.CONNECT_PHASES`)."""
@@ -108,6 +111,11 @@ class _Session(AioSession):  # type: ignore[misc]  # it is untyped
         config.http_session_cls = _SESSIONS.get(service_name, HttpSession)
         return super().create_client(service_name, config=config, **options)
 
+    async def _create_client(self, *arguments: Any, **options: Any) -> Any:
+        client = await super()._create_client(*arguments, **options)
+        _require_no_password(client.meta.endpoint_url)
+        return client
+
     def _create_credential_resolver(self) -> Any:
         resolver = super()._create_credential_resolver()
         for provider in resolver.providers:
@@ -126,6 +134,15 @@ class _Session(AioSession):  # type: ignore[misc]  # it is untyped
             return AioSmartDefaultsConfigStoreFactory(resolver, _RegionProvider(session=self))
 
         self._internal_components.lazy_register_component("smart_defaults_factory", factory)
+
+
+def _require_no_password(endpoint_url: str) -> None:
+    """Raise ConfigurationError if an endpoint's URL has a user: AWS signs, and takes none."""
+    if "@" in urlsplit(endpoint_url).netloc:
+        raise ConfigurationError(
+            f"the endpoint {masked(endpoint_url)} cannot be used: it has a user or a password, and "
+            "requests are signed instead; remove them from `endpoint_url` or AWS_ENDPOINT_URL…"
+        )
 
 
 class _RegionProvider(AioIMDSRegionProvider):  # type: ignore[misc]  # as above
