@@ -28,7 +28,6 @@ from botocore.utils import get_environ_proxies
 from mailsluice.aws.connection import PacedConnector
 from mailsluice.aws.credentials import Credentials
 from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
-from mailsluice.aws.secrets import masked
 from mailsluice.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -138,10 +137,11 @@ class _Session(AioSession):  # type: ignore[misc]  # it is untyped
 
 def _require_no_password(endpoint_url: str) -> None:
     """Raise ConfigurationError if an endpoint's URL has a user: AWS signs, and takes none."""
-    if "@" in urlsplit(endpoint_url).netloc:
+    _, at, host = urlsplit(endpoint_url).netloc.rpartition("@")
+    if at:
         raise ConfigurationError(
-            f"the endpoint {masked(endpoint_url)} cannot be used: it has a user or a password, and "
-            "requests are signed instead; remove them from `endpoint_url` or AWS_ENDPOINT_URL…"
+            f"the endpoint URL of {host} has a user or password, and AWS takes none; remove them "
+            "from `endpoint_url` in the [ses] table, or from AWS_ENDPOINT_URL"
         )
 
 
