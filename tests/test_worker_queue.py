@@ -291,7 +291,7 @@ def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: Fed) -
     assert fed.emulator.ledger.by_address() == {f"one{n}@example.com": 1 for n in range(30)}
 
 
-@pytest.mark.ses_emulator(account=FAST_ACCOUNT, templates=frozenset({"welcome"}))
+@pytest.mark.ses_emulator(account=FAST_ACCOUNT, resources={"templates": ["welcome"]})
 def test_a_missing_template_keeps_its_messages_in_the_queue_and_no_others(fed: Fed) -> None:
     gone = MAILING | {"template": "gone"}
     fed.put(*({"mailing": gone, "to": f"gone{n}@example.com"} for n in range(3)))

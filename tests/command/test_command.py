@@ -185,7 +185,7 @@ def test_a_source_that_has_changed_is_2_and_says_what_to_do(folder: Folder) -> N
 # --- 3: held --------------------------------------------------------------------------------------
 
 
-@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, templates=frozenset({"hello"}))
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, resources={"templates": ["hello"]})
 def test_a_missing_template_is_3_and_the_next_run_finishes(folder: Folder) -> None:
     ended = folder.send()
     assert ended.code == 3

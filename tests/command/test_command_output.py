@@ -189,7 +189,7 @@ def test_recipients_come_from_standard_input(folder: Folder, content: bytes) -> 
     assert folder.emulator.ledger.by_address() == {"ann@example.com": 1, "bob@example.com": 1}
 
 
-@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, templates=frozenset({"hello"}))
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, resources={"templates": ["hello"]})
 def test_a_held_run_goes_on_from_the_same_pipe_and_refuses_another(folder: Folder) -> None:
     folder.write_mailing("recipients.csv", "-")
     pipe = b"email\nann@example.com\n"

@@ -86,7 +86,7 @@ def test_status_counts_what_was_in_flight_when_a_process_was_killed_as_in_doubt(
     assert (killed["in_flight"], not_zero(killed["counts"])) == (0, {"read": 5, "in_doubt": 5})
 
 
-@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, templates=frozenset({"hello"}))
+@pytest.mark.ses_emulator(account={"rate_per_s": 5000}, resources={"templates": ["hello"]})
 def test_status_says_why_a_run_is_held(folder: Folder) -> None:
     folder.write_list(2)
     assert folder.send().code == 3

@@ -309,7 +309,7 @@ async def test_an_entry_has_1_to_50_addresses(
 @pytest.mark.parametrize(
     ("options", "status", "code"),
     [
-        ({"templates": ["other"]}, "TEMPLATE_NOT_FOUND", "NotFoundException"),
+        ({"resources": {"templates": ["other"]}}, "TEMPLATE_NOT_FOUND", "NotFoundException"),
         (
             {"resources": {"configuration_sets": ["other"]}},
             "CONFIGURATION_SET_NOT_FOUND",
@@ -336,8 +336,11 @@ async def test_names_that_do_not_exist_refuse_by_entry_or_by_call(
 
 async def test_names_that_exist_are_taken(start: Start) -> None:
     pair = await start(
-        templates=["welcome"],
-        resources={"configuration_sets": ["default"], "identities": ["example.com"]},
+        resources={
+            "templates": ["welcome"],
+            "configuration_sets": ["default"],
+            "identities": ["example.com"],
+        },
     )
     assert await pair.statuses(GOOD, ConfigurationSetName="default") == ["SUCCESS"]
 

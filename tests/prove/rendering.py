@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random, SystemRandom
 from typing import NamedTuple
 
+from mailsluice.emulator.handlebars import Handlebars, RenderingFailure, TemplateRefusedError
 from tests.prove.figures import Proved, Size, at_least, exactly, told
 from tests.rendering import generated, golden, handlebars
 from tests.rendering.generated import Draw
@@ -36,8 +37,30 @@ def _kept(kind: str) -> list[tuple[generated.Case, Answer]]:
     return [
         (generated.Case(case.template, case.data), case.answer)
         for case in golden.read()
-        if case.name.startswith("beyond") == (kind == "beyond") and case.name not in golden.UNJUDGED
+        if case.name.startswith("beyond") == (kind == "beyond")
+        and case.name not in golden.UNJUDGED | golden.NOT_EMULATED
     ]
+
+
+def _emulated_wrongly(cases: list[tuple[generated.Case, Answer]]) -> list[str]:
+    """What the emulator's interpreter renders, refuses or fails at otherwise than Handlebars.js.
+
+    Of the white space around `else if` it may keep more or less.
+    """
+    wrong = []
+    for (template, data), said in cases:
+        try:
+            text = Handlebars(template).render(data)
+        except RenderingFailure:
+            text = None
+        except TemplateRefusedError as error:
+            text = f"refused: {error}"
+        same = text == said.output
+        if "else if" in template and text is not None and said.output is not None:
+            same = "".join(text.split()) == "".join(said.output.split())
+        if not same:
+            wrong.append(f"emulator: {template!r}\n  {data}\n  own  {text!r}\n  node {said}")
+    return wrong
 
 
 def prove(size: Size) -> Proved:
@@ -46,10 +69,11 @@ def prove(size: Size) -> Proved:
     if size == "full":
         if missing := handlebars.installed():
             return Proved([exactly(f"Handlebars.js runs ({missing})", 1, 0)])
-        documented = _compared(_drawn(generated.documented, seed))
-        beyond = _compared(_drawn(generated.beyond, seed))
+        inside, outside = _drawn(generated.documented, seed), _drawn(generated.beyond, seed)
     else:
-        documented, beyond = _compared(_kept("documented")), _compared(_kept("beyond"))
+        inside, outside = _kept("documented"), _kept("beyond")
+    documented, beyond = _compared(inside), _compared(outside)
+    emulated = _emulated_wrongly([case for case in inside if case[1].syntax is None])
     wrong = documented.disagreements + beyond.disagreements
     return Proved(
         [
@@ -58,6 +82,7 @@ def prove(size: Size) -> Proved:
             exactly("  disagreements with Handlebars.js", 0, len(wrong)),
             exactly("  documented, but cannot judge", 0, documented.unjudged),
             told("  beyond it, cannot judge", f"{beyond.unjudged / beyond.cases:.1%}"),
+            exactly("  documented, disagreements of the emulator", 0, len(emulated)),
         ],
-        [f"{seed=}", *wrong[:SHOWN_MAX]],
+        [f"{seed=}", *wrong[:SHOWN_MAX], *emulated[:SHOWN_MAX]],
     )

@@ -32,6 +32,8 @@ UNJUDGED = {
     "a bare section",
 }
 """All that is beyond the documented subset in the corpus."""
+NOT_EMULATED = {"an inverse"}
+"""What the emulator refuses beside them."""
 
 
 class Golden(NamedTuple):

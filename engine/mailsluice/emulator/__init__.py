@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mailsluice.emulator.server import emulator_thread as emulator_thread
     from mailsluice.emulator.server import serve as serve
     from mailsluice.emulator.signature import Credentials as Credentials
+    from mailsluice.emulator.templates import Template as Template
 
 _HOMES = {
     "Accepted": ("ledger", "Accepted"),
@@ -57,6 +58,7 @@ _HOMES = {
     "Recommendation": ("resources", "Recommendation"),
     "Resources": ("resources", "Resources"),
     "Script": ("faults", "Script"),
+    "Template": ("templates", "Template"),
     "Tenant": ("resources", "Tenant"),
     "emulator_process": ("process", "emulator_process"),
     "emulator_thread": ("server", "emulator_thread"),
@@ -85,6 +87,7 @@ __all__ = (
     "Recommendation",
     "Resources",
     "Script",
+    "Template",
     "Tenant",
     "emulator_process",
     "emulator_thread",

@@ -1,24 +1,29 @@
-"""The operations that read what the account has: which request asks for which. Pure."""
+"""The operations that read and change what the account has: which request asks for which. Pure."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 from urllib.parse import unquote
 
 import orjson
+from pydantic import ValidationError
 
+from mailsluice.emulator import shapes, submission, templates
 from mailsluice.emulator.exchange import RefusedError
+from mailsluice.emulator.handlebars import RenderingFailure
+from mailsluice.emulator.resources import Writing
 from mailsluice.emulator.windows import Bucket
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from mailsluice.emulator.exchange import Request
     from mailsluice.emulator.resources import Reading, Resources
+    from mailsluice.emulator.templates import Template
 
 _NAME = r"([^/?]+)"
-_PATHS: dict[tuple[str, re.Pattern[str]], Reading] = {
+_TEMPLATE = re.compile(rf"/v2/email/templates/{_NAME}")
+_TEMPLATES = re.compile(r"/v2/email/templates")
+_PATHS: dict[tuple[str, re.Pattern[str]], Reading | Writing] = {
     ("GET", re.compile(rf"/v2/email/identities/{_NAME}")): "GetEmailIdentity",
     ("GET", re.compile(rf"/v2/email/configuration-sets/{_NAME}")): "GetConfigurationSet",
     ("GET", re.compile(rf"/v2/email/configuration-sets/{_NAME}/event-destinations")): (
@@ -26,6 +31,12 @@ _PATHS: dict[tuple[str, re.Pattern[str]], Reading] = {
     ),
     ("POST", re.compile(r"/v2/email/tenants/get")): "GetTenant",
     ("POST", re.compile(r"/v2/email/vdm/recommendations")): "ListRecommendations",
+    ("GET", _TEMPLATE): "GetEmailTemplate",
+    ("GET", _TEMPLATES): "ListEmailTemplates",
+    ("POST", re.compile(rf"{_TEMPLATE.pattern}/render")): "TestRenderEmailTemplate",
+    ("POST", _TEMPLATES): "CreateEmailTemplate",
+    ("PUT", _TEMPLATE): "UpdateEmailTemplate",
+    ("DELETE", _TEMPLATE): "DeleteEmailTemplate",
 }
 
 _WHAT = {
@@ -33,37 +44,92 @@ _WHAT = {
     "GetConfigurationSet": "Configuration set",
     "GetConfigurationSetEventDestinations": "Configuration set",
     "GetTenant": "Tenant",
+    "GetEmailTemplate": "Template",
 }
+_WRITING = frozenset(get_args(Writing))
 
 
 class Asked(NamedTuple):
-    """A reading call."""
+    """A call of one of these operations."""
 
-    operation: Reading
+    operation: Reading | Writing
     name: str
     """What it asks about; empty where it lists."""
+    body: bytes
+
+    @property
+    def is_writing(self) -> bool:
+        """True if it changes something."""
+        return self.operation in _WRITING
 
 
 def asked(request: Request) -> Asked | None:
-    """What a request reads; None where it is none of these. Raises RefusedError."""
+    """What a request asks for; None where it is none of these. Raises RefusedError."""
     path = request.target.partition("?")[0]
     for (method, pattern), operation in _PATHS.items():
         match = pattern.fullmatch(path) if method == request.method else None
         if match is None:
             continue
         if operation == "GetTenant":
-            return Asked(operation, _tenant_name(request.body))
-        return Asked(operation, unquote(match[1]) if match.groups() else "")
+            return Asked(operation, _text(request.body, "TenantName"), request.body)
+        if operation == "CreateEmailTemplate":
+            return Asked(operation, _text(request.body, "TemplateName"), request.body)
+        return Asked(operation, unquote(match[1]) if match.groups() else "", request.body)
     return None
 
 
 def answered(asked: Asked, resources: Resources) -> dict[str, Any]:
     """The answer's document. Raises RefusedError where there is no such thing."""
-    found = resources.described(asked.operation, asked.name)
+    if asked.operation == "TestRenderEmailTemplate":
+        return _rendered(asked, resources)
+    assert not asked.is_writing
+    found = resources.described(cast("Reading", asked.operation), asked.name)
     if found is None:
         what = _WHAT[asked.operation]
         raise RefusedError("NotFoundException", f"{what} <{asked.name}> does not exist.")
     return found
+
+
+def changed(asked: Asked, resources: Resources) -> dict[str, Any]:
+    """The fields of the resources that a writing call changes. Raises RefusedError."""
+    found = {**(resources.templates or {})}
+    if asked.operation == "CreateEmailTemplate":
+        if asked.name in found:
+            raise RefusedError("AlreadyExistsException", f"Template {asked.name} already exists.")
+    elif asked.name not in found:
+        raise _no_template(asked)
+    if asked.operation == "DeleteEmailTemplate":
+        del found[asked.name]
+    else:
+        found[asked.name] = _template(asked.body)
+    return {"templates": found}
+
+
+def _rendered(asked: Asked, resources: Resources) -> dict[str, Any]:
+    template = resources.template(asked.name)
+    if template is None:
+        raise _no_template(asked)
+    data = submission.data_of(_text(asked.body, "TemplateData"))
+    try:
+        return {"RenderedTemplate": template.message(data)}
+    except RenderingFailure as failure:
+        raise RefusedError("BadRequestException", str(failure)) from None
+
+
+def _template(body: bytes) -> Template:
+    """The template of a CreateEmailTemplate or UpdateEmailTemplate. Raises RefusedError."""
+    content = _member(body, "TemplateContent")
+    wrong = shapes.problem(shapes.TEMPLATE_CONTENT, content, "templateContent")
+    if wrong is not None:
+        raise RefusedError("BadRequestException", wrong)
+    try:
+        return templates.of(content)
+    except ValidationError as error:
+        raise RefusedError("BadRequestException", error.errors()[0]["msg"]) from None
+
+
+def _no_template(asked: Asked) -> RefusedError:
+    return RefusedError("NotFoundException", f"Template {asked.name} does not exist.")
 
 
 class Guard:
@@ -72,7 +138,7 @@ class Guard:
     def __init__(self) -> None:
         self._buckets: dict[str, Bucket] = {}
 
-    def admit(self, operation: Reading, resources: Resources, now: float) -> None:
+    def admit(self, operation: Reading | Writing, resources: Resources, now: float) -> None:
         """Take note of a call. Raises RefusedError."""
         if operation in resources.denied:
             raise RefusedError(
@@ -90,11 +156,15 @@ class Guard:
         bucket.take(1)
 
 
-def _tenant_name(body: bytes) -> str:
+def _member(body: bytes, name: str) -> Any:
     try:
-        name = orjson.loads(body)["TenantName"]
+        return orjson.loads(body)[name]
     except (ValueError, KeyError, TypeError):
-        name = None
-    if not isinstance(name, str) or not name:
-        raise RefusedError("BadRequestException", "TenantName must not be null")
-    return name
+        raise RefusedError("BadRequestException", f"{name} must not be null") from None
+
+
+def _text(body: bytes, name: str) -> str:
+    text = _member(body, name)
+    if not isinstance(text, str) or not text:
+        raise RefusedError("BadRequestException", f"{name} must be a text that is not empty")
+    return text

@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "MessageRejected": 400,
     "MailFromDomainNotVerifiedException": 400,
     "NotFoundException": 404,
+    "AlreadyExistsException": 400,
     "BadRequestException": 400,
     "InternalServiceErrorException": 500,
     # Common to all of AWS (SES API reference, Common Errors), beside those modelled for the call.

@@ -55,7 +55,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from mailsluice.complaints import sentence
-from mailsluice.emulator.resources import Reading
+from mailsluice.emulator.resources import Reading, Writing
 from mailsluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Kind = Literal["error", "reset_before", "reset_after", "lost", "late", "cut", "broken", "short"]
-Operation = Literal["SendBulkEmail", "GetAccount"] | Reading
+Operation = Literal["SendBulkEmail", "GetAccount"] | Reading | Writing
 Rate = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 

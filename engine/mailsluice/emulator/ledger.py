@@ -6,7 +6,7 @@ and of `Ledger.lines`, is one accepted entry:
 
     {"message_id": "0100…-000000", "call": 7, "at": 1732312345.5, "to": ["a@example.com"], "cc": [],
      "bcc": [], "tags": {"mailsluice-id": "…"}, "template": "welcome", "event": "Delivery",
-     "sub_type": null}
+     "sub_type": null, "error": null}
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from mailsluice.emulator import mailboxes
 from mailsluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mailsluice.emulator.submission import Entry
 
 ID_TAG = "mailsluice-id"
 """The tag by which mailsluice names a recipient in a run."""
+
+RENDERING_FAILURE = mailboxes.Event("Rendering Failure", None)
+"""What becomes of an entry whose data do not fit the template: no mail."""
 
 LINES_BYTES = 64 * 1024
 """Of a file, read at a time."""
@@ -54,6 +57,8 @@ class Accepted(NamedTuple):
     """`eventType` of what SES publishes about it in the end."""
     sub_type: str | None
     """`bounceSubType`, of a bounce."""
+    error: str | None = None
+    """`errorMessage`, of a Rendering Failure."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ class _Block(NamedTuple):
     first: int
     """Serial number of the first message."""
     rows: bytes
-    """JSON: a list of [to, cc, bcc, tags]."""
+    """JSON: a list of [to, cc, bcc, tags], with the error of what could not be rendered."""
 
 
 class Ledger:
@@ -88,14 +93,24 @@ class Ledger:
         """Entries accepted since it was opened."""
         return self._count
 
-    def record(self, entries: Sequence[Entry], template: str, call: int, at: float) -> list[str]:
+    def record(
+        self,
+        entries: Sequence[Entry],
+        template: str,
+        call: int,
+        at: float,
+        errors: Mapping[int, str] | None = None,
+    ) -> list[str]:
         """Take the accepted entries of a call; their message ids.
 
+        `errors` are what SES says of those that cannot be rendered, by position.
         With a file, they are with the operating system when this returns: a killed emulator loses
         nothing that it has answered for.
         """
         ids = self._message_ids(at, self._count, len(entries))
-        rows = [entry[:4] for entry in entries]
+        rows: list[tuple[Any, ...]] = [entry[:4] for entry in entries]
+        for position, error in (errors or {}).items():
+            rows[position] += (error,)
         if self._file is None:
             self._blocks.append(_Block(call, at, template, self._count, orjson.dumps(rows)))
         else:
@@ -163,10 +178,10 @@ class Ledger:
 def _together(
     rows: Iterable[Sequence[Any]], ids: list[str], template: str, call: int, at: float
 ) -> Iterator[Accepted]:
-    for message_id, (to, cc, bcc, tags) in zip(ids, rows, strict=True):
-        event = mailboxes.event((*to, *cc, *bcc))
+    for message_id, (to, cc, bcc, tags, *error) in zip(ids, rows, strict=True):
+        event = RENDERING_FAILURE if error else mailboxes.event((*to, *cc, *bcc))
         yield Accepted(
-            message_id, call, at, tuple(to), tuple(cc), tuple(bcc), tags, template, *event
+            message_id, call, at, tuple(to), tuple(cc), tuple(bcc), tags, template, *event, *error
         )
 
 

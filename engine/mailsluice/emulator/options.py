@@ -20,8 +20,6 @@ from mailsluice.errors import ArgumentError
 _strict = ConfigDict(extra="forbid")
 _latency = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:-(\d+(?:\.\d*)?|\.\d+))?").fullmatch
 
-Names = frozenset[str]
-
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class Latency:
@@ -69,10 +67,8 @@ class EmulatorOptions:
     faults: Script = Script()
     ledger: Path | None = None
     """File to which accepted entries are appended; None: they are kept in memory."""
-    templates: Names | None = None
-    """Names and ARNs that exist; None: all do."""
     resources: Resources = Resources()
-    """Identities, configuration sets, tenants, and what may be read of them."""
+    """Identities, templates, configuration sets, tenants, and what may be read of them."""
     address_faults: AddressFaults = "entry"
     """What a bad address fails."""
     default_tags: bool = True

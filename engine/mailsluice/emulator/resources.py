@@ -1,4 +1,4 @@
-"""What the emulated account has: identities, configuration sets, tenants. Pure.
+"""What the emulated account has: identities, templates, configuration sets, tenants. Pure.
 
 A TOML file (`mailsluice emulator --resources FILE`), or the same in Python:
 
@@ -11,6 +11,10 @@ A TOML file (`mailsluice emulator --resources FILE`), or the same in Python:
     mail_from = "mail.example.com"
     mail_from_status = "FAILED"
     on_mx_failure = "REJECT_MESSAGE"
+
+    [templates.welcome]                  # without the table all names exist, and are not rendered
+    subject = "Welcome, {{name}}"
+    html = "<p>Dear {{name}}</p>"
 
     [configuration_sets.default]         # without the table all names exist
     sending_enabled = true
@@ -25,7 +29,7 @@ A TOML file (`mailsluice emulator --resources FILE`), or the same in Python:
     description = "The bounce rate is high."
 
 The shapes are those of the SES v2 API reference (GetEmailIdentity, GetConfigurationSet,
-GetConfigurationSetEventDestinations, GetTenant, ListRecommendations).
+GetConfigurationSetEventDestinations, GetTenant, ListRecommendations, and those of templates).
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from mailsluice.emulator.templates import Template, name_of
 from mailsluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -71,8 +76,14 @@ Reading = Literal[
     "GetConfigurationSetEventDestinations",
     "GetTenant",
     "ListRecommendations",
+    "GetEmailTemplate",
+    "ListEmailTemplates",
+    "TestRenderEmailTemplate",
 ]
 """The operations that read what is here."""
+
+Writing = Literal["CreateEmailTemplate", "UpdateEmailTemplate", "DeleteEmailTemplate"]
+"""The operations that change it."""
 
 
 def _by_name(given: Any) -> Any:
@@ -238,8 +249,11 @@ class Recommendation:
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class Resources:
-    """All that the account has beside templates. It may be replaced while the emulator runs."""
+    """All that the account has. It may be replaced while the emulator runs."""
 
+    templates: Annotated[dict[str, Template], BeforeValidator(_by_name)] | None = None
+    """By name; None: all names exist, until CreateEmailTemplate makes the first. Of a plain name
+    nothing is rendered."""
     identities: Annotated[dict[str, Identity], BeforeValidator(_by_name)] | None = None
     """Domains and addresses; None: all that are asked for are there, and verified."""
     configuration_sets: Annotated[dict[str, ConfigurationSet], BeforeValidator(_by_name)] | None = (
@@ -269,6 +283,12 @@ class Resources:
             return ConfigurationSet()
         return self.configuration_sets.get(name)
 
+    def template(self, name_or_arn: str) -> Template | None:
+        """The template of that name or ARN; None where there is none."""
+        if self.templates is None:
+            return Template()
+        return self.templates.get(name_of(name_or_arn))
+
     def described(self, operation: Reading, name: str) -> dict[str, Any] | None:
         """The answer of a reading operation about a name; None where there is no such thing."""
         match operation:
@@ -278,14 +298,28 @@ class Resources:
             case "GetTenant":
                 tenant = Tenant() if self.tenants is None else self.tenants.get(name)
                 return None if tenant is None else tenant.described(name)
+            case "GetEmailTemplate" | "ListEmailTemplates":
+                return self._described_template(operation, name)
             case "ListRecommendations":
                 return {"Recommendations": [each.described() for each in self.recommendations]}
+            case _:
+                return self._described_set(operation, name)
+
+    def _described_set(self, operation: Reading, name: str) -> dict[str, Any] | None:
         found = self.configuration_set(name)
         if found is None:
             return None
         if operation == "GetConfigurationSet":
             return found.described(name)
         return {"EventDestinations": [each.described() for each in found.destinations]}
+
+    def _described_template(self, operation: Reading, name: str) -> dict[str, Any] | None:
+        if operation == "ListEmailTemplates":
+            return {"TemplatesMetadata": [{"TemplateName": each} for each in self.templates or ()]}
+        template = self.template(name)
+        if template is None:
+            return None
+        return {"TemplateName": name, "TemplateContent": template.described()}
 
 
 def load(path: Path) -> Resources:

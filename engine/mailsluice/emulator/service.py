@@ -12,7 +12,15 @@ import enum
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailsluice.emulator import control_plane, exchange, mailboxes, resources, signature, submission
+from mailsluice.emulator import (
+    control_plane,
+    exchange,
+    mailboxes,
+    resources,
+    signature,
+    submission,
+    templates,
+)
 from mailsluice.emulator.account import Account, AccountStatistics, Refusal
 from mailsluice.emulator.exchange import Answer, RefusedError, Request
 from mailsluice.emulator.faults import CallFault, Failure, Faults, Operation
@@ -76,6 +84,8 @@ class ServiceStatistics:
     """Calls by the fault that struck."""
     ledger: int
     """Entries accepted."""
+    rendering_failures: int
+    """Of those, the ones that could not be rendered."""
 
 
 class Service:
@@ -96,6 +106,7 @@ class Service:
         self._errors: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._struck: Counter[str] = Counter()
+        self._rendering_failed = 0
 
     def change_resources(self, changes: Mapping[str, Any]) -> None:
         """Replace some fields of the resources. Raises ConfigurationError."""
@@ -121,9 +132,7 @@ class Service:
         self._check_signature(request, wall)
         if reading is not None:
             self._guard.admit(reading.operation, self.resources, now)
-            return self._read(
-                reading.operation, lambda: control_plane.answered(reading, self.resources)
-            )
+            return self._read(reading.operation, lambda: self._controlled(reading))
         operation = (request.method, request.target.partition("?")[0])
         if operation == BULK:
             return self._send_bulk_email(request.body, now, wall)
@@ -144,6 +153,7 @@ class Service:
             failures=dict(self._failures),
             faults=dict(self._struck),
             ledger=len(self.ledger),
+            rendering_failures=self._rendering_failed,
         )
 
     def _check_signature(self, request: Request, wall: float) -> None:
@@ -171,8 +181,16 @@ class Service:
         fault = self._strike(asked, call, before=False) if ids else None
         return _after(fault, {"BulkEmailEntryResults": results})
 
+    def _controlled(self, asked: control_plane.Asked) -> dict[str, Any]:
+        if not asked.is_writing:
+            return control_plane.answered(asked, self.resources)
+        self.resources = dataclasses.replace(
+            self.resources, **control_plane.changed(asked, self.resources)
+        )
+        return {}
+
     def _read(self, operation: Operation, describe: Callable[[], dict[str, Any]]) -> Reply:
-        """Answer an operation that changes nothing, unless a fault strikes. Raises RefusedError."""
+        """Answer an operation that sends nothing, unless a fault strikes. Raises RefusedError."""
         call = self.faults.begin(operation)
         for before in (True, False):
             fault = self.faults.strike(operation, call, (), before=before)
@@ -240,7 +258,6 @@ class Service:
 
     def _unknown_name(self, asked: Submission) -> Failure | None:
         """Why no entry can be sent. Raises RefusedError where the account says so by call."""
-        known = self._options.templates
         named = asked.configuration_set
         found = self.resources.configuration_set(named) if named is not None else None
         for wrong, name, status, code, text in (
@@ -248,7 +265,7 @@ class Service:
             (named is not None and found is None, named, *_NO_CONFIGURATION_SET),
             (found is not None and not found.sending_enabled, named, *_SET_PAUSED),
             (
-                known is not None and asked.template and asked.template not in known,
+                asked.template and self.resources.template(asked.template) is None,
                 asked.template,
                 *_NO_TEMPLATE,
             ),
@@ -279,7 +296,24 @@ class Service:
         accepted = [
             entry for position, entry in enumerate(entries) if position not in verdict.refused
         ]
-        return self.ledger.record(accepted, asked.template, call, wall) if accepted else []
+        if not accepted:
+            return []
+        errors = self._rendering_failures(asked, accepted)
+        self._rendering_failed += len(errors)
+        return self.ledger.record(accepted, asked.template, call, wall, errors)
+
+    def _rendering_failures(
+        self, asked: Submission, entries: list[submission.Entry]
+    ) -> dict[int, str]:
+        """What SES says of the entries that cannot be rendered, by position."""
+        template = asked.content or self.resources.template(asked.template)
+        if template is None or not template.has_tags:
+            return {}
+        failures = (
+            template.failure(templates.merged(asked.data, submission.data_of(entry.data)))
+            for entry in entries
+        )
+        return {position: said for position, said in enumerate(failures) if said is not None}
 
     def _in_time(self, reply: Reply) -> Reply:
         latency = self._options.latency

@@ -85,11 +85,14 @@ _ATTACHMENT = Structure(
     },
     ("RawContent", "FileName"),
 )
+TEMPLATE_CONTENT = Structure({"Subject": Text(), "Text": Text(), "Html": Text()})
+"""Of a stored template, and of inline content."""
+
 _TEMPLATE = Structure(
     {
         "TemplateName": Text(least=1),
         "TemplateArn": _ARN,
-        "TemplateContent": Structure({"Subject": Text(), "Text": Text(), "Html": Text()}),
+        "TemplateContent": TEMPLATE_CONTENT,
         "TemplateData": _DATA,
         "Headers": _HEADERS,
         "Attachments": Many(_ATTACHMENT),

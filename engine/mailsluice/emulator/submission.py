@@ -12,9 +12,11 @@ import re
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import orjson
+from pydantic import ValidationError
 
-from mailsluice.emulator import mailboxes, shapes
+from mailsluice.emulator import mailboxes, shapes, templates
 from mailsluice.emulator.exchange import RefusedError
+from mailsluice.emulator.templates import Template
 from mailsluice.model import RECIPIENT_ADDRESSES_MAX
 
 AddressFaults = Literal["entry", "call"]
@@ -41,6 +43,8 @@ class Entry(NamedTuple):
     """Its own and the default ones; its own win."""
     weight: int
     """Number of its addresses."""
+    data: str = "{}"
+    """Its ReplacementTemplateData: JSON, of an object."""
 
     @property
     def addresses(self) -> list[str]:
@@ -55,6 +59,10 @@ class Submission(NamedTuple):
     """Its address, bare and in lower case."""
     template: str
     """Name or ARN; empty for inline content."""
+    content: Template | None
+    """Inline content."""
+    data: dict[str, Any]
+    """TemplateData."""
     configuration_set: str | None
     entries: list[Entry]
     problems: dict[int, str]
@@ -74,7 +82,7 @@ def read(
     """
     request = _parse(body)
     _refuse_if(shapes.problem(shapes.REQUEST, request, ""))
-    template = _template(request["DefaultContent"])
+    template, content, data = _template(request["DefaultContent"])
     sender = _sender(request)
     raw = request.get("BulkEmailEntries")
     defaults = _tags(request.get("DefaultEmailTags")) if default_tags else {}
@@ -84,6 +92,8 @@ def read(
     return Submission(
         sender,
         template,
+        content,
+        data,
         request.get("ConfigurationSetName"),
         entries,
         problems,
@@ -101,19 +111,22 @@ def _parse(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _template(content: dict[str, Any]) -> str:
+def _template(content: dict[str, Any]) -> tuple[str, Template | None, dict[str, Any]]:
     template: dict[str, Any] = content.get("Template") or {}
     name, arn, inline = (
         template.get(member) for member in ("TemplateName", "TemplateArn", "TemplateContent")
     )
     if sum(given is not None for given in (name, arn, inline)) != 1:
         _refuse_if("Exactly one of TemplateName, TemplateArn and TemplateContent must be given.")
-    _check_data(template.get("TemplateData"))
+    data = data_of(template.get("TemplateData"))
     _check_headers(template.get("Headers"))
     for part in (inline or {}).values():
         if part is not None and _inline_operation(part):
             _refuse_if("Template contains unsupported operations.")
-    return name or arn or ""
+    try:
+        return name or arn or "", templates.of(inline) if inline else None, data
+    except ValidationError as error:
+        raise RefusedError("BadRequestException", error.errors()[0]["msg"]) from None
 
 
 def _sender(request: dict[str, Any]) -> str:
@@ -169,6 +182,7 @@ def _plain_entry(
     tags = {tag["Name"]: tag["Value"] for tag in raw_tags}
     if len(tags) != len(raw_tags):
         return None
+    data = "{}"
     if "ReplacementEmailContent" in entry:
         data = entry["ReplacementEmailContent"]["ReplacementTemplate"]["ReplacementTemplateData"]
         if len(data) > shapes.DATA_CHARACTERS_MAX or orjson.loads(data).__class__ is not dict:
@@ -181,7 +195,7 @@ def _plain_entry(
     addresses += to
     texts += tags
     texts += tags.values()
-    return Entry(to, [], [], {**defaults, **tags} if defaults else tags, len(to))
+    return Entry(to, [], [], {**defaults, **tags} if defaults else tags, len(to), data)
 
 
 def _are_tag_texts(texts: list[str]) -> bool:
@@ -210,14 +224,15 @@ def _read_one_by_one(raw: Any, defaults: dict[str, str]) -> _Reading:
 
 def _entry(entry: dict[str, Any], defaults: dict[str, str]) -> Entry:
     content = entry.get("ReplacementEmailContent") or {}
-    _check_data((content.get("ReplacementTemplate") or {}).get("ReplacementTemplateData"))
+    data = (content.get("ReplacementTemplate") or {}).get("ReplacementTemplateData")
+    data_of(data)
     _check_headers(entry.get("ReplacementHeaders"))
     destination = entry["Destination"]
     to, cc, bcc = (
         destination.get(member) or [] for member in ("ToAddresses", "CcAddresses", "BccAddresses")
     )
     tags = {**defaults, **_tags(entry.get("ReplacementTags"))}
-    return Entry(to, cc, bcc, tags, len(to) + len(cc) + len(bcc))
+    return Entry(to, cc, bcc, tags, len(to) + len(cc) + len(bcc), data or "{}")
 
 
 def _addresses_problem(entry: Entry) -> str | None:
@@ -232,15 +247,19 @@ def _tags(raw: list[dict[str, str]] | None) -> dict[str, str]:
     return {tag["Name"]: tag["Value"] for tag in raw or ()}
 
 
-def _check_data(data: str | None) -> None:
-    if data is None:
-        return
+def data_of(text: str | None) -> dict[str, Any]:
+    """Template data, read. Raises RefusedError."""
+    if text is None:
+        return {}
     try:
-        is_object = isinstance(orjson.loads(data), dict)
+        data: Any = orjson.loads(text)
     except orjson.JSONDecodeError:
-        is_object = False
-    if not is_object:
-        _refuse_if("The template data is invalid: it must be a JSON object.")
+        data = None
+    if not isinstance(data, dict):
+        raise RefusedError(
+            "BadRequestException", "The template data is invalid: it must be a JSON object."
+        )
+    return data
 
 
 def _check_headers(headers: list[dict[str, str]] | None) -> None:
