@@ -104,12 +104,14 @@ class Running:
 
 
 @contextmanager
-def worker(
+def worker(  # noqa: PLR0913  # what a test of a worker may choose
     folder: Path,
     emulator: Emulator,
     text: str = WORKER,
     environment: dict[str, str] | None = None,
     program: Sequence[str] = (),
+    *,
+    becomes_ready: bool = True,
 ) -> Iterator[Running]:
     (folder / "worker.toml").write_text(text)
     arguments = ["worker", str(folder / "worker.toml")]
@@ -129,7 +131,8 @@ def worker(
         running = Running(process, log)
         try:
             running.until(lambda: running.url != "")
-            running.until(running.is_ready)
+            if becomes_ready:
+                running.until(running.is_ready)
             yield running
         finally:
             if process.poll() is None:

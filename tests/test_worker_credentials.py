@@ -17,8 +17,10 @@ import pytest
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from tests.aws import Aws
 from tests.prove.peer import Exchange, listening
-from tests.test_worker import Running, worker
+from tests.prove.wire import HANG
+from tests.test_worker import Running, drop, worker
 from tests.test_worker_queue import MAILING, Fed
+from tests.waiting import PATIENCE_S
 
 SETTINGS = """\
 [folder]
@@ -325,3 +327,26 @@ def test_a_page_of_a_firewall_in_place_of_sess_answer_rejects_no_message(
             held.check_nothing_is_lost()
             firewall.status = None
             held.check_all_is_sent()
+
+
+def test_a_worker_beside_an_sts_that_never_answers_obeys_sigterm(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("token")
+    with listening(HANG) as sts:
+        environment = {
+            **{name: "" for name in ses_emulator.environment if "ACCESS" in name},
+            "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{sts.port}",
+            "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/mailer",
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
+        }
+        drop(tmp_path, "news", 5)
+        with worker(
+            tmp_path, ses_emulator, environment=environment, becomes_ready=False
+        ) as running:
+            assert sts.wait_for(1, PATIENCE_S)
+            running.process.terminate()
+            assert running.process.wait(PATIENCE_S) == 0
+    assert len(ses_emulator.ledger) == 0
+    assert (tmp_path / "mail/inbox/news").is_dir() or (tmp_path / "mail/working/news").is_dir()

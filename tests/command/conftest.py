@@ -110,10 +110,13 @@ class Folder:
         return self.run("send", "mailing.toml", "--report", "report.json", *flags, **options)
 
     @contextmanager
-    def start(self, *arguments: str, **options: Any) -> Iterator[Forked]:
+    def start(
+        self, *arguments: str, environment: Mapping[str, str | None] | None = None, **options: Any
+    ) -> Iterator[Forked]:
         """A command that goes on while the test does; killed with the block."""
         streams = Streams(None, PIPE, PIPE)._replace(**options)
-        process = Forked(FORKED, self.path, self.environment({}), arguments, streams)
+        all_of_it = self.environment(environment or {})
+        process = Forked(FORKED, self.path, all_of_it, arguments, streams)
         try:
             yield process
         finally:
