@@ -356,14 +356,32 @@ def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_d
     assert (twice > 0, counts["duplicate"] > 0) == (in_doubt == "resend", in_doubt == "hold")
 
 
+DEFECT = """
+import sys
+from mailsluice.dispatcher import Dispatcher
+def broken(*_): raise ZeroDivisionError("a defect")
+Dispatcher.judge = broken
+from mailsluice.cli import main
+main()
+"""
+
+
 @FAST
-@pytest.mark.parametrize("recipients", [1, 3])
-def test_a_journal_that_cannot_be_written_ends_it_and_deletes_nothing(
-    fed: Fed, recipients: int
+@pytest.mark.parametrize(
+    ("program", "recipients", "code", "said"),
+    [
+        (NO_ROOM, 1, 5, "messages-000001.journal"),
+        (NO_ROOM, 3, 5, "messages-000001.journal"),
+        (DEFECT, 1, 70, "ZeroDivisionError: a defect"),
+        (DEFECT, 3, 70, "ZeroDivisionError: a defect"),
+    ],
+)
+def test_what_cannot_be_recorded_ends_it_and_deletes_nothing(
+    fed: Fed, program: str, recipients: int, code: int, said: str
 ) -> None:
     to = [{"to": f"one{n}@example.com"} for n in range(recipients)]
     fed.put({"mailing": MAILING} | (to[0] if recipients == 1 else {"recipients": to}))
-    full = [sys.executable, "-c", NO_ROOM, "worker", str(fed.folder / "worker.toml")]
+    full = [sys.executable, "-c", program, "worker", str(fed.folder / "worker.toml")]
     text = SETTINGS.format(url=fed.url, visibility_s=3)
     (fed.folder / "worker.toml").write_text(text)
     ended = subprocess.run(
@@ -373,8 +391,8 @@ def test_a_journal_that_cannot_be_written_ends_it_and_deletes_nothing(
         text=True,
         check=False,
     )
-    assert ended.returncode == 5, ended.stderr
-    assert "messages-000001.journal" in ended.stderr
+    assert ended.returncode == code, ended.stderr
+    assert said in ended.stderr
     assert fed.left() == 1, "what has no outcome is not deleted"
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
