@@ -154,14 +154,14 @@ def test_a_reader_that_stays_does_not_keep_the_next_writer_out(path: Path) -> No
 @pytest.mark.process
 def test_a_forked_process_that_outlives_its_parent_does_not_keep_the_journal(path: Path) -> None:
     program = (
-        "import os, pathlib, sys, time\n"
+        "import os, pathlib, signal, sys\n"
         "from mailsluice.journal.sqlite import SqliteJournal\n"
         "journal = SqliteJournal.open(pathlib.Path(sys.argv[1]))\n"
         "if os.fork() == 0:\n"
         "    print('forked', flush=True)\n"
         "    sys.stdin.read()\n"
         "    os._exit(0)\n"
-        "time.sleep(60)\n"
+        "signal.pause()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
