@@ -29,7 +29,13 @@ from mailsluice import (
     SourceError,
     export,
 )
-from mailsluice.emulator import AccountSettings, CallFault, Emulator, EmulatorOptions
+from mailsluice.emulator import (
+    AccountSettings,
+    CallFault,
+    Emulator,
+    EmulatorOptions,
+    EntryFault,
+)
 from mailsluice.export import Line
 from mailsluice.intake import Dedupe
 from mailsluice.journal import Taken
@@ -212,6 +218,63 @@ async def test_a_list_that_has_lost_its_end_is_held_though_all_of_it_was_settled
     assert (await run(path, first)).state == "finished"
 
 
+@pytest.mark.parametrize("takes_it", ["a pending row", "a new row"])
+async def test_in_order_an_address_that_was_sent_under_one_key_is_not_sent_under_another(
+    takes_it: str, ses_emulator: Emulator, path: Path
+) -> None:
+    first = keyed(*range(300))
+    await held_after(2, ses_emulator, path, first)
+    sent = next(line.seq for line in lines(path) if line.state == "sent")
+    pending = next(line.seq for line in lines(path) if line.state == "pending")
+    second, moved = list(first), first[sent - 1]
+    second[sent - 1] = moved._replace(to="corrected@example.com")
+    if takes_it == "a pending row":
+        second[pending - 1] = first[pending - 1]._replace(to=moved.to)
+    else:
+        second.append(moved._replace(key="new"))
+    with pytest.raises(SourceChangedError, match=rf"row {sent} is not .* other addresses .*'k"):
+        await run(path, second)
+    assert (await run(path, first)).counts.sent == 300
+    assert set(ses_emulator.ledger.by_address().values()) == {1}
+
+
+async def test_a_pending_row_that_cannot_be_sent_as_it_is_given_now_is_named(
+    ses_emulator: Emulator, path: Path
+) -> None:
+    first = addresses(*range(300))
+    await held_after(2, ses_emulator, path, first)
+    pending = next(line.seq for line in lines(path) if line.state == "pending")
+    second: list[str | Recipient] = [*first]
+    second[pending - 1] = Recipient(first[pending - 1], tags={"no space": "x"})
+    report = await run(path, second)
+    assert (report.state, report.counts.sent, report.counts.pending) == ("held", 299, 1)
+    assert report.hold is not None
+    assert f"(row {pending} is refused: tags: a tag name may hold" in report.hold
+    assert (await run(path, first)).counts.sent == 300
+
+
+@pytest.mark.parametrize("settings", [Settings(), BY_KEY])
+async def test_a_part_that_is_sent_once_more_is_of_those_whom_the_run_has_had(
+    settings: Settings, ses_emulator: Emulator, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ses_emulator.faults.add(EntryFault(status="MESSAGE_REJECTED", address="user[37]@*"))
+    assert (await run(path, keyed(*range(10)), settings)).counts.rejected == 2
+    ses_emulator.faults.clear()
+    ses_emulator.faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", address="user7@*"))
+    grown = keyed(*range(15))
+    async with Engine.open(settings, journal=path) as engine:
+        assert (await engine.run(MAILING, grown, only="rejected")).state == "held"
+    ses_emulator.faults.clear()
+    report = await run(path, grown, settings)  # it carries on
+    assert report.counts == Counts(read=10, sent=10)
+    assert "5 recipients that the run has not had are on the list" in caplog.text
+    assert len(ses_emulator.ledger) == 10
+    with pytest.raises(RunFinishedError, match="from row 11 on"):
+        await run(path, grown, settings)
+    assert (await run(path, grown, settings, again=True)).counts.sent == 15
+    assert set(ses_emulator.ledger.by_address().values()) == {1}
+
+
 @pytest.mark.parametrize(
     ("before", "now"),
     [
@@ -222,7 +285,7 @@ async def test_a_list_that_has_lost_its_end_is_held_though_all_of_it_was_settled
             Recipient(("A@example.com", "b@EXAMPLE.com")),
         ),
         (Recipient("a@example.com", data={"n": 1}), Recipient("a@example.com", data={"n": 2})),
-        (Recipient("a@example.com", key="k"), Recipient("b@example.com", key="k")),
+        (Recipient("Ann <a@example.com>", key="k"), Recipient(["A@example.com"], key="k")),
     ],
 )
 async def test_the_same_recipient_in_another_form_is_the_same(
@@ -240,6 +303,9 @@ async def test_the_same_recipient_in_another_form_is_the_same(
         (Recipient("a@example.com"), Recipient("a@example.com", cc="b@example.com")),
         (Recipient("a@example.com"), Recipient(cc="a@example.com")),
         (Recipient("a@example.com", key="a"), Recipient("a@example.com", key="A")),
+        (Recipient("a@example.com", key="k"), Recipient("b@example.com", key="k")),
+        (Recipient(["a@example.com"], key="k"), Recipient(["b@example.com"], key="k")),
+        (Recipient("a@example.com", key="k"), "a@example.com"),
         (Recipient("a@example.com"), 5),
         ("a\n@example.com", "a@example.com"),
     ],
@@ -313,6 +379,16 @@ async def test_rows_without_a_key_are_known_by_their_addresses_as_often_as_they_
     assert report.counts == Counts(read=104, sent=104)
     mailed = ses_emulator.ledger.by_address()
     assert (mailed["user1@example.com"], mailed["user7@example.com"]) == (3, 2)
+
+
+async def test_rows_that_are_given_keys_are_the_ones_that_they_were(
+    ses_emulator: Emulator, path: Path
+) -> None:
+    """Who sets `dedupe` first, and `[recipients] key` later."""
+    await held_after(2, ses_emulator, path, addresses(*range(300)), BY_KEY)
+    report = await run(path, keyed(*range(299, -1, -1)), BY_KEY)
+    assert report.counts == Counts(read=300, sent=300)
+    assert set(ses_emulator.ledger.by_address().values()) == {1}
 
 
 async def test_duplicates_of_a_key_stay_duplicates_in_any_order(

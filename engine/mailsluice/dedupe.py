@@ -52,3 +52,29 @@ class Seen:
         # A new object, of a kilobyte at 10^7 texts: less time and memory than one that grows.
         self._buckets[index] = bucket + record
         return True
+
+
+class Mailed:
+    """Whom other runs have mailed, as this run knows people: by address, or by key.
+
+    By key, a recipient that has no key here or had none there is known by its address: nothing else
+    can tell that it is the same.
+    """
+
+    def __init__(self, *, by_key: bool) -> None:
+        self._by_key = by_key
+        self._names = Seen()
+
+    def add(self, address: str, key: str | None) -> None:
+        """Remember one."""
+        if not (self._by_key and key):
+            self._names.add(address)
+        else:
+            # A key is never taken for an address, which has no NUL.
+            self._names.add(f"\0{key}")
+            self._names.add(f"\0\0{address}")
+
+    def has(self, address: str, key: str | None) -> bool:
+        """Whether one of them is this recipient."""
+        by_key = f"\0{key}" if key else f"\0\0{address}"
+        return address in self._names or (self._by_key and by_key in self._names)

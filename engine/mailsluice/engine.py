@@ -336,7 +336,7 @@ class Engine:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)
                 self._current = self._wire(
-                    mailing, prefix, source, run, writer, gate, left_out, known, journal
+                    mailing, prefix, source, run, writer, gate, left_out, known, journal, scope
                 )
                 self._current.pause(paused=self._paused)
                 self._first = self._current.statistics()
@@ -502,6 +502,7 @@ class Engine:
         left_out: Excepted,
         known: Recogniser,
         journal: Journal,
+        scope: Scope,
     ) -> Current:
         """Put the parts of one run together."""
         standing = writer.standing
@@ -535,8 +536,9 @@ class Engine:
                 self._dedupe,
                 standing.settled,
                 standing.remarked,
-                left_out.names if left_out.runs else None,
+                left_out.mailed,
                 known,
+                known_only=standing.reopened is not None and not scope.again,
             ),
             dispatcher=dispatcher,
             sending=sending,

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailsluice import addresses
-from mailsluice.dedupe import Seen
+from mailsluice.dedupe import Mailed
 from mailsluice.errors import ConfigurationError
 from mailsluice.intake import Dedupe
 from mailsluice.journal import Addresses, Intent, Journal, lock
 from mailsluice.journal.standing import Standing
 from mailsluice.model import State
 
+logger = logging.getLogger(__name__)
+
 OpenToRead = Callable[[Path], Journal]
 
 
 @dataclass(frozen=True, slots=True)
 class Excepted:
-    """What is remembered of them, in 7-8 bytes each."""
+    """What is remembered of them, in 7-8 bytes each; twice that where they have keys."""
 
-    names: Seen = field(default_factory=Seen)
-    """Their keys where duplicates are known by key, else their first addresses."""
+    mailed: Mailed | None = None
+    """None if no journal is named."""
     runs: Mapping[str, str] = field(default_factory=dict)
     """By the id of each run that lists them, its journal."""
 
@@ -35,7 +38,8 @@ def read(paths: Sequence[Path], dedupe: Dedupe, open_: OpenToRead, own: str) -> 
     remembered. Raises ConfigurationError if one is the run's own, is not there, has no run or is
     being written, and JournalError.
     """
-    names, runs = Seen(), dict[str, str]()
+    mailed, runs = Mailed(by_key=dedupe == "key"), dict[str, str]()
+    nested: dict[str, str] = {}
     for path in paths:
         if not path.is_file():
             raise ConfigurationError(f"{path}: there is no such journal to --except")
@@ -43,19 +47,34 @@ def read(paths: Sequence[Path], dedupe: Dedupe, open_: OpenToRead, own: str) -> 
             raise ConfigurationError(f"{path}: it is this run's own journal; --except another's")
         if lock.is_being_written(path):
             raise ConfigurationError(
-                f"{path}: its run is under way, and would mail more people than are excepted now; "
-                "wait until it has ended, or stop it"
+                f"{path}: it is open for writing, so that its run may mail more people than are "
+                "excepted now; wait until that has ended, or stop it, and close an engine that has "
+                "the journal open"
             )
         with closing(open_(path)) as journal:
             if journal.run is None:
                 raise ConfigurationError(f"{path}: there is no run in it to --except")
             runs[journal.run.id] = str(path)
-            _remember(journal, names, by_key=dedupe == "key")
-    return Excepted(names, runs)
+            standing = Standing().apply_all(journal.replay(details=False))
+            nested |= standing.excepting
+            if standing.counts.pending:
+                logger.warning(
+                    "%s: %d of its recipients are pending, and not left out here; if its run goes "
+                    "on, it mails them as well",
+                    path,
+                    standing.counts.pending,
+                )
+            _remember(journal, standing, mailed)
+    for each in (name for run, name in nested.items() if run not in runs):
+        logger.warning(
+            "%s: a run that is excepted has left out those whom this journal lists; they are not "
+            "left out here, unless --except names it too",
+            each,
+        )
+    return Excepted(mailed, runs) if runs else Excepted()
 
 
-def _remember(journal: Journal, names: Seen, *, by_key: bool) -> None:
-    standing = Standing().apply_all(journal.replay(details=False))
+def _remember(journal: Journal, standing: Standing, mailed: Mailed) -> None:
     in_flight = {seq for seqs in standing.open.values() for seq in seqs}
     for record in journal.replay(details=True):
         if not isinstance(record, Intent):
@@ -63,9 +82,7 @@ def _remember(journal: Journal, names: Seen, *, by_key: bool) -> None:
         for place, seq in enumerate(record.seqs):
             if seq in in_flight or _may_have_been_sent(standing, seq):
                 to = record.addresses.at(place)
-                name = to.key if by_key else _first_address(to)
-                if name:
-                    names.add(name)
+                mailed.add(_first_address(to), to.key)
 
 
 def _may_have_been_sent(standing: Standing, seq: int) -> bool:
@@ -75,7 +92,7 @@ def _may_have_been_sent(standing: Standing, seq: int) -> bool:
     return seq in standing.settled or seq in standing.doubted
 
 
-def _first_address(to: Addresses) -> str | None:
-    """As intake knows a recipient."""
-    first = next((text for texts in (to.to, to.cc, to.bcc) for text in texts), None)
-    return None if first is None else addresses.normalise(first).key
+def _first_address(to: Addresses) -> str:
+    """As intake knows a recipient, which has one at least."""
+    first = next(text for texts in (to.to, to.cc, to.bcc) for text in texts)
+    return addresses.normalise(first).key

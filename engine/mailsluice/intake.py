@@ -11,13 +11,15 @@ import orjson
 
 from mailsluice import addresses, wire
 from mailsluice.bitmap import Bitmap
-from mailsluice.dedupe import Seen
+from mailsluice.dedupe import Mailed, Seen
 from mailsluice.mailing import Mailing
 from mailsluice.model import RECIPIENT_ADDRESSES_MAX, Chunk, Entry, Remark, State
 from mailsluice.recognition import InOrder, Recogniser
 from mailsluice.sources import Row
 
 Dedupe = Literal["address", "key", "none"]
+
+EXCEPTED_TEXT = "a run that is excepted has mailed it, or may have"
 
 SHOWN_CHARACTERS_MAX = 320
 """Of an address in a remark: room for the longest valid one and a display name."""
@@ -60,8 +62,8 @@ class Intake:
     or else Cc or Bcc), the key (recipients without one are never duplicates), or nothing. The same
     rows in the same order are judged the same, so that a resume agrees with the run it resumes.
     `settled` are the rows whose end the journal knows, `remarked` those of them that were never
-    accepted. Recipients whose first address (with `dedupe = "key"`, whose key) is in `excepted` are
-    suppressed. `rows` says which row of the journal each of them is.
+    accepted. Recipients that other runs have `mailed` are suppressed. `rows` says which row of the
+    journal each of them is; with `known_only` rows that are new to the journal are passed over.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what a run is judged by
@@ -71,8 +73,10 @@ class Intake:
         dedupe: Dedupe = "address",
         settled: Bitmap | None = None,
         remarked: Bitmap | None = None,
-        excepted: Seen | None = None,
+        mailed: Mailed | None = None,
         rows: Recogniser | None = None,
+        *,
+        known_only: bool = False,
     ) -> None:
         if not _run_id(run_id):
             raise ValueError("run_id may hold 1 to 200 of A-Z a-z 0-9 _ - and nothing else")
@@ -81,9 +85,12 @@ class Intake:
         self._settled = Bitmap() if settled is None else settled
         self._remarked = Bitmap() if remarked is None else remarked
         self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
-        self._excepted = excepted
+        self._mailed = mailed
         self.rows: Recogniser = rows or InOrder()
         """What has come, and what has not."""
+        self._known_only = known_only
+        self.passed_over = 0
+        """Rows that are new to the journal, and not this run's business."""
         self._tags = mailing.tags
         self._tags_id = mailing.tags_id
         self._body = self._body_with(self._tags)
@@ -96,14 +103,20 @@ class Intake:
         DifferentRowError if one is not the row that the journal has there.
         """
         seqs, new, prints = self.rows.place(rows)
+        if self._known_only and new:
+            self.passed_over += len(new)
+            known = [pair for pair in zip(seqs, rows, strict=True) if pair[0] not in new]
+            seqs, rows = [seq for seq, _ in known], [row for _, row in known]
+            new, prints = range(new.start, new.start), b""
         entries, remarks = self._judge(rows, seqs)
         fresh = [remark for remark in remarks if remark.seq in new]
-        return Chunk(new.start, new.stop - 1, entries, fresh, prints)
+        unfit = [remark for remark in remarks if remark.seq not in new]
+        return Chunk(new.start, new.stop - 1, entries, fresh, prints, unfit)
 
     def number(self, rows: Sequence[Row], first: int) -> Chunk:
         """Judge rows that have no source to come from again, of which `first` is the first."""
         last = first + len(rows) - 1
-        return Chunk(first, last, *self._judge(rows, range(first, last + 1)), b"")
+        return Chunk(first, last, *self._judge(rows, range(first, last + 1)), b"", [])
 
     def _judge(self, rows: Sequence[Row], seqs: Sequence[int]) -> tuple[list[Entry], list[Remark]]:
         """Raises nothing."""
@@ -160,8 +173,8 @@ class Intake:
         headers_json = _headers(headers) if headers else b""
         if key:
             key = _key(key)
-        if self._excepted is not None:
-            self._leave_out(key if self._dedupe == "key" else address)
+        if self._mailed is not None and self._mailed.has(address, key or None):
+            raise _NotAcceptedError(EXCEPTED_TEXT, State.SUPPRESSED)
         # Only after all that can refuse it: a refused recipient makes no later one a duplicate.
         if self._by_address:
             if not self._seen.add(address):
@@ -175,13 +188,6 @@ class Intake:
             body = template % (destination, data_json, headers_json)
         # A call of a NamedTuple takes twice as long, here as below.
         return _new(Entry, (seq, weight, to, cc, bcc, key or None, body))
-
-    def _leave_out(self, name: str | None) -> None:
-        """Raises _NotAcceptedError if an earlier run has mailed whoever is known by that name."""
-        if self._excepted is not None and name and name in self._excepted:
-            raise _NotAcceptedError(
-                "a run that is excepted has mailed it, or may have", State.SUPPRESSED
-            )
 
     def _own(self, tags: Mapping[str, str]) -> dict[str, str]:
         own = _checked("tags", tags, wire.check_tags)

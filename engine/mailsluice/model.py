@@ -100,6 +100,8 @@ class Chunk(NamedTuple):
     """Of the new ones."""
     prints: bytes
     """The fingerprints of the new ones (`recognition`); empty of single messages."""
+    unfit: list[Remark]
+    """Of those that were accepted before, and cannot be sent as they are given now."""
 
 
 @dataclass(frozen=True)

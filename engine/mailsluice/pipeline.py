@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 import anyio
 
 from mailsluice.dispatcher import Dispatcher
 from mailsluice.errors import JournalError, SourceChangedError, SourceError
-from mailsluice.intake import Intake
+from mailsluice.intake import EXCEPTED_TEXT, Intake
 from mailsluice.journal import Resolution, Taken
 from mailsluice.journal.writer import Writer
-from mailsluice.model import Chunk, Head, State
+from mailsluice.model import Chunk, Head, Remark, State
 from mailsluice.recognition import DifferentRowError
 from mailsluice.remedies import GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER, remedy
 from mailsluice.sending import Sending
 from mailsluice.sources import Source
+from mailsluice.statuses import EXCEPTED
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Pipeline:
         self._caller_error: Exception | None = None
         self._broken: str | None = None
         """How the source broke off."""
+        self._unfit: Remark | None = None
+        """The first row that was accepted before, and that cannot be sent as it is given now."""
 
     async def run(self) -> None:
         """Send until nothing is left, the run is held, or it is told to stop.
@@ -128,6 +131,12 @@ class Pipeline:
         In order that is another source. With keys those people are gone from it.
         """
         rows, pending = self._intake.rows, self._writer.standing.counts.pending
+        if passed_over := self._intake.passed_over:
+            logger.warning(
+                "%d recipients that the run has not had are on the list, and were not sent to: a "
+                "part of the run is sent once more; --again sends to them",
+                passed_over,
+            )
         if rows.by_key:
             await self._give_up_the_gone(rows.missing)
         elif rows.missing:
@@ -136,33 +145,53 @@ class Pipeline:
                 f"{rows.known}, which were read before"
             )
         elif pending:
+            unfit = self._unfit
+            first = "" if unfit is None else f" (row {unfit.seq} is {unfit.state}: {unfit.reason})"
             self._dispatcher.hold = (
                 f"{SOURCE_SHORTER}: {pending} recipients that were accepted before have not come "
-                "again; give the same source and the same [recipients] settings"
+                f"again as they were{first}; give the same source and the same [recipients] "
+                "settings"
             )
 
     async def _give_up_the_gone(self, missing: int) -> None:
-        standing, at = self._writer.standing, self._wall()
-        by_state: dict[State, list[int]] = {}
-        for seq in standing.settled.missing(1, standing.counts.read):
-            by_state.setdefault(self._dispatcher.given_up(seq), []).append(seq)
-        await self._writer.write(
-            [Resolution(at, seqs, state, GONE, _GONE) for state, seqs in by_state.items()]
-        )
-        if given_up := sum(map(len, by_state.values())):
+        standing = self._writer.standing
+        gone = list(standing.settled.missing(1, standing.counts.read))
+        if gone:
+            await self._give_up(gone, GONE, _GONE)
             logger.warning(
                 "%d recipients are given up (%s): the source no longer gives their keys",
-                given_up,
+                len(gone),
                 GONE,
             )
         if missing:
             logger.info("%d recipients that were read before have not come again", missing)
+
+    async def _give_up(self, pending: Sequence[int], status: str, reason: str) -> None:
+        at = self._wall()
+        by_state: dict[State, list[int]] = {}
+        for seq in pending:
+            by_state.setdefault(self._dispatcher.given_up(seq), []).append(seq)
+        await self._writer.write(
+            [Resolution(at, seqs, state, status, reason) for state, seqs in by_state.items()]
+        )
+
+    async def _account_for_unfit(self, unfit: Sequence[Remark]) -> None:
+        """Of rows that were accepted before: those that another run has mailed since are given up.
+
+        What is wrong with the others may be mended, and they stay pending.
+        """
+        mailed = [remark.seq for remark in unfit if remark.state is State.SUPPRESSED]
+        if mailed:
+            await self._give_up(mailed, EXCEPTED, EXCEPTED_TEXT)
+        left = (remark for remark in unfit if remark.state is not State.SUPPRESSED)
+        self._unfit = self._unfit or next(left, None)
 
     async def _take_in_all(self) -> None:
         async with aclosing(self._source.rows()) as source:
             async for rows in source:
                 chunk = self._intake.take(rows)
                 await self._record_chunk(chunk)
+                await self._account_for_unfit(chunk.unfit)
                 self._dispatcher.offer(chunk.entries, self._now())
                 self._sending.wake()
                 while not self._dispatcher.wants_more:

@@ -74,7 +74,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
     tally = _Tally(pace.size_usual)
     async for rows in source.rows():
         chunk = intake.take(rows)
-        tally.add(len(rows), chunk.entries, chunk.remarks)
+        tally.add(len(rows), chunk.entries, [*chunk.remarks, *chunk.unfit])
     tally.flush()
     first = tally.first_batch
     return Plan(

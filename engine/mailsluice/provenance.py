@@ -10,17 +10,12 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from mailsluice.errors import RunFinishedError, SourceChangedError
+from mailsluice.fingerprints import KEYED_BYTES, ORDERED_BYTES
 from mailsluice.journal import Intent, Journal, Taken
 from mailsluice.journal.none import NoJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Head, SourceIdentity
-from mailsluice.recognition import (
-    KEYED_BYTES,
-    ORDERED_BYTES,
-    DifferentRowError,
-    Prints,
-    Recogniser,
-)
+from mailsluice.recognition import DifferentRowError, Prints, Recogniser
 from mailsluice.sources import Source
 
 DIGEST_SHOWN = 16
@@ -77,11 +72,10 @@ async def require_nobody_new(
 ) -> None:
     """Raise RunFinishedError if the source gives anybody whom the finished run has not had.
 
-    `identified` has been called. Reads the rows, unless the bytes have told that they are the same.
+    `identified` has been called. Reads the rows, though the bytes may be the same: other settings
+    make other recipients of them.
     """
     now = await source.identify()
-    if not rows.by_key and _is_whole(journal, standing, now):
-        return
     async with aclosing(source.rows()) as lists:
         async for some in lists:
             try:
@@ -122,11 +116,14 @@ def difference(journal: Journal, error: DifferentRowError) -> str:
     Names keys, but no addresses: it is logged, and stands in reports.
     """
     seq, (line, recipient, _, _) = error.seq, error.row
-    gives = f"row {error.known_as} of the journal" if error.known_as else "another recipient"
+    before, now = _key_of(journal, seq), recipient and recipient.key
+    gives = "other addresses" if now and now == before else "another recipient"
+    if error.known_as:
+        gives = f"row {error.known_as} of the journal"
     return (
         f"row {seq}{f' (line {line} of the list)' if line else ''} is not the same: "
-        f"{journal.name} has there {_keyed('a recipient', _key_of(journal, seq))}, and the source "
-        f"gives now {_keyed(gives, recipient and recipient.key)} (`mailsluice export "
+        f"{journal.name} has there {_keyed('a recipient', before)}, and the source "
+        f"gives now {_keyed(gives, now)} (`mailsluice export "
         f"{journal.name}` shows the journal's rows)"
     )
 
@@ -144,21 +141,15 @@ def _keyed(what: str, key: object) -> str:
     return f"{what} with the key {key!r}" if isinstance(key, str) and "@" not in key else what
 
 
-def _is_whole(journal: Journal, standing: Standing, now: SourceIdentity | None) -> bool:
-    """Whether what `identified` has compared was all of it."""
-    before = journal.run.source if journal.run else None
-    if now is None or before is None:
-        return False
-    return _same_object(now, before) or (standing.head is not None and now.size == before.size)
-
-
 def _same_object(now: SourceIdentity, before: SourceIdentity) -> bool:
     return now.tag is not None and now.tag == before.tag
 
 
 def _described(before: SourceIdentity, head: Head | None) -> str:
-    parts = [] if before.size is None else [f"{before.size:,} bytes"]
-    if before.modified is not None:
+    """What it was when the run began, or, if it has grown since, when the run read it last."""
+    grown = before.size is not None and head is not None and head.size > before.size
+    parts = [] if grown or before.size is None else [f"{before.size:,} bytes"]
+    if before.modified is not None and not grown:
         at = datetime.fromtimestamp(before.modified, UTC)
         parts.append(f"modified {at:%Y-%m-%d %H:%M:%S} UTC")
     if head is not None:

@@ -2,35 +2,18 @@
 
 A journal keeps a fingerprint of every row that was read. When a run is resumed, each row that the
 source gives is compared with it before anything of that row is sent. Pure.
-
-A fingerprint is made of the caller's key, or of the normalised addresses if there is no key. In
-order it is a CRC-32: it only has to tell that a row is not the one expected there. By key it is a
-BLAKE2s of 64 bits: it has to tell a row from all the others.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from hashlib import blake2s
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-from mailsluice import addresses
+from mailsluice import fingerprints
 from mailsluice.bitmap import Bitmap
-from mailsluice.journal import Addresses, Intent, Taken
-from mailsluice.model import Recipient
+from mailsluice.fingerprints import KEYED_BYTES, ORDERED_BYTES
+from mailsluice.journal import Intent, Taken
 from mailsluice.sources import Row
-
-ORDERED_BYTES = 4
-"""Of a fingerprint that is compared at its place: CRC-32."""
-
-KEYED_BYTES = 8
-"""Of a fingerprint by which a row is found: of n rows two are alike by chance in n² of 2^65."""
-
-_UNREADABLE = b"\0\0"
-"""Stands for a row that holds no recipient, or one that cannot be read."""
 
 _BUCKET_BITS = 16
 _BUCKET_MASK = (1 << _BUCKET_BITS) - 1
@@ -110,8 +93,8 @@ class Prints:
         """Make up for those that are missing by the addresses of an attempt."""
         for place, seq in enumerate(intent.seqs):
             if seq in self.blank:
-                text = _text_of(intent.addresses.at(place))
-                self.joined[(seq - 1) * self.width : seq * self.width] = _joined([text], self.width)
+                text = fingerprints.of_attempted(intent.addresses.at(place), self.width)
+                self.joined[(seq - 1) * self.width : seq * self.width] = text
                 self.blank.discard([seq])
 
     def recogniser(self, *, by_key: bool) -> Recogniser:
@@ -145,7 +128,7 @@ class InOrder:
 
     def place(self, rows: Sequence[Row]) -> Placed:
         """See `Recogniser.place`."""
-        prints = fingerprints(rows, self._width)
+        prints = fingerprints.of(rows, self._width)
         size = min(self.missing, len(rows)) * self._width
         if size:
             if self._left[:size] != prints[:size]:
@@ -174,7 +157,8 @@ class InOrder:
 class ByKey:
     """A row is the one that had its key, or its addresses if it has none, wherever it comes.
 
-    Rows that are alike (duplicates) are matched in their order. A row that is not found is new.
+    Rows that are alike (duplicates) are matched in their order. A row that is not found by its key
+    may be one that had no key before. Otherwise it is new.
     """
 
     by_key = True
@@ -197,14 +181,16 @@ class ByKey:
 
     def place(self, rows: Sequence[Row]) -> Placed:
         """See `Recogniser.place`; nothing is raised here."""
-        prints = fingerprints(rows, KEYED_BYTES)
+        prints = fingerprints.of(rows, KEYED_BYTES)
         first = self._last + 1
         if not self.missing:
             self._last += len(rows)
             return Placed(range(first, self._last + 1), range(first, self._last + 1), prints)
         seqs, new = [], []
-        for text in _cut(prints, KEYED_BYTES):
+        for text, row in zip(_cut(prints, KEYED_BYTES), rows, strict=True):
             seq = self._claim(text)
+            if seq is None and (keyless := fingerprints.keyless(row)):
+                seq = self._claim(keyless)
             if seq is None:
                 self._last = seq = self._last + 1
                 new.append(text)
@@ -225,58 +211,6 @@ class ByKey:
                     return seq
             at = bucket.find(record, at + 1)
         return None
-
-
-def fingerprints(rows: Sequence[Row], width: int) -> bytes:
-    """Those of the rows, joined, of `width` bytes each. 0.2 µs a row in order, 0.6 µs by key."""
-    return _joined(_texts(rows), width) if width else b""
-
-
-def _joined(texts: Sequence[bytes], width: int) -> bytes:
-    if width == ORDERED_BYTES:
-        return struct.pack(f"<{len(texts)}I", *map(zlib.crc32, texts))
-    return b"".join([blake2s(text, digest_size=KEYED_BYTES).digest() for text in texts])
-
-
-def _texts(rows: Sequence[Row]) -> list[bytes]:
-    """What is fingerprinted of each row, all at once if nothing about them is unusual."""
-    with suppress(Exception):  # a row without a recipient, or a caller's own type
-        texts = [
-            # A key is never taken for an address, which has no NUL.
-            f"\0{key}" if key else to.strip().lower()
-            for _, (to, cc, bcc, _, _, _, key), _, _ in cast(
-                "Sequence[tuple[int, Recipient, None, None]]", rows
-            )
-            if type(to) is str and not (cc or bcc)
-        ]
-        joined = "\n".join(texts)
-        usual = len(texts) == len(rows) == joined.count("\n") + 1
-        # Display names and international domains have more than one form.
-        if usual and joined.isascii() and "<" not in joined:
-            return joined.encode().split(b"\n")
-    return [_text_of(row.recipient) for row in rows]
-
-
-def _text_of(recipient: Recipient | Addresses | None) -> bytes:
-    """What is fingerprinted of one recipient, as a source gives it or as a journal has it."""
-    with suppress(Exception):  # a caller's sequence may raise anything
-        if recipient is not None:
-            fields = (recipient.to, recipient.cc, recipient.bcc)
-            text = f"\0{recipient.key}" if recipient.key else "\t".join(map(_listed, fields))
-            return text.rstrip("\t").encode(errors="surrogatepass")
-    return _UNREADABLE
-
-
-def _listed(field: str | Iterable[str] | None) -> str:
-    return ",".join(map(_normal, [field] if isinstance(field, str) else field or ()))
-
-
-def _normal(text: str) -> str:
-    plain = text.strip().lower()
-    if plain and not (plain.isascii() and "<" not in plain):
-        with suppress(addresses.AddressError):
-            return addresses.normalise(text).key
-    return plain
 
 
 def _cut(joined: bytes | bytearray, width: int) -> Iterator[bytes]:

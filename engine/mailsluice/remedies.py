@@ -116,9 +116,9 @@ _BY_CODE = {
     QUOTA_TOO_SMALL: "lower [quota] reserve, or raise share",
     SOURCE_BROKEN: "give the very same bytes again, whole",
     SOURCE_CHANGED: (
-        "give the same recipients in the same order again (a query: ORDER BY), and leave a file "
-        'alone while it is read; or give them keys and set [recipients] dedupe = "key", which '
-        "makes the order free"
+        "give the same recipients in the same order again (a query: ORDER BY), with the same "
+        "[recipients] settings, and leave a file alone while it is read. Of a run that is begun "
+        'with keys and [recipients] dedupe = "key" the order is free'
     ),
     SOURCE_SHORTER: "give the same source and the same [recipients] settings again",
 }

@@ -74,7 +74,7 @@ def test_several_journals_can_be_excepted_and_an_open_call_counts_as_sent(folder
     with folder.started("--journal", "second.journal") as process:
         folder.until(process, accepted=2)
         running = folder.send(*NEW, "--except", "second.journal")
-        assert (running.code, "its run is under way" in running.err) == (2, True)
+        assert (running.code, "it is open for writing" in running.err) == (2, True)
         process.kill()
         process.wait()
     folder.emulator.faults.clear()
@@ -102,6 +102,60 @@ def test_with_keys_it_is_the_key_that_is_left_out(folder: Folder) -> None:
     assert folder.send(*flags, *NEW, *EXCEPT).code == 0
     assert folder.counts() == {"read": 2, "sent": 1, "suppressed": 1}
     assert folder.emulator.ledger.by_address() == {"ann@example.com": 2, "bob@example.com": 1}
+
+
+BY_KEY = ("--set", "recipients.dedupe=key")
+KEYS = ("--set", "recipients.key=id")
+
+
+@pytest.mark.parametrize(("before", "now"), [((), KEYS), (KEYS, ())])
+def test_by_key_who_has_no_key_in_one_of_the_runs_is_known_by_the_address(
+    before: tuple[str, ...], now: tuple[str, ...], folder: Folder
+) -> None:
+    folder.write("recipients.csv", "email,id\nann@example.com,1\nbob@example.com,2\n")
+    assert folder.send(*BY_KEY, *before).code == 0
+    folder.write("recipients.csv", "email,id\nAnn@example.com,1\ncat@example.com,3\n")
+    assert folder.send(*BY_KEY, *now, *NEW, *EXCEPT).code == 0
+    assert folder.counts() == {"read": 2, "sent": 1, "suppressed": 1}
+    assert set(folder.emulator.ledger.by_address().values()) == {1}
+
+
+@pytest.mark.parametrize("flags", [(), (*BY_KEY, *KEYS)])
+def test_whom_the_other_run_has_mailed_meanwhile_is_given_up_and_listed(
+    flags: tuple[str, ...], folder: Folder
+) -> None:
+    """Both runs are held half way; then the other one reaches Bob, who is pending here."""
+    people = "email,id\nann@example.com,1\nbob@example.com,2\ncat@example.com,3\n"
+    folder.write("recipients.csv", people)
+    faults = folder.emulator.faults
+    faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", address="bob@*"))
+    faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", address="cat@*"))
+    assert folder.send(*flags).code == 3
+    held = folder.send(*flags, *NEW, *EXCEPT)
+    assert (held.code, folder.counts()) == (3, {"read": 3, "suppressed": 1, "pending": 2})
+    assert "2 of its recipients are pending, and not left out here" in held.err
+    faults.clear()
+    faults.add(EntryFault(status="ACCOUNT_SENDING_PAUSED", address="cat@*"))
+    assert folder.send(*flags).code == 3
+    faults.clear()
+    assert folder.send(*flags, *NEW, *EXCEPT).code == 1
+    assert folder.counts() == {"read": 3, "suppressed": 1, "sent": 1, "failed": 1}
+    assert exported(folder, "new.journal")["bob@example.com"] == ("failed", "EXCEPTED")
+    assert set(folder.emulator.ledger.by_address().values()) == {1}
+    assert folder.send(*flags, *NEW, *EXCEPT, "--only", "failed").code == 1
+    assert set(folder.emulator.ledger.by_address().values()) == {1}
+
+
+def test_whom_an_excepted_run_has_left_out_itself_is_said_to_be_mailed(folder: Folder) -> None:
+    folder.write_list(["ann@example.com"])
+    assert folder.send().code == 0
+    folder.write_list(["ann@example.com", "bob@example.com"])
+    assert folder.send("--journal", "second.journal", *EXCEPT).code == 0
+    planned = folder.send(*NEW, "--except", "second.journal", "--dry-run")
+    assert "mailing.journal: a run that is excepted has left out those whom this" in planned.err
+    assert "1 whom an excepted run has mailed" in planned.out
+    both = folder.send(*NEW, *EXCEPT, "--except", "second.journal", "--dry-run")
+    assert ("left out those" in both.err, "2 whom an excepted" in both.out) == (False, True)
 
 
 def test_the_exceptions_hold_for_the_whole_run(folder: Folder) -> None:

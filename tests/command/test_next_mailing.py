@@ -68,6 +68,29 @@ def test_another_list_in_a_finished_journal_is_2_and_says_whom_a_new_journal_mai
     assert finished.accepted == 2
 
 
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_other_recipients_of_the_same_file_are_another_list(
+    flags: tuple[str, ...], folder: Folder
+) -> None:
+    folder.write("recipients.csv", "email,work\nann@example.com,ann@work.example\n")
+    assert folder.send().code == 0
+    ended = folder.run("send", "mailing.toml", "--set", "recipients.address=work", *flags)
+    assert (ended.code, "has finished, and this is another list" in ended.err) == (2, True)
+    assert folder.emulator.ledger.by_address() == {"ann@example.com": 1}
+
+
+def test_rows_in_place_of_blank_lines_at_the_end_are_new_though_the_size_is_the_same(
+    folder: Folder,
+) -> None:
+    """The blank lines are more than one read of the file."""
+    blank = "\n" * 600_000
+    folder.write("recipients.csv", f"email\nann@example.com\n{blank}")
+    assert folder.send().code == 0
+    folder.write("recipients.csv", f"email\nann@example.com\n{blank[16:]}bob@example.com\n")
+    ended = folder.send()
+    assert (ended.code, "rows that the run never had, from row 2 on" in ended.err) == (2, True)
+
+
 @pytest.mark.parametrize("flags", [(), ("--quiet",)])
 def test_the_same_mailing_to_the_same_list_once_more_says_that_nothing_was_sent(
     finished: Folder, flags: tuple[str, ...]

@@ -56,8 +56,9 @@ async def show(
             dedupe,
             standing.settled,
             standing.remarked,
-            left_out.names if left_out.runs else None,
+            left_out.mailed,
             rows,
+            known_only=scope.only is not None and not scope.again,
         )
         try:
             plan = await plans.make(
