@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mailsluice.emulator.handlebars import Handlebars, RenderingFailure, TemplateRefusedError
+from mailsluice.emulator.handlebars import Handlebars, RenderingFailure
+from mailsluice.emulator.tags import TemplateRefusedError
 from mailsluice.rendering import Source, Template, Verdict
 from tests.chance import a_seed
 from tests.rendering import generated, golden

@@ -1059,7 +1059,7 @@ MUTANTS = [
     ),
     Mutant(
         "a partial that is not defined is fine",
-        "rendering/compiling.py",
+        "rendering/partials.py",
         "            run.findings.append(Finding(Fault.PARTIAL, place))\n",
         "",
         RENDERING,
@@ -1067,8 +1067,8 @@ MUTANTS = [
     Mutant(
         "partials are known outside of their block",
         "rendering/compiling.py",
-        "        known = {**frame.partials, **partials}\n",
-        "        known = frame.partials\n        known.update(partials)\n",
+        "        known = {**frame.partials, **defined}\n",
+        "        known = frame.partials\n        known.update(defined)\n",
         RENDERING,
     ),
     Mutant(

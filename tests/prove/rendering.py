@@ -5,7 +5,8 @@ from __future__ import annotations
 from random import Random, SystemRandom
 from typing import NamedTuple
 
-from mailsluice.emulator.handlebars import Handlebars, RenderingFailure, TemplateRefusedError
+from mailsluice.emulator.handlebars import Handlebars, RenderingFailure
+from mailsluice.emulator.tags import TemplateRefusedError
 from tests.prove.figures import Proved, Size, at_least, exactly, told
 from tests.rendering import generated, golden, handlebars
 from tests.rendering.generated import Draw

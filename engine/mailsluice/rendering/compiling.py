@@ -7,18 +7,16 @@ node is one function of a `Frame`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from mailsluice.rendering import printing
+from mailsluice.rendering import partials, printing
 from mailsluice.rendering.findings import Fault, Finding, Place
 from mailsluice.rendering.frames import Frame, Loop, Step
 from mailsluice.rendering.parsing import BeyondError
 from mailsluice.rendering.paths import Finder, Scope, guard
 from mailsluice.rendering.tree import (
-    Argument,
     Block,
-    Call,
     Comment,
     Literal,
     Node,
@@ -43,19 +41,19 @@ def compiled(program: Program, scope: Scope) -> tuple[Step, ...]:
     """Make the functions of a program. Raises BeyondError if none of it can be judged."""
     steps: list[Step] = []
     pieces = printing.Pieces(scope)
-    partials: dict[str, tuple[Step, ...]] = {}
+    defined: dict[str, tuple[Step, ...]] = {}
     for node in program.body:
         if isinstance(node, Text):
             pieces.add_text(node.value)
         elif isinstance(node, Block) and node.sort == "#*":
             name, inner = _inline_partial(node, scope)
-            partials[name] = inner
+            defined[name] = inner
         elif not (isinstance(node, Comment) or _is_piece(node, scope, pieces)):
             # What is only judged needs no order.
             written = [] if scope.is_judged_only else pieces.steps()
             steps += [*written, _step(node, scope)]
     steps += pieces.steps()
-    return (_with_partials(partials, steps),) if partials else tuple(steps)
+    return (_with_partials(defined, steps),) if defined else tuple(steps)
 
 
 def _is_piece(node: Node, scope: Scope, pieces: printing.Pieces) -> bool:
@@ -80,7 +78,7 @@ def _doubt_of_print(node: Print, scope: Scope) -> str:
 
 def _step(node: Node, scope: Scope) -> Step:
     if isinstance(node, Partial):
-        return _partial(node, scope)
+        return partials.call(node, scope)
     assert isinstance(node, Print | Block)
     head, arguments, *_ = node.expression
     if isinstance(node, Print):
@@ -222,77 +220,14 @@ def _inline_partial(node: Block, scope: Scope) -> tuple[str, tuple[Step, ...]]:
     return name.value, compiled(node.program, inner)
 
 
-def _with_partials(partials: dict[str, tuple[Step, ...]], steps: list[Step]) -> Step:
+def _with_partials(defined: dict[str, tuple[Step, ...]], steps: list[Step]) -> Step:
     def step(frame: Frame) -> None:
-        known = {**frame.partials, **partials}
+        known = {**frame.partials, **defined}
         inner = Frame(frame.context, frame.up, frame.loop, frame.parameters, known, frame.run)
         for each in steps:
             each(inner)
 
     return step
-
-
-def _partial(node: Partial, scope: Scope) -> Step:
-    head, arguments, named, _ = node.expression
-    place = scope.place(node.line, f"> {head.written}")
-    values = [*arguments, *(value for _, value in named)]
-    doubts = [scope.doubt(value) for value in values if isinstance(value, Path)]
-    if isinstance(head, Call) or (isinstance(head, Path) and head.is_data):
-        doubts.append("which partial it is, the data say")
-    if any(isinstance(each, Call) for each in values) or any(
-        isinstance(each, Literal) for each in arguments
-    ):
-        doubts.append("a partial that is given something else than names and texts")
-    if doubt := next(filter(None, doubts), ""):
-        return printing.unknown(place, doubt)
-    context = _argument(arguments[0], scope, place) if arguments else None
-    extra = [(name, _argument(value, scope, place)) for name, value in named]
-    return _call_of_partial(node, place, context, extra)
-
-
-def _argument(value: Argument, scope: Scope, place: Place) -> Finder:
-    if isinstance(value, Path):
-        return guard(value, scope, place)
-    given = value.value if isinstance(value, Literal) else None
-    return lambda _frame: given
-
-
-def _call_of_partial(
-    node: Partial, place: Place, context_of: Finder | None, extra: list[tuple[str, Finder]]
-) -> Step:
-    name, indent = node.expression.head.written, node.indent
-
-    def step(frame: Frame) -> None:
-        steps = frame.partials.get(name)
-        run = frame.run
-        if steps is None:
-            run.findings.append(Finding(Fault.PARTIAL, place))
-            return
-        context = context_of(frame) if context_of else frame.context
-        if extra:
-            if context and context.__class__ is not dict:
-                run.findings.append(Finding(Fault.UNKNOWN, place, "names are added to no object"))
-            own = context if context.__class__ is dict else {}
-            context = {**own, **{key: find(frame) for key, find in extra}}
-        inner = Frame(context, None, frame.loop, {}, frame.partials, run)
-        if not indent:
-            for each in steps:
-                each(inner)
-            return
-        written: list[str] = []
-        write, run.write = run.write, written.append
-        for each in steps:
-            each(inner)
-        run.write = write
-        write(_indented("".join(written), indent))
-
-    return step
-
-
-def _indented(text: str, indent: str) -> str:
-    lines = text.split("\n")
-    last = lines.pop()
-    return "".join(f"{indent}{line}\n" for line in lines) + (indent + last if last else "")
 
 
 def _tag(node: Print | Block) -> str:

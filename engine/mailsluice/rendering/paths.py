@@ -84,10 +84,14 @@ def printed(path: Path, scope: Scope, place: Place) -> Finder:
 def guard(path: Path, scope: Scope, place: Place) -> Finder:
     """Make a function that finds what a block asks for; MISSING is one of the answers."""
     base, names = _base(path, scope)
+    is_one_name = base is _context and len(names) == 1
     if path.is_data and path.up:
         base = _doubted(base, place)
 
     def find(frame: Frame) -> Any:
+        # Nearly every condition is one name of an object.
+        if is_one_name and frame.context.__class__ is dict:
+            return frame.context.get(names[0], MISSING)
         value = base(frame)
         for name in names:
             if value is None or value is MISSING:

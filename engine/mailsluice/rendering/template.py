@@ -48,9 +48,7 @@ class Template:
     """
 
     def __init__(self, source: Source, steps_of: Callable[[str, Scope], Sequence[Step]]) -> None:
-        parts = [
-            (text, Scope(part)) for part, text in source._asdict().items() if text is not None
-        ]
+        parts = [(text, Scope(part)) for part, text in source._asdict().items() if text is not None]
         self._writing = [(scope.part, steps_of(text, scope)) for text, scope in parts]
         self._judging = [
             (scope.part, steps_of(text, scope._replace(is_judged_only=True)))
@@ -76,8 +74,9 @@ class Template:
     def judge(self, data: dict[str, Any]) -> Sequence[Finding]:
         """Say what is wrong with one row, in a third of the time that it takes to render it."""
         findings: list[Finding] = []
+        frame = Frame(data, None, None, {}, {}, Run(data, _nowhere, findings))
         for part, steps in self._judging:
-            _run(steps, part, Run(data, _nowhere, findings))
+            _run(steps, part, frame)
         return findings
 
     def render(self, data: dict[str, Any]) -> Rendering:
@@ -86,7 +85,7 @@ class Template:
         texts: dict[str, str] = {}
         for part, steps in self._writing:
             written: list[str] = []
-            _run(steps, part, Run(data, written.append, findings))
+            _run(steps, part, Frame(data, None, None, {}, {}, Run(data, written.append, findings)))
             texts[part] = "".join(written)
         return Rendering(**texts, findings=findings)
 
@@ -95,15 +94,14 @@ def _nowhere(_text: str) -> None:
     """Write nothing."""
 
 
-def _run(steps: Sequence[Step], part: str, run: Run) -> None:
-    frame = Frame(run.root, None, None, {}, {}, run)
+def _run(steps: Sequence[Step], part: str, frame: Frame) -> None:
     try:
         for step in steps:
             step(frame)
     except RecursionError:
         place = Place(part, 1, "partials that call each other")
         note = "they come to no end within Python's stack"
-        run.findings.append(Finding(Fault.UNKNOWN, place, note))
+        frame.run.findings.append(Finding(Fault.UNKNOWN, place, note))
 
 
 def _stored(source: str, scope: Scope) -> Sequence[Step]:
@@ -128,7 +126,8 @@ def _inline(source: str, scope: Scope) -> Sequence[Step]:
             f"{scope.part}, {said}: SES takes {{{{name}}}} and nothing else in inline content;"
             " store the template with SES, and name it"
         )
-    doubts = [_doubt(node, scope.part) for node in program.body if isinstance(node, Print | Comment)]
+    tags = [node for node in program.body if isinstance(node, Print | Comment)]
+    doubts = [_doubt(tag, scope.part) for tag in tags]
     return [*filter(None, doubts), *compiled(program, scope)]
 
 

@@ -47,12 +47,11 @@ def is_there(value: Any) -> bool:
 
 def is_same(value: Any, other: Any) -> bool:
     """True if a block's data are what was there already: then `..` leads out of both."""
-    return value is other or (
-        value.__class__ is other.__class__
-        and value.__class__ is not dict
-        and value.__class__ is not list
-        and bool(value == other)
-    )
+    if value is other:
+        return True
+    if value.__class__ is dict or value.__class__ is list:
+        return False
+    return value.__class__ is other.__class__ and bool(value == other)
 
 
 def text_of(value: Any) -> str:
