@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailsluice import (
+    ConfigurationError,
     Counts,
     Engine,
     Mailing,
@@ -407,6 +408,20 @@ async def test_a_run_begun_in_order_stays_in_order(ses_emulator: Emulator, path:
     with pytest.raises(SourceChangedError, match="row 1 is not the same"):
         await run(path, keyed(*range(60))[::-1], BY_KEY)
     assert (await run(path, keyed(*range(60)), BY_KEY)).counts.sent == 60
+
+
+@pytest.mark.parametrize("dedupe", ["address", "none"])
+async def test_a_run_begun_by_key_is_not_carried_on_otherwise(
+    dedupe: Dedupe, ses_emulator: Emulator, path: Path
+) -> None:
+    """An address that moved to another key would be sent again."""
+    first = keyed(*range(300))
+    await held_after(2, ses_emulator, path, first, BY_KEY)
+    otherwise = Settings(recipients=RecipientsSettings(dedupe=dedupe))
+    with pytest.raises(ConfigurationError, match=r'begun with .* dedupe = "key"; give'):
+        await run(path, first, otherwise)
+    assert len(ses_emulator.ledger) == 100
+    assert (await run(path, first, BY_KEY)).counts.sent == 300
 
 
 # --- finished -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import UTC, datetime
 
-from mailsluice.errors import RunFinishedError, SourceChangedError
+from mailsluice.errors import ConfigurationError, RunFinishedError, SourceChangedError
 from mailsluice.fingerprints import KEYED_BYTES, ORDERED_BYTES
 from mailsluice.journal import Intent, Journal, Taken
 from mailsluice.journal.none import NoJournal
@@ -25,8 +25,10 @@ DIGEST_SHOWN = 16
 def read_back(journal: Journal, *, by_key: bool) -> tuple[Standing, Recogniser]:
     """What the records add up to, and what recognises their rows when a source gives them again.
 
-    `by_key`: they may come in any order, if the journal's fingerprints allow it. Blocks for about a
-    second per million recipients, and three if it is a journal without fingerprints.
+    `by_key`: they may come in any order, if the journal's fingerprints allow it. Raises
+    ConfigurationError if the run was begun by key, and is not now: a key says nothing of addresses,
+    of which one could then be sent again. Blocks for about a second per million recipients, and
+    three if it is a journal without fingerprints.
     """
     width = KEYED_BYTES if by_key else ORDERED_BYTES
     standing, prints = Standing(), Prints(0 if isinstance(journal, NoJournal) else width)
@@ -34,6 +36,10 @@ def read_back(journal: Journal, *, by_key: bool) -> tuple[Standing, Recogniser]:
         standing.apply(record)
         if isinstance(record, Taken):
             prints.take(record)
+    if prints.known and prints.width == KEYED_BYTES and not by_key:
+        raise ConfigurationError(
+            f'{journal.name}: this run was begun with [recipients] dedupe = "key"; give the same'
+        )
     if prints.has_blanks:
         for record in journal.replay(details=True):
             if isinstance(record, Intent):

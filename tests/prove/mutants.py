@@ -954,6 +954,13 @@ MUTANTS = [
         (WHOSE_ROW, "-k", "another_recipient_is_another_row"),
     ),
     Mutant(
+        "a run begun by key is carried on in order",
+        "provenance.py",
+        "    if prints.known and prints.width == KEYED_BYTES and not by_key:\n",
+        "    if prints.known < 0:\n",
+        (WHOSE_ROW, "-k", "not_carried_on_otherwise"),
+    ),
+    Mutant(
         "a part that is sent once more takes in who is new",
         "intake.py",
         "        if self._known_only and new:\n",
