@@ -46,19 +46,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what starts processes, and begin with what takes long: no worker is left with it."""
+    """Mark what starts processes, and have it run beside what computes."""
     here = config.rootpath / "tests"
     for item in items:
         path = item.path.relative_to(here).as_posix()
         fixtures = set(getattr(item, "fixturenames", ()))
         if path.startswith(STARTS_PROCESSES) or fixtures & PROCESS_FIXTURES:
             item.add_marker("process")
-    items.sort(key=_turn)
+    items[:] = _side_by_side(items)
 
 
-def _turn(item: pytest.Item) -> int:
-    marked = [name in item.keywords for name in ("proof", "slow", "process")]
-    return marked.index(True) if any(marked) else len(marked)
+def _side_by_side(items: list[pytest.Item]) -> list[pytest.Item]:
+    """First what computes for long; then tests that wait for processes, evenly among the others.
+
+    The others have the cores while those wait.
+    """
+    waits = [item for item in items if "process" in item.keywords]
+    computes = [item for item in items if "process" not in item.keywords]
+    computes.sort(key=lambda item: not {"proof", "slow"} & set(item.keywords))
+    places = {
+        id(item): (n / len(group), item.nodeid)
+        for group in (waits, computes)
+        for n, item in enumerate(group)
+    }
+    return sorted(items, key=lambda item: places[id(item)])
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ hundred tests. What runs is the command itself, `mailsluice.cli.main`, in a proc
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -21,21 +22,32 @@ from subprocess import PIPE
 from typing import IO, Any, NamedTuple
 
 import botocore.session
-import uvloop  # noqa: F401  # what `send` imports when it runs
 from botocore.httpsession import get_cert_path
 
 import mailsluice.audit
-import mailsluice.cli
-import mailsluice.cli.display
-import mailsluice.cli.dry_run
+import mailsluice.cli.app
 import mailsluice.engine
 import mailsluice.export
 import mailsluice.overview
 import mailsluice.sources.files
-import mailsluice.worker.page  # as above
 from mailsluice import aws
 from mailsluice.aws import http
 from tests.waiting import PATIENCE_S
+
+IMPORTED_LATER = (
+    "anyio._backends._asyncio",
+    "anyio.streams.tls",
+    "encodings.idna",
+    "encodings.utf_8_sig",
+    "mailsluice.cli.display",
+    "mailsluice.cli.dry_run",
+    "mailsluice.cli.failure",
+    "mailsluice.worker.page",
+    "pythonjsonlogger.orjson",
+    "rich._emoji_codes",
+    "uvloop",
+)
+"""What commands import when they run."""
 
 Stream = int | Path | None
 
@@ -60,6 +72,8 @@ def _parse_models() -> None:
 
 
 _parse_models()
+for _name in IMPORTED_LATER:
+    importlib.import_module(_name)
 
 
 def context() -> ForkServerContext:
