@@ -61,6 +61,8 @@ ENDS = "tests/test_worker_ends.py"
 NEXT_MAILING = "tests/command/test_next_mailing.py"
 WHOSE_ROW = "tests/test_whose_row.py"
 CHANGED_LISTS = "tests/command/test_changed_lists.py"
+FATE = "tests/feedback/test_fate.py"
+RECORDS = "tests/feedback/test_records.py"
 RENDERING = ("tests/rendering",)
 
 MUTANTS = [
@@ -1126,6 +1128,49 @@ MUTANTS = [
         "    if said:\n",
         "    if said == source:\n",
         RENDERING,
+    ),
+    # --- what SES says afterwards ----------------------------------------------------------------
+    Mutant(
+        "the last event wins",
+        "feedback/fate.py",
+        "        one.bits | other.bits,\n",
+        "        other.bits,\n",
+        (FATE, "-k", "copies or semilattice"),
+    ),
+    Mutant(
+        "the account's own suppressions count as bounces",
+        "feedback/fate.py",
+        "        if event.sub_type in _NOT_BOUNCES:\n",
+        "        if event.sub_type == '':\n",
+        (FATE, "-k", "hard_bounce"),
+    ),
+    Mutant(
+        "a delivered mail may be sent again",
+        "feedback/fate.py",
+        "    if bits & _REACHED:\n",
+        "    if bits & DELAYED:\n",
+        (FATE, "-k", "sent_again or never_proven"),
+    ),
+    Mutant(
+        "another attempt's failure settles the one in doubt",
+        "feedback/fate.py",
+        " if fate.bits & _HAPPENED and id_ not in known",
+        " if fate.bits & _HAPPENED",
+        (FATE, "-k", "answered"),
+    ),
+    Mutant(
+        "a mail with two tags is the first one's",
+        "feedback/records.py",
+        "    if isinstance(values, list) and len(values) == 1:\n",
+        "    if isinstance(values, list) and values:\n",
+        (RECORDS, "-k", "names_a_recipient"),
+    ),
+    Mutant(
+        "a broken line loses the whole object",
+        "feedback/records.py",
+        "    if others and _json(first) is not _BROKEN:\n",
+        "    if others and all(_json(each) is not _BROKEN for each in others):\n",
+        (RECORDS, "-k", "no_other_line"),
     ),
 ]
 

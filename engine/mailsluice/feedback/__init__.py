@@ -1,0 +1,7 @@
+"""What SES says after it has accepted a mail: events, what they add up to, and the brake.
+
+- `records`: bodies of queues, files and webhooks become `SesEvent`s. Pure.
+- `fate`: events of one recipient add up to a `Fate`, in any order and any number of copies. Pure.
+- `store`: `feedback.db`, which keeps fates. It is written before an event is deleted anywhere.
+- `brake`: whether a mailing bounces, annoys or fails to render too often to go on. Pure.
+"""

@@ -1,0 +1,389 @@
+"""SES events as they arrive in queues, files and webhooks. Pure.
+
+SES publishes one JSON record per event. On its way the record is wrapped: by SNS (as a text in an
+envelope, unless the subscription uses raw delivery), by EventBridge (as `detail`), by Lambda (as
+`Records`), by Firehose and S3 (one record per line, often gzipped). `parse` takes all of these.
+
+An event belongs to the recipient that its `mailsluice-id` tag names, and never to an address: the
+addresses of a bounce come from the remote server's report, and those of a complaint are redacted.
+
+Nothing raises. What cannot be read comes back as `Unreadable`, so that the caller can keep the body
+and delete it from the queue: a message that is refused again and again blocks the ones behind it.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+ID_TAG = "mailsluice-id"
+"""The tag on every recipient: the run's id, a hyphen, and the row."""
+
+ROW_MAX = 2**40 - 1
+"""Rows above are not ours: a list of 10^12 recipients does not exist."""
+
+BODY_BYTES_MAX = 64 * 2**20
+"""Of one body, unpacked: SQS allows 1 MiB, Firehose writes objects of up to 128 MB packed less."""
+
+DETAIL_CHARACTERS_MAX = 200
+"""Of a remote server's diagnostic, or SES's reason."""
+
+NAME_CHARACTERS_MAX = 80
+"""Of a type or sub type: the longest known has 24."""
+
+URL_CHARACTERS_MAX = 2_000
+"""Of a confirmation's link; real ones have about 400."""
+
+ADDRESS_CHARACTERS_MAX = 320
+"""Longest local part and domain that RFC 5321 knows."""
+
+RECIPIENTS_MAX = 100
+"""Addresses of one event: a message has 50 at most."""
+
+NESTING_MAX = 5
+"""Wrappings in each other: SNS in SQS in Lambda is three."""
+
+_GZIP = b"\x1f\x8b"
+
+VALIDATED = "Successfully validated SNS topic"
+"""How the text begins that SES publishes when a topic becomes an event destination."""
+
+
+class Kind(enum.StrEnum):
+    """The type of an event, as SES writes it."""
+
+    SEND = "Send"
+    DELIVERY = "Delivery"
+    BOUNCE = "Bounce"
+    COMPLAINT = "Complaint"
+    REJECT = "Reject"
+    RENDERING_FAILURE = "Rendering Failure"
+    DELIVERY_DELAY = "DeliveryDelay"
+    OPEN = "Open"
+    CLICK = "Click"
+    SUBSCRIPTION = "Subscription"
+    OTHER = "Other"
+    """A type that this mailsluice does not know. It is counted and proves nothing."""
+
+
+class Tag(NamedTuple):
+    """Whose event it is."""
+
+    run: str
+    row: int
+
+
+class SesEvent(NamedTuple):
+    """One event. Times are seconds since the epoch; texts are empty if SES gave none."""
+
+    kind: Kind
+    tag: Tag | None
+    """None: another program's mail, or an identity's notification, which carries no tags."""
+    message_id: str
+    at: float | None
+    """When it happened."""
+    sent_at: float | None
+    """When SES accepted the mail."""
+    sender: str = ""
+    """Domain of the From address, lower case."""
+    destinations: tuple[str, ...] = ()
+    """To whom the mail was sent."""
+    recipients: tuple[str, ...] = ()
+    """Whom the event is about; of a bounce or complaint as the other side wrote them."""
+    type: str = ""
+    """`Permanent`, `Transient`, `Undetermined` of a bounce; `abuse` and others of a complaint."""
+    sub_type: str = ""
+    """`NoEmail`, `OnAccountSuppressionList` and others; unknown ones are kept as they are."""
+    detail: str = ""
+    """The remote server's diagnostic, SES's reason, or the error of the template."""
+    feedback_id: str = ""
+    """SES's id of a bounce or complaint; copies of one event share it."""
+
+
+class Notice(NamedTuple):
+    """A body that is in order and no event: to be deleted, not buried."""
+
+    text: str
+    url: str = ""
+    """To confirm a subscription; an operator's to open, never opened by itself."""
+
+
+class Unreadable(NamedTuple):
+    """A body, or a line of one, that is none of the known shapes."""
+
+    why: str
+    """Names keys, never values."""
+    body: bytes
+
+
+Parsed = SesEvent | Notice | Unreadable
+
+_SECTIONS = {
+    Kind.SEND: "send",
+    Kind.DELIVERY: "delivery",
+    Kind.BOUNCE: "bounce",
+    Kind.COMPLAINT: "complaint",
+    Kind.REJECT: "reject",
+    Kind.RENDERING_FAILURE: "failure",
+    Kind.DELIVERY_DELAY: "deliveryDelay",
+    Kind.OPEN: "open",
+    Kind.CLICK: "click",
+    Kind.SUBSCRIPTION: "subscription",
+}
+
+_KINDS: dict[str, Kind] = {kind.value: kind for kind in _SECTIONS}
+
+_OF_EVENTBRIDGE = {
+    "Email Sent": Kind.SEND,
+    "Email Delivered": Kind.DELIVERY,
+    "Email Bounced": Kind.BOUNCE,
+    "Email Complaint Received": Kind.COMPLAINT,
+    "Email Rejected": Kind.REJECT,
+    "Email Rendering Failed": Kind.RENDERING_FAILURE,
+    "Email Delivery Delayed": Kind.DELIVERY_DELAY,
+    "Email Opened": Kind.OPEN,
+    "Email Clicked": Kind.CLICK,
+    "Email Subscribed": Kind.SUBSCRIPTION,
+}
+"""`detail-type`, for a detail that does not say its `eventType` itself."""
+
+_CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+
+_tag = re.compile(r"([A-Za-z0-9_-]{1,200})-([1-9][0-9]{0,12})", re.ASCII).fullmatch
+_message_id = re.compile(r"[!-~]{1,200}").fullmatch
+_domain = re.compile(r"@([A-Za-z0-9.-]{1,253})>?\s*\Z", re.ASCII).search
+
+_new = tuple.__new__  # a NamedTuple's own __new__ takes twice as long
+
+
+def parse(body: bytes) -> list[Parsed]:
+    """All events in a message, an object or a request, in their order."""
+    if body[:2] == _GZIP:
+        unpacked = _unpacked(body)
+        if unpacked is None:
+            return [Unreadable("it is cut off, damaged, or too large when unpacked (gzip)", body)]
+        body = unpacked
+    value = _json(body)
+    if value is not _BROKEN:
+        return list(_found(value, body, NESTING_MAX))
+    text = body.strip()
+    if text.startswith(VALIDATED.encode()):
+        return [Notice(VALIDATED)]
+    first, *others = text.split(b"\n")
+    if others and _json(first) is not _BROKEN:
+        return [each for line in (first, *others) if line.strip() for each in _of_line(line)]
+    return [Unreadable("it is not JSON" if text else "it is empty", body)]
+
+
+def _of_line(line: bytes) -> list[Parsed]:
+    value = _json(line)
+    if value is _BROKEN:
+        return [Unreadable("it is not JSON", line)]
+    return list(_found(value, line, NESTING_MAX))
+
+
+_BROKEN = object()
+
+
+def _json(text: bytes | str) -> Any:
+    """The value, or `_BROKEN`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    if isinstance(text, bytes) and not text.isascii():
+        # A remote server's diagnostic may hold bytes that are no UTF-8.
+        try:
+            return orjson.loads(text.decode("utf-8", "replace"))
+        except orjson.JSONDecodeError:
+            pass
+    return _BROKEN
+
+
+def _unpacked(body: bytes) -> bytes | None:
+    unpacker = zlib.decompressobj(wbits=31)
+    parts: list[bytes] = []
+    left = BODY_BYTES_MAX
+    try:
+        while body:
+            parts.append(unpacker.decompress(body, left))
+            left -= len(parts[-1])
+            if not unpacker.eof:
+                return None
+            body = unpacker.unused_data
+            if body:  # concatenated members, as `cat a.gz b.gz` makes them
+                unpacker = zlib.decompressobj(wbits=31)
+                if left <= 0:
+                    return None
+    except zlib.error:
+        return None
+    return b"".join(parts)
+
+
+def _found(value: Any, body: bytes, nesting: int) -> Iterator[Parsed]:
+    """Take off wrappings until records are left."""
+    if not isinstance(value, dict):
+        yield Unreadable("it is JSON, and no object", body)
+    elif "eventType" in value or "notificationType" in value:
+        yield _event(value, body)
+    elif not nesting:
+        yield Unreadable("it is wrapped too often", body)
+    elif isinstance(message := value.get("Message"), str):
+        if (kind := value.get("Type")) in _CONFIRMATIONS:
+            yield Notice(kind, _text(value, "SubscribeURL", URL_CHARACTERS_MAX))
+        else:
+            yield from _of_text(message, body, nesting)
+    elif isinstance(detail := value.get("detail"), dict):
+        kind = _OF_EVENTBRIDGE.get(_text(value, "detail-type"), Kind.OTHER)
+        yield from _found({"eventType": kind, **detail}, body, nesting - 1)
+    elif isinstance(records := value.get("Records"), list) and records:
+        for record in records:
+            yield from _of_lambda(record, body, nesting)
+    else:
+        yield Unreadable("none of eventType, Message, detail, Records is in it", body)
+
+
+def _of_text(text: str, body: bytes, nesting: int) -> Iterator[Parsed]:
+    """What stands in another's text: the Message of SNS, the body of SQS."""
+    value = _json(text)
+    if value is not _BROKEN:
+        yield from _found(value, body, nesting - 1)
+    elif text.strip().startswith(VALIDATED):
+        yield Notice(VALIDATED)
+    else:
+        yield Unreadable("its Message is not JSON", body)
+
+
+def _of_lambda(record: Any, body: bytes, nesting: int) -> Iterator[Parsed]:
+    if isinstance(record, dict) and isinstance(record.get("Sns"), dict):
+        yield from _found(record["Sns"], body, nesting - 1)
+    elif isinstance(record, dict) and isinstance(record.get("body"), str):
+        yield from _of_text(record["body"], body, nesting)
+    else:
+        yield Unreadable("one of its Records has neither Sns nor body", body)
+
+
+def _event(record: dict[str, Any], body: bytes) -> SesEvent | Unreadable:
+    mail = record.get("mail")
+    if not isinstance(mail, dict):
+        return Unreadable("it has no mail", body)
+    message_id = mail.get("messageId")
+    if not (isinstance(message_id, str) and _message_id(message_id)):
+        return Unreadable("mail.messageId is missing, or not an id", body)
+    name = record.get("eventType") or record.get("notificationType")
+    kind = _KINDS.get(name, Kind.OTHER) if isinstance(name, str) else Kind.OTHER
+    section = record.get(_SECTIONS[kind]) if kind is not Kind.OTHER else None
+    if not isinstance(section, dict):
+        section = {}
+    tags = mail.get("tags")
+    sent_at = _time(mail.get("timestamp"))
+    at = _time(section.get("timestamp"))
+    destinations = _addresses(mail.get("destination"))
+    recipients, type_, sub_type, detail = _told(kind, section, destinations)
+    fields = (
+        kind,
+        _tag_in(tags) if isinstance(tags, dict) else None,
+        message_id,
+        sent_at if at is None else at,
+        sent_at,
+        _sender(mail),
+        destinations,
+        recipients,
+        type_,
+        sub_type
+        if kind is not Kind.OTHER or not isinstance(name, str)
+        else name[:NAME_CHARACTERS_MAX],
+        detail,
+        _text(section, "feedbackId", 200),
+    )
+    return _new(SesEvent, fields)
+
+
+_LISTS = {
+    Kind.BOUNCE: "bouncedRecipients",
+    Kind.COMPLAINT: "complainedRecipients",
+    Kind.DELIVERY_DELAY: "delayedRecipients",
+}
+_TYPES = {
+    Kind.BOUNCE: "bounceType",
+    Kind.COMPLAINT: "complaintFeedbackType",
+    Kind.DELIVERY_DELAY: "delayType",
+}
+_SUB_TYPES = {Kind.BOUNCE: "bounceSubType", Kind.COMPLAINT: "complaintSubType"}
+_DETAILS = {Kind.REJECT: "reason", Kind.RENDERING_FAILURE: "errorMessage"}
+
+
+def _told(
+    kind: Kind, section: dict[str, Any], destinations: tuple[str, ...]
+) -> tuple[tuple[str, ...], str, str, str]:
+    """Whom the event is about, its type, its sub type, and its detail."""
+    if kind is Kind.SEND:  # by far the most, with Delivery
+        return destinations, "", "", ""
+    if kind is Kind.DELIVERY:
+        return _addresses(section.get("recipients")) or destinations, "", "", ""
+    if (listed := _LISTS.get(kind)) is None:
+        return destinations, "", "", _text(section, _DETAILS.get(kind, ""), DETAIL_CHARACTERS_MAX)
+    about = _dicts(section.get(listed))
+    return (
+        _addresses([each.get("emailAddress") for each in about]),
+        _text(section, _TYPES[kind]),
+        _text(section, _SUB_TYPES.get(kind, "")),
+        _diagnostic(about),
+    )
+
+
+def _tag_in(tags: dict[str, Any]) -> Tag | None:
+    """Ours; None if there is none, or more than one: then it says nothing for certain."""
+    values = tags.get(ID_TAG)
+    if isinstance(values, list) and len(values) == 1:
+        values = values[0]
+    found = _tag(values) if isinstance(values, str) else None
+    if found is None or (row := int(found[2])) > ROW_MAX:
+        return None
+    return _new(Tag, (found[1], row))
+
+
+def _sender(mail: dict[str, Any]) -> str:
+    source = mail.get("source")
+    found = _domain(source[-300:]) if isinstance(source, str) else None
+    return found[1].lower() if found else ""
+
+
+def _time(text: Any) -> float | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text(record: dict[str, Any], key: str, most: int = NAME_CHARACTERS_MAX) -> str:
+    value = record.get(key)
+    return value[:most] if isinstance(value, str) else ""
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    items = value[:RECIPIENTS_MAX] if isinstance(value, list) else []
+    return [each for each in items if isinstance(each, dict)]
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    items = value[:RECIPIENTS_MAX] if isinstance(value, list) else []
+    return tuple([each[:ADDRESS_CHARACTERS_MAX] for each in items if isinstance(each, str)])
+
+
+def _diagnostic(recipients: list[dict[str, Any]]) -> str:
+    """The first that there is: status and text."""
+    for each in recipients:
+        found = f"{_text(each, 'status')} {_text(each, 'diagnosticCode', DETAIL_CHARACTERS_MAX)}"
+        if found.strip():
+            return found.strip()[:DETAIL_CHARACTERS_MAX]
+    return ""

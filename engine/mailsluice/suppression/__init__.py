@@ -1,0 +1,1 @@
+"""Whom not to mail: hard bounces, complaints, unsubscribed, and whom an operator names."""
