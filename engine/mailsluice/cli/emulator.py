@@ -29,6 +29,8 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     ledger: Annotated[
         Path | None, typer.Option(help="Append every accepted entry here, NDJSON.")
     ] = None,
+    *,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,  # `emulator_process`
 ) -> None:
     """Run an SES v2 endpoint on loopback until SIGINT or SIGTERM.
 
@@ -36,7 +38,11 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     """
     from mailsluice import emulator as emulators
     from mailsluice import loop
+    from mailsluice.emulator.process import serve_child
 
+    if child:
+        loop.run(serve_child())
+        return
     options = _options(port, rate, daily, latency, faults, resources, ledger)
     statistics = loop.run(emulators.serve(options, announce=lambda url: _say(options, url)))
     account = statistics.account

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import TypeAdapter
 
 from mailsluice.emulator.options import EmulatorOptions
-from mailsluice.emulator.server import environment
+from mailsluice.emulator.server import environment, serve
 from mailsluice.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ async def emulator_process(
     options = options or EmulatorOptions()
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "mailsluice.emulator"),
+        *("-m", "mailsluice", "emulator", "--child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
@@ -81,3 +82,17 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
+
+
+async def serve_child() -> None:
+    """Be the child: serve by the options on standard input, until standard input ends."""
+    options = TypeAdapter(EmulatorOptions).validate_json(sys.stdin.buffer.readline())
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait_for_the_parent() -> None:
+        sys.stdin.buffer.read()
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait_for_the_parent, daemon=True).start()
+    await serve(options, announce=lambda url: print(url, flush=True), until=stop)  # noqa: T201
