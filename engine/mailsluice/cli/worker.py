@@ -99,6 +99,7 @@ def _log(settings: LogSettings) -> None:
 async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str]) -> None:
     import anyio
 
+    from mailsluice import loop
     from mailsluice.cli import failure
     from mailsluice.errors import root_of
     from mailsluice.journal.sqlite import SqliteJournal
@@ -107,7 +108,7 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
     from mailsluice.worker.worker import Worker
 
     totals = Totals()
-    made = Worker(settings, SqliteJournal.open, on_event=totals.settled)
+    made = Worker(settings, SqliteJournal.open, on_event=totals.settled, on_ready=loop.set_apart)
     with failure.midway(lambda: made.has_begun):
         try:
             async with Page(made, totals, settings.http).open(), anyio.create_task_group() as tasks:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from mailsluice import loop
 from mailsluice.config import WorkerSettings
 from mailsluice.engine import Engine
 from mailsluice.errors import JournalLockedError
@@ -46,6 +46,7 @@ class Worker:
         open_journal: OpenJournal,
         *,
         on_event: OnEvent | None = None,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.id = secrets.token_hex(4)
         """Another one with every start."""
@@ -63,6 +64,8 @@ class Worker:
         """The one on whose account all others send."""
         self._open_journal = open_journal
         self._on_event = on_event
+        self._on_ready = on_ready
+        """Called once, before it takes anything in."""
         self._folder = Folder(settings.folder.path)
         self.mailings = Mailings(self._folder, settings.folder, settings.ses, open_journal)
         self._stopping = anyio.Event()
@@ -167,7 +170,8 @@ class Worker:
             await self._tasks.start(self._attend, engine)
             if self.settings.queue is not None:
                 await self._tasks.start(self._consume, engine)
-            loop.set_apart()
+            if self._on_ready is not None:
+                self._on_ready()
             self._takes_in = self.has_begun = not self._stopping.is_set()
             self._tasks.start_soon(self._tell_of_holds)
         await self.mailings.run()
