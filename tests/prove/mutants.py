@@ -53,7 +53,7 @@ PROOFS = "tests/prove/test_proofs.py"
 QUEUE = "tests/test_worker_queue.py"
 HTTP = "tests/test_http.py"
 LOCK = "tests/journal/test_lock.py"
-HTTP = "tests/test_worker_http.py"
+WORKER_HTTP = "tests/test_worker_http.py"
 READING = ("tests/test_reading.py",)
 FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
 EXCEPT = "tests/command/test_except.py"
@@ -910,21 +910,21 @@ MUTANTS = [
         "worker/page.py",
         'return said["Site"] == "cross-site" and not followed',
         "return False",
-        (HTTP, "-k", "hostile"),
+        (WORKER_HTTP, "-k", "hostile"),
     ),
     Mutant(
         "a client may take any time over its request",
         "worker/connections.py",
         "        connection.wait(REQUEST_S)\n",
         "        connection.wait(3600.0)\n",
-        (HTTP, "-k", "in_time"),
+        (WORKER_HTTP, "-k", "in_time"),
     ),
     Mutant(
         "any number of idle connections take descriptors",
         "worker/connections.py",
         "        while len(self._open) >= self.most:\n",
         "        while False:\n",
-        (HTTP, "-k", "descriptors_for_work"),
+        (WORKER_HTTP, "-k", "descriptors_for_work"),
     ),
     Mutant(
         "what SES says orders a terminal",
