@@ -810,7 +810,7 @@ MUTANTS = [
         "worker/queue.py",
         "        return said if _ID.fullmatch(said) else self.id\n",
         "        return self.id\n",
-        ("tests/test_worker_reviewed.py", "-k", "dead_letter"),
+        ("tests/test_worker_reviewed.py", "-k", "comes_back"),
     ),
     Mutant(
         "each message tries for itself while the account is held",
@@ -852,7 +852,7 @@ MUTANTS = [
         "worker/consumer.py",
         "        if not await self._queue.bury(received, reason):\n",
         "        if False:\n",
-        (QUEUE, "-k", "malformed or dead_letter"),
+        (QUEUE, "-k", "malformed or the_dead_letter_queue"),
     ),
     Mutant(
         "a mailing's list may lie anywhere",
