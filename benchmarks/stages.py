@@ -22,7 +22,7 @@ from typing import TypeVar
 from benchmarks.lists import write_list
 from mailsluice import Mailing, journal, statuses
 from mailsluice.attempts import Attempts
-from mailsluice.daily import DailyQuota, RollingDay
+from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import Dispatcher, Done, Send
 from mailsluice.gate import Gate
 from mailsluice.intake import Intake
@@ -31,6 +31,7 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.mailing import assemble
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome
+from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer
 from mailsluice.sources import Fields, Row, files
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.bitmap import Bitmap
+from mailsluice.model.bitmap import Bitmap
 
 NUMBERS = st.integers(0, 300)
 RUNS = st.builds(lambda first, size: range(first, first + size), NUMBERS, st.integers(0, 70))

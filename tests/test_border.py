@@ -9,11 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailsluice.model import Answer
+from mailsluice.model.hold import hold_text
 from mailsluice.remedies import remedy
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.answers import account, bulk_answer
 from mailsluice.ses.exchange import Response
-from mailsluice.statuses import Action, classify, hold_text
+from mailsluice.statuses import Action, classify
 
 PAGE = b"<html><head><title>Sorry</title></head><body>Access <b>denied</b></body></html>"
 TYPE = "x-amzn-errortype"

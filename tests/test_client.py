@@ -6,7 +6,7 @@ import pytest
 from aiobotocore.config import AioConfig
 
 from mailsluice.emulator import CallFault, Emulator
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mailsluice.complaints import complaints, keys_of
 from mailsluice.config import (
     DeliverySettings,
     FolderSettings,
@@ -24,6 +23,7 @@ from mailsluice.config import (
     SesSettings,
 )
 from mailsluice.mailing import Attachment, Content, Mailing, Tracking
+from mailsluice.model.complaints import complaints, keys_of
 from mailsluice.worker.body import FromList, Many, One, QueueAttachment, QueueRecipient
 
 MODELS: list[type[BaseModel]] = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mailsluice import config
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 CONFIGS = [path for path in EXAMPLES if path.stem != "worker"]

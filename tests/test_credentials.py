@@ -20,7 +20,7 @@ from mailsluice.aws.credentials import (
     credentials_of,
 )
 from mailsluice.aws.proxy import require_usable_proxy
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 FAILURES = [
     botocore_errors.ClientError(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.daily import DAY_S, MEMORY_SHARE, STEPS, DailyQuota, RollingDay, Sends
+from mailsluice.daily import MEMORY_SHARE, DailyQuota
+from mailsluice.model.rolling_window import DAY_S, STEPS, RollingDay, Sends
 
 STEP_S = DAY_S / STEPS
 EPOCH_S = 1_700_000_000.0

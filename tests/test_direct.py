@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from mailsluice import Mailing, Recipient
 from mailsluice.aws.credentials import credentials_of
-from mailsluice.bitmap import Bitmap
 from mailsluice.emulator import CallFault, Emulator
 from mailsluice.intake import Intake
 from mailsluice.mailing import assemble
+from mailsluice.model.bitmap import Bitmap
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.sources import Row

@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from mailsluice import statuses
-from mailsluice.attempts import Attempts, InDoubt
-from mailsluice.daily import DAY_S, STEPS, DailyQuota, RollingDay
+from mailsluice.attempts import Attempts
+from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import (
     FRESH_RECIPIENTS_MAX,
     LINGER_S,
@@ -17,14 +17,15 @@ from mailsluice.dispatcher import (
     Wait,
 )
 from mailsluice.gate import Gate
-from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome, State
+from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt, Outcome, State, codes
+from mailsluice.model.rolling_window import DAY_S, STEPS, RollingDay
+from mailsluice.model.wait_reason import Reason
 from mailsluice.pacing import Pacer
-from mailsluice.reasons import Reason
 from mailsluice.storm import DOUBTS_IN_A_ROW_MAX
 
 OK = EntryResult("SUCCESS", "id")
-LOST = Answer(code=statuses.NO_ANSWER, error="closed")
-REFUSED = Answer(code=statuses.NOT_SENT, error="connection refused")
+LOST = Answer(code=codes.NO_ANSWER, error="closed")
+REFUSED = Answer(code=codes.NOT_SENT, error="connection refused")
 
 
 def entry(seq: int, weight: int = 1, size: int = 2) -> Entry:

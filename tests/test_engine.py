@@ -27,12 +27,13 @@ from mailsluice import (
     SourceChangedError,
     export,
 )
-from mailsluice.daily import DAY_S, DailyStatistics
+from mailsluice.daily import DailyStatistics
 from mailsluice.dedupe import Seen
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.reasons import Reason
+from mailsluice.model.rolling_window import DAY_S
+from mailsluice.model.wait_reason import Reason
 from mailsluice.ses.client import Client
 from mailsluice.sources import Fields
 from mailsluice.sources.dialect import Reader

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice import exact_json
+from mailsluice.model import exact_json
 
 AS_WRITTEN = [
     "1.10",

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice import forecast
-from mailsluice.daily import DAY_S, DailyQuota, Outlook, RollingDay, Step
+from mailsluice.daily import DailyQuota, Outlook
 from mailsluice.forecast import DAYS_MAX, Forecast, Stretch
+from mailsluice.model.rolling_window import DAY_S, RollingDay, Step
 
 NOW = 1_000_000.0
 INFINITE = float("inf")

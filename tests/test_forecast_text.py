@@ -10,7 +10,8 @@ import pytest
 
 from mailsluice import forecast
 from mailsluice.cli import forecast_text
-from mailsluice.daily import DAY_S, Outlook
+from mailsluice.daily import Outlook
+from mailsluice.model.rolling_window import DAY_S
 
 MONOTONIC = 777.0
 """The forecast's clock need not be the time of day."""

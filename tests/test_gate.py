@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice.attempts import Attempts
-from mailsluice.daily import DailyQuota, RollingDay
+from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import Dispatcher, Send
-from mailsluice.gate import Gate, Lane, Place
-from mailsluice.model import Answer, Batch, Entry, EntryResult
+from mailsluice.gate import Gate, Place
+from mailsluice.model import Answer, Batch, Entry, EntryResult, Lane
+from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer
 from mailsluice.statuses import classify
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from mailsluice import DeliverySettings, Engine, JournalError, Mailing, resume
-from mailsluice.attempts import Attempts, InDoubt
-from mailsluice.daily import DailyQuota, RollingDay
+from mailsluice.attempts import Attempts
+from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import Dispatcher, Send
 from mailsluice.emulator import AccountSettings, EmulatorOptions
 from mailsluice.gate import Gate
@@ -24,7 +24,8 @@ from mailsluice.journal import Intent, Record, Settlement, Taken
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
-from mailsluice.model import Answer, Batch, Entry, EntryResult
+from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt
+from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer
 from mailsluice.statuses import classify
 from tests.sim.ses import EPOCH_S, Ses, Wire

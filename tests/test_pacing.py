@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from mailsluice import batching
 from mailsluice.adaptation import Answered
+from mailsluice.model.wait_reason import Reason
 from mailsluice.pacing import CALLS_REFUSED_MAX, HAIR, NARROW_PER_S, Pacer
-from mailsluice.reasons import Reason
 
 Step = tuple[float, int]
 """How late the caller is, and how many recipients there are."""

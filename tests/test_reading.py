@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailsluice import config, reading
-from mailsluice.errors import ConfigurationError
 from mailsluice.mailing import MESSAGE_BYTES_MAX, Attachment
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.reading import NoFileError
 
 SECRET = b"secret"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailsluice.recent_rate import RecentRate
+from mailsluice.model.recent_rate import RecentRate
 
 
 @pytest.mark.parametrize(

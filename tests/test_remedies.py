@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from mailsluice.model import Counts, State
-from mailsluice.remedies import SOURCE_BROKEN, SOURCE_SHORTER, next_steps, remedy
+from mailsluice.model.codes import NOT_SENT, SOURCE_BROKEN, SOURCE_SHORTER
+from mailsluice.remedies import next_steps, remedy
 from mailsluice.report import ExitCode
-from mailsluice.statuses import CALL_RULES, ENTRY_RULES, NOT_SENT, Action
+from mailsluice.statuses import CALL_RULES, ENTRY_RULES, Action
 
 RUNBOOK = Path("docs/runbook.md").read_text(encoding="utf-8")
 

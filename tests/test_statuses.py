@@ -3,7 +3,7 @@
 import pytest
 
 from mailsluice import statuses
-from mailsluice.model import Answer, EntryResult
+from mailsluice.model import Answer, EntryResult, codes, hold
 from mailsluice.statuses import Action, classify
 
 # SendBulkEmail's enum in the SES v2 service model, and the names of its documentation page.
@@ -46,10 +46,10 @@ CALL_ERRORS = [
     ("InternalFailure", 500, "x", Action.DOUBT),
     ("InternalServiceErrorException", 500, "x", Action.DOUBT),
     ("ServiceUnavailable", 503, "x", Action.RECONNECT),
-    (statuses.NOT_SENT, None, "refused", Action.RECONNECT),
-    (statuses.NO_ANSWER, None, "closed", Action.DOUBT),
-    (statuses.BROKEN_ANSWER, None, "no JSON", Action.DOUBT),
-    (statuses.NO_CREDENTIALS, None, "none", Action.HOLD),
+    (codes.NOT_SENT, None, "refused", Action.RECONNECT),
+    (codes.NO_ANSWER, None, "closed", Action.DOUBT),
+    (codes.BROKEN_ANSWER, None, "no JSON", Action.DOUBT),
+    (codes.NO_CREDENTIALS, None, "none", Action.HOLD),
     # Codes that nobody has described: the HTTP status alone decides.
     ("Unheard", 400, "x", Action.BISECT),
     ("Unheard", 413, "x", Action.BISECT),
@@ -129,17 +129,17 @@ def test_results_are_matched_by_position() -> None:
     ],
 )
 def test_a_hold_never_quotes_an_address(address: str) -> None:
-    told = statuses.hold_text("X", f"Address {address} is bad")
+    told = hold.hold_text("X", f"Address {address} is bad")
     assert told == "X: Address <address> is bad"
 
 
 def test_a_text_without_an_end_is_looked_at_once() -> None:
     said = "a" * 300_000 + " " * 300_000  # takes hours where each letter is a beginning
-    assert statuses.without_addresses(said) == said
+    assert hold.without_addresses(said) == said
 
 
 def test_a_hold_is_text_and_no_order_to_a_terminal() -> None:
-    assert statuses.hold_text("X", "a\x1b[2J\nb") == r"X: a\x1b[2J\nb"
+    assert hold.hold_text("X", "a\x1b[2J\nb") == r"X: a\x1b[2J\nb"
 
 
 def test_a_hold_is_of_one_mailing_or_of_the_account() -> None:

@@ -38,9 +38,9 @@ from mailsluice.emulator import (
     EntryFault,
 )
 from mailsluice.export import Line
-from mailsluice.intake import Dedupe
 from mailsluice.journal import Taken
 from mailsluice.journal.sqlite import SCHEMA_VERSION, UPGRADED_VERSION, SqliteJournal
+from mailsluice.model import Dedupe
 from mailsluice.sources import Fields, Row, Source
 from mailsluice.sources.files import open_source
 from mailsluice.sources.iterable import IterableSource, Recipients

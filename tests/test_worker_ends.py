@@ -16,8 +16,8 @@ import pytest
 from mailsluice import BatchSettled, Engine, Settings
 from mailsluice.config import FolderSettings, SesSettings
 from mailsluice.emulator import Emulator
-from mailsluice.errors import ConfigurationError
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.worker.folder import Folder
 from mailsluice.worker.job import ENDED, Job, JobState
 from mailsluice.worker.mailings import Mailings

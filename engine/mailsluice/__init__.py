@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from mailsluice.config import Settings as Settings
     from mailsluice.current import Statistics as Statistics
     from mailsluice.engine import Engine as Engine
-    from mailsluice.errors import ArgumentError as ArgumentError
-    from mailsluice.errors import ArgumentTypeError as ArgumentTypeError
-    from mailsluice.errors import ConfigurationError as ConfigurationError
-    from mailsluice.errors import EngineError as EngineError
-    from mailsluice.errors import JournalError as JournalError
-    from mailsluice.errors import MailingChangedError as MailingChangedError
-    from mailsluice.errors import MailsluiceError as MailsluiceError
-    from mailsluice.errors import RunFinishedError as RunFinishedError
-    from mailsluice.errors import SourceChangedError as SourceChangedError
-    from mailsluice.errors import SourceError as SourceError
-    from mailsluice.errors import UsageError as UsageError
     from mailsluice.mailing import Attachment as Attachment
     from mailsluice.mailing import Content as Content
     from mailsluice.mailing import Mailing as Mailing
@@ -47,32 +36,43 @@ if TYPE_CHECKING:
     from mailsluice.model import Counts as Counts
     from mailsluice.model import Recipient as Recipient
     from mailsluice.model import State as State
+    from mailsluice.model.errors import ArgumentError as ArgumentError
+    from mailsluice.model.errors import ArgumentTypeError as ArgumentTypeError
+    from mailsluice.model.errors import ConfigurationError as ConfigurationError
+    from mailsluice.model.errors import EngineError as EngineError
+    from mailsluice.model.errors import JournalError as JournalError
+    from mailsluice.model.errors import MailingChangedError as MailingChangedError
+    from mailsluice.model.errors import MailsluiceError as MailsluiceError
+    from mailsluice.model.errors import RunFinishedError as RunFinishedError
+    from mailsluice.model.errors import SourceChangedError as SourceChangedError
+    from mailsluice.model.errors import SourceError as SourceError
+    from mailsluice.model.errors import UsageError as UsageError
     from mailsluice.outbox import OutboxStatistics as OutboxStatistics
     from mailsluice.report import ExitCode as ExitCode
     from mailsluice.report import Report as Report
     from mailsluice.sending import BatchSettled as BatchSettled
 
 _HOMES = {
-    "ArgumentError": "errors",
-    "ArgumentTypeError": "errors",
+    "ArgumentError": "model.errors",
+    "ArgumentTypeError": "model.errors",
     "Attachment": "mailing",
     "BatchSettled": "sending",
-    "ConfigurationError": "errors",
+    "ConfigurationError": "model.errors",
     "Content": "mailing",
     "Counts": "model",
     "DeliverySettings": "config",
     "Engine": "engine",
-    "EngineError": "errors",
+    "EngineError": "model.errors",
     "ExitCode": "report",
     "Expired": "message",
     "Failed": "message",
     "Held": "message",
     "InDoubt": "message",
-    "JournalError": "errors",
+    "JournalError": "model.errors",
     "LaneSettings": "config",
     "Mailing": "mailing",
-    "MailingChangedError": "errors",
-    "MailsluiceError": "errors",
+    "MailingChangedError": "model.errors",
+    "MailsluiceError": "model.errors",
     "Message": "message",
     "MessageSettings": "config",
     "OutboxStatistics": "outbox",
@@ -83,15 +83,15 @@ _HOMES = {
     "RecipientsSettings": "config",
     "Rejected": "message",
     "Report": "report",
-    "RunFinishedError": "errors",
+    "RunFinishedError": "model.errors",
     "SendError": "message",
     "SesSettings": "config",
     "Settings": "config",
-    "SourceChangedError": "errors",
-    "SourceError": "errors",
+    "SourceChangedError": "model.errors",
+    "SourceError": "model.errors",
     "State": "model",
     "Statistics": "current",
-    "UsageError": "errors",
+    "UsageError": "model.errors",
 }
 
 __all__ = (  # a sorted tuple of the names above

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
 
-from mailsluice.errors import MailsluiceError
+from mailsluice.model.errors import MailsluiceError
 
 LOCAL_CHARACTERS_MAX = 64
 """RFC 5321, 4.5.3.1.1."""

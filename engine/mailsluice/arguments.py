@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mailsluice.errors import ArgumentError, ArgumentTypeError
-from mailsluice.gate import LANE_SHARES
 from mailsluice.mailing import Mailing
 from mailsluice.message import Message
-from mailsluice.model import Recipient
+from mailsluice.model import LANE_SHARES, Recipient
+from mailsluice.model.errors import ArgumentError, ArgumentTypeError
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import IterableSource
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from mailsluice import retry
-from mailsluice.model import Entry, Outcome, State
+from mailsluice.model import Entry, InDoubt, Outcome, State
 from mailsluice.statuses import Action, Rule, Verdict
 
 _new = tuple.__new__
-
-InDoubt = Literal["hold", "resend"]
 
 HEAVY_RULE = Rule(Action.DEFER)
 """For a throttled recipient that alone is more than a second of the rate."""

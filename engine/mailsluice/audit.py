@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mailsluice.export import Line
 from mailsluice.model import State
-from mailsluice.resume import RESOLVED
+from mailsluice.model.codes import RESOLVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

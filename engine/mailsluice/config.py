@@ -39,12 +39,10 @@ from pydantic_settings import (
 )
 
 from mailsluice import reading
-from mailsluice.attempts import InDoubt
-from mailsluice.complaints import complaints, keys_of, model_in, suggestion
-from mailsluice.errors import ConfigurationError
-from mailsluice.gate import LANE_SHARES, Lane
-from mailsluice.intake import Dedupe
 from mailsluice.mailing import Content, Mailing
+from mailsluice.model import LANE_SHARES, Dedupe, InDoubt, Lane
+from mailsluice.model.complaints import complaints, keys_of, model_in, suggestion
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.sources import Fields
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from mailsluice.journal import Event
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
+from mailsluice.model.wait_reason import Reason
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
-from mailsluice.reasons import Reason
 from mailsluice.report import Report
 from mailsluice.sending import Sending, SendingStatistics
 from mailsluice.sources import Source

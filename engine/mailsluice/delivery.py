@@ -14,7 +14,8 @@ from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.journal import Journal
 from mailsluice.journal.writer import Writer
 from mailsluice.message import Held
-from mailsluice.outbox import CLOSED, CLOSED_TEXT, Outbox
+from mailsluice.model.codes import CLOSED, CLOSED_TEXT
+from mailsluice.outbox import Outbox
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.sending import OnEvent
 from mailsluice.ses import Transport

@@ -19,11 +19,12 @@ from mailsluice.adaptation import Answered
 from mailsluice.attempts import Attempts
 from mailsluice.bisection import Bisection, Suspect
 from mailsluice.daily import DailyStatistics
-from mailsluice.gate import Gate, Lane
-from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Outcome, State
-from mailsluice.reasons import Reason
-from mailsluice.remedies import QUOTA_TOO_SMALL
-from mailsluice.statuses import Action, Verdict, hold_text
+from mailsluice.gate import Gate
+from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Lane, Outcome, State
+from mailsluice.model.codes import QUOTA_TOO_SMALL
+from mailsluice.model.hold import hold_text
+from mailsluice.model.wait_reason import Reason
+from mailsluice.statuses import Action, Verdict
 from mailsluice.storm import Storm
 
 FRESH_RECIPIENTS_MAX = 2_048

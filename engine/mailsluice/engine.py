@@ -30,12 +30,10 @@ from mailsluice.config import (
     Settings,
 )
 from mailsluice.current import Current, Statistics, report_of
-from mailsluice.daily import DAY_S
 from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.errors import ArgumentTypeError, JournalError, UsageError, root_of
 from mailsluice.excepted import Excepted
-from mailsluice.gate import Gate, Lane
+from mailsluice.gate import Gate
 from mailsluice.home import Home
 from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run
@@ -45,6 +43,9 @@ from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import Mailing
 from mailsluice.message import Message, Receipt
+from mailsluice.model import Lane
+from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
+from mailsluice.model.rolling_window import DAY_S
 from mailsluice.outbox import Outbox, OutboxStatistics
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline

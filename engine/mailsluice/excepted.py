@@ -10,11 +10,10 @@ from pathlib import Path
 
 from mailsluice import addresses
 from mailsluice.dedupe import Mailed
-from mailsluice.errors import ConfigurationError
-from mailsluice.intake import Dedupe
 from mailsluice.journal import Addresses, Intent, Journal, lock
 from mailsluice.journal.standing import Standing
-from mailsluice.model import State
+from mailsluice.model import Dedupe, State
+from mailsluice.model.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import orjson
 
-from mailsluice.bitmap import Bitmap
-from mailsluice.errors import JournalError
 from mailsluice.journal import (
     STATE_CODES,
     STATES_BY_CODE,
@@ -29,7 +27,9 @@ from mailsluice.journal import (
     Taken,
 )
 from mailsluice.model import State
-from mailsluice.statuses import EXCEPTED
+from mailsluice.model.bitmap import Bitmap
+from mailsluice.model.codes import EXCEPTED
+from mailsluice.model.errors import JournalError
 
 CHUNK_ROWS = 1_000
 """Rows that are written together."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailsluice.reasons import Reason
+from mailsluice.model.wait_reason import Reason
 
 LATENCY_WEIGHT = 0.2
 """Of the newest answer, in the mean of how long answers take."""

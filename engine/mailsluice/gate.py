@@ -10,17 +10,11 @@ time: his first batch is the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from mailsluice.daily import DailyQuota
 from mailsluice.flights import Flights
+from mailsluice.model import LANE_SHARES, Lane
 from mailsluice.pacing import Pacer
-
-Lane = Literal["transactional", "bulk"]
-"""A priority class inside the one quota."""
-
-LANE_SHARES: dict[Lane, float] = {"transactional": 0.9, "bulk": 0.1}
-"""Of the rate, where both lanes want more than there is. What one does not use is the other's."""
 
 CALLS_KEPT = 1 / 8
 """Part of the calls at once, one at least, that the bulk lane leaves free for the other."""

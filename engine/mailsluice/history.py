@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from mailsluice import addresses
-from mailsluice.attempts import InDoubt as Doubts
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATES_BY_CODE,
@@ -22,8 +21,9 @@ from mailsluice.journal import (
     Taken,
 )
 from mailsluice.message import InDoubt, Receipt
+from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import State
-from mailsluice.statuses import NO_ANSWER
+from mailsluice.model.codes import NO_ANSWER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mailsluice.errors import UsageError
+from mailsluice.model.errors import UsageError
 
 
 class Home:

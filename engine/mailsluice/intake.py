@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
 from mailsluice import addresses, wire
-from mailsluice.bitmap import Bitmap
 from mailsluice.dedupe import Mailed, Seen
 from mailsluice.mailing import Mailing
-from mailsluice.model import RECIPIENT_ADDRESSES_MAX, Chunk, Entry, Remark, State
+from mailsluice.model import RECIPIENT_ADDRESSES_MAX, Chunk, Dedupe, Entry, Remark, State
+from mailsluice.model.bitmap import Bitmap
 from mailsluice.recognition import InOrder, Recogniser
 from mailsluice.sources import Row
-
-Dedupe = Literal["address", "key", "none"]
 
 EXCEPTED_TEXT = "a run that is excepted has mailed it, or may have"
 

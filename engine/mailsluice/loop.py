@@ -11,7 +11,7 @@ import resource
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 Result = TypeVar("Result")
 

@@ -27,10 +27,10 @@ from pydantic import (
 )
 
 from mailsluice import addresses, reading, wire
-from mailsluice.complaints import Complaint, complaints
-from mailsluice.copies import copied
-from mailsluice.errors import ConfigurationError
 from mailsluice.model import Entry
+from mailsluice.model.complaints import Complaint, complaints
+from mailsluice.model.copies import copied
+from mailsluice.model.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mailsluice.copies import copied
-from mailsluice.errors import MailsluiceError
 from mailsluice.mailing import Mailing
 from mailsluice.model import Recipient
+from mailsluice.model.copies import copied
+from mailsluice.model.errors import MailsluiceError
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from anyio.lowlevel import checkpoint
 from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.dispatcher import Dispatcher, Ruling
-from mailsluice.errors import EngineError, MailsluiceError, root_of
-from mailsluice.gate import Gate, Lane
+from mailsluice.gate import Gate
 from mailsluice.intake import Intake
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.writer import Writer
@@ -40,22 +39,15 @@ from mailsluice.message import (
     Rejected,
     SendError,
 )
-from mailsluice.model import Batch, Counts, Entry, Outcome, Remark, State
-from mailsluice.reasons import Reason
-from mailsluice.resume import WITHDRAWN
+from mailsluice.model import Batch, Counts, Entry, Lane, Outcome, Remark, State
+from mailsluice.model.codes import CLOSED, CLOSED_TEXT, REFUSED, WITHDRAWN
+from mailsluice.model.errors import EngineError, MailsluiceError, root_of
+from mailsluice.model.wait_reason import Reason
 from mailsluice.sending import Listener, OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.sources import Row
 from mailsluice.statuses import Action, Verdict
-from mailsluice.waiting import (
-    REFUSED,
-    GivenUp,
-    StreamKey,
-    Waiting,
-    check,
-    deadline_at,
-    resolutions,
-)
+from mailsluice.waiting import GivenUp, StreamKey, Waiting, check, deadline_at, resolutions
 
 TAKEN_MAX = 1_024
 """Messages taken in together: some 3 ms of the event loop."""
@@ -71,11 +63,6 @@ PREFIXES_BYTES_MAX = 32 * 1024 * 1024
 
 YIELD_EVERY = 500
 """Messages after which others may run."""
-
-CLOSED = "CLOSED"
-"""The status of a message that was not sent because the engine was closed."""
-
-CLOSED_TEXT = "the engine was closed"
 
 _ERRORS: dict[State, type[SendError]] = {
     State.REJECTED: Rejected,

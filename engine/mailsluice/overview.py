@@ -9,7 +9,7 @@ from itertools import islice
 from mailsluice.journal import STATE_CODES, Event, Journal, Run, Settlement
 from mailsluice.journal.standing import HELD, Standing
 from mailsluice.model import Counts, State
-from mailsluice.recent_rate import RecentRate
+from mailsluice.model.recent_rate import RecentRate
 
 RATE_S = 60.0
 """Seconds before the last record over which the rate is taken."""

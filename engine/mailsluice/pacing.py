@@ -16,7 +16,7 @@ from mailsluice import batching
 from mailsluice.adaptation import AdaptiveRate, Answered
 from mailsluice.bucket import RESIDUE, Bucket
 from mailsluice.departures import Departures
-from mailsluice.reasons import Reason
+from mailsluice.model.wait_reason import Reason
 
 NARROW_PER_S = 1.25
 """Below this rate SES's own bucket holds hardly more than one recipient, or call: two that reach it

@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 import anyio
 
 from mailsluice.config import ASK_INTERVAL_S, LaneSettings, QuotaSettings
-from mailsluice.daily import DailyQuota, RollingDay
-from mailsluice.errors import ConfigurationError, MailsluiceError
+from mailsluice.daily import DailyQuota
 from mailsluice.gate import Gate
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Account
+from mailsluice.model.codes import NO_CREDENTIALS, NOT_SENT
+from mailsluice.model.errors import ConfigurationError, MailsluiceError
+from mailsluice.model.hold import hold_text
+from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer, PacerStatistics
 from mailsluice.ses import AccountUnavailableError, Transport
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, Action, classify, hold_text
+from mailsluice.statuses import Action, classify
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from mailsluice import fingerprints
-from mailsluice.bitmap import Bitmap
 from mailsluice.fingerprints import KEYED_BYTES, ORDERED_BYTES
 from mailsluice.journal import Intent, Taken
+from mailsluice.model.bitmap import Bitmap
 from mailsluice.sources import Row
 
 _BUCKET_BITS = 16

@@ -8,23 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from mailsluice.model import Counts, State
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT, NOT_SES
-
-SOURCE_BROKEN = "SOURCE_BROKEN"
-"""Code of a hold: the recipients broke off in the middle."""
-
-SOURCE_CHANGED = "SOURCE_CHANGED"
-"""Code of a hold: the recipients are not those that they were, or change while they are read."""
-
-SOURCE_SHORTER = "SOURCE_SHORTER"
-"""Code of a hold: recipients that were accepted before have not come again."""
-
-GONE = "GONE"
-"""Status of a recipient that was read, and whose key the source no longer gives."""
-
-QUOTA_TOO_SMALL = "QUOTA_TOO_SMALL"
-"""Code of a hold: the day's quota, as far as this run may use it, has never room for a
-recipient."""
+from mailsluice.model.codes import (
+    NO_CREDENTIALS,
+    NOT_SENT,
+    NOT_SES,
+    QUOTA_TOO_SMALL,
+    SOURCE_BROKEN,
+    SOURCE_CHANGED,
+    SOURCE_SHORTER,
+)
 
 NO_RECIPIENTS = "the list has no recipients: fill it, or correct [recipients] path"
 

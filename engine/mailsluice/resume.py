@@ -13,13 +13,6 @@ from typing import Literal, get_args
 
 import orjson
 
-from mailsluice.attempts import InDoubt
-from mailsluice.errors import (
-    ConfigurationError,
-    JournalError,
-    MailingChangedError,
-    RunFinishedError,
-)
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATE_CODES,
@@ -31,8 +24,14 @@ from mailsluice.journal import (
     Settlement,
 )
 from mailsluice.journal.standing import EXCEPTING, REOPENED, REVISED, Standing
-from mailsluice.model import SourceIdentity, State
-from mailsluice.statuses import NO_ANSWER
+from mailsluice.model import InDoubt, SourceIdentity, State
+from mailsluice.model.codes import NO_ANSWER, RESOLVED, WITHDRAWN
+from mailsluice.model.errors import (
+    ConfigurationError,
+    JournalError,
+    MailingChangedError,
+    RunFinishedError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +40,6 @@ RUN_ID_BYTES = 10
 
 BEGUN = "begun"
 RESUMED = "resumed"
-
-RESOLVED = "RESOLVED"
-"""The status of a recipient upon which an operator has decided."""
-
-WITHDRAWN = "WITHDRAWN"
-"""The status of a single message that was given up before it was sent."""
 
 MESSAGES = "messages"
 """Stands for the mailing's digest in a journal of single messages, which have many mailings."""

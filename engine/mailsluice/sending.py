@@ -20,20 +20,19 @@ from anyio.abc import TaskGroup
 
 from mailsluice import journal, statuses, tracing
 from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
-from mailsluice.gate import Lane
 from mailsluice.journal import Record, Resolution
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import assemble
-from mailsluice.model import Answer, Batch, Outcome, State
-from mailsluice.reasons import Reason
+from mailsluice.model import Answer, Batch, Lane, Outcome, State, codes, hold
+from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import Transport
 from mailsluice.statuses import Action, Verdict
 
 logger = logging.getLogger(__name__)
 
-NEVER_LEFT = Answer(code=statuses.NOT_SENT, error="cancelled before the call")
-TAKEN_BACK = Answer(code=statuses.NOT_SENT, error="taken back before it had left")
-CUT_SHORT = Answer(code=statuses.NO_ANSWER, error="cancelled during the call")
+NEVER_LEFT = Answer(code=codes.NOT_SENT, error="cancelled before the call")
+TAKEN_BACK = Answer(code=codes.NOT_SENT, error="taken back before it had left")
+CUT_SHORT = Answer(code=codes.NO_ANSWER, error="cancelled during the call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +277,7 @@ class Sending:
             logger.exception("the transport has failed")
             why = f"the transport has failed: {type(error).__name__}: {error}"
         has_left = self._dispatcher.has_left(batch.number)
-        return Answer(code=statuses.BROKEN_ANSWER if has_left else statuses.NOT_SENT, error=why)
+        return Answer(code=codes.BROKEN_ANSWER if has_left else codes.NOT_SENT, error=why)
 
     async def _depart(self, batch: Batch) -> None:
         """Return when the batch is to be written: its turn has come, and that was this moment."""
@@ -326,7 +325,7 @@ class Sending:
         throttle = Action.THROTTLE
         self._throttled += sum([verdict.rule.action is throttle for verdict in verdicts])
         for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
-            said = statuses.without_addresses(status)
+            said = hold.without_addresses(status)
             logger.warning("batch %d: SES gave a status unknown to us: %s", batch.number, said)
         self._listener.settled(batch, verdicts, outcomes)
         if self._on_event is not None:

@@ -14,25 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mailsluice.model import Answer, EntryResult
-from mailsluice.plain import plain
-
-NOT_SENT = "NOT_SENT"
-"""Code of an answer that never was: nothing reached SES (refused, DNS, connect timeout, TLS)."""
-
-EXCEPTED = "EXCEPTED"
-"""An earlier run has mailed it, or may have, which this run was told to leave out."""
-
-NO_ANSWER = "NO_ANSWER"
-"""Code of an answer that never came: the request may have reached SES."""
-
-BROKEN_ANSWER = "BROKEN_ANSWER"
-"""Code of an answer that cannot be read, or that has another number of results than entries."""
-
-NO_CREDENTIALS = "NO_CREDENTIALS"
-"""Code of a call that the SDK could not sign: nothing left this machine."""
-
-NOT_SES = "NOT_SES"
-"""Code of an error answer without SES's error type: a proxy, firewall or portal has answered."""
+from mailsluice.model.codes import BROKEN_ANSWER, NO_ANSWER, NO_CREDENTIALS, NOT_SENT, NOT_SES
 
 FAILED_ATTEMPTS_MAX = 3
 """Attempts for the status FAILED, which SES describes only as "see the error message"."""
@@ -41,15 +23,6 @@ FAILED_ATTEMPTS_MAX = 3
 _new = tuple.__new__
 
 _TEXTS: frozenset[type] = frozenset({str, type(None)})
-
-_AT = re.compile(
-    r"[\uff20\ufe6b]|%(?:25)*40|&(?:#64|#x40|commat);|\\u0040|\s{0,3}[(\[{<]\s{0,3}at\s{0,3}[)\]}>]\s{0,3}",
-    re.IGNORECASE,
-)
-"""The at sign, as it is written to escape filters and in URLs, HTML and JSON."""
-
-_ADDRESS = re.compile(r"(\"[^\"@]*\"|(?<![^\s<>,;:\"])[^\s<>,;:\"]+)@[^\s<>,;:\"'()]+")
-"""Anchored at the beginning of a word, so that a long one is looked at once."""
 
 
 class Action(enum.Enum):
@@ -177,16 +150,6 @@ class Verdict(NamedTuple):
     status: str
     message_id: str | None = None
     error: str | None = None
-
-
-def hold_text(status: str, error: str | None) -> str:
-    """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
-    return plain(without_addresses(f"{status}: {error or 'SES gave no further text'}"))
-
-
-def without_addresses(text: str) -> str:
-    """A text for people and logs, in which `<address>` stands for each address."""
-    return _ADDRESS.sub("<address>", _AT.sub("@", text))
 
 
 def holds_mailing(status: str) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mailsluice.gate import Lane
-from mailsluice.model import Answer, Batch
+from mailsluice.model import Answer, Batch, Lane
 
 try:
     from opentelemetry import trace

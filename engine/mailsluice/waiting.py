@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple, Protocol
 
-from mailsluice.gate import Lane
 from mailsluice.journal import Record, Resolution
 from mailsluice.message import Message, Receipt, Rejected, SendError
-from mailsluice.model import State
-
-REFUSED = "REFUSED"
-"""The status of a message that mailsluice did not accept."""
+from mailsluice.model import Lane, State
+from mailsluice.model.codes import REFUSED
 
 
 class Stream(Protocol):

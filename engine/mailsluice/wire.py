@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mailsluice import exact_json
+from mailsluice.model import exact_json
 
 DATA_CHARACTERS_MAX = 262_144
 """Template data as JSON (SES v2 service model, TemplateData and ReplacementTemplateData)."""

@@ -18,7 +18,7 @@ import pytest
 
 from mailsluice.cli import voice
 from mailsluice.emulator import EntryFault
-from mailsluice.plain import plain, plain_json
+from mailsluice.model.plain import plain, plain_json
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder

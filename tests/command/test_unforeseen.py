@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailsluice.cli import failure
-from mailsluice.errors import ConfigurationError, JournalError
+from mailsluice.model.errors import ConfigurationError, JournalError
 from mailsluice.report import ExitCode
 
 if TYPE_CHECKING:

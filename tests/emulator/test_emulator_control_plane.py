@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from mailsluice.emulator import AccountSettings, CallFault
 from mailsluice.emulator.resources import load, parse
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 
 from mailsluice.emulator import CallFault, EntryFault, Faults, Script, load_faults
 from mailsluice.emulator.exchange import EXCEPTIONS, STATUSES
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ import pytest
 
 from mailsluice.emulator import EmulatorOptions, Ledger, emulator_process
 from mailsluice.emulator.submission import Entry
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -30,7 +30,7 @@ from mailsluice.emulator import (
     serve,
 )
 from mailsluice.emulator.connection import BODY_BYTES_MAX, HEAD_BYTES_MAX, Connection
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.emulator.resources import parse
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.rendering import Source, Template, Verdict, merged
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mailsluice import journal as journals
-from mailsluice.errors import JournalError
 from mailsluice.journal import (
     AddressColumns,
     Addresses,
@@ -22,6 +21,7 @@ from mailsluice.journal import (
 )
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Batch, Counts, Entry, Outcome, Remark, SourceIdentity, State
+from mailsluice.model.errors import JournalError
 from tests.journal.backends import BACKENDS, Backend
 from tests.journal.machine import plain
 

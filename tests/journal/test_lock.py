@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.errors import JournalError, JournalLockedError
 from mailsluice.journal import Event, Run, file, lock
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.model.errors import JournalError, JournalLockedError
 
 RUN = Run(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
 
@@ -24,7 +24,7 @@ path = pathlib.Path(sys.argv[1])
 if sys.argv[2] == "without":
     del fcntl.F_OFD_SETLK
 from mailsluice import export, overview
-from mailsluice.errors import JournalError, JournalLockedError
+from mailsluice.model.errors import JournalError, JournalLockedError
 from mailsluice.journal import Event, lock
 from mailsluice.journal.sqlite import SqliteJournal
 
@@ -218,7 +218,7 @@ def test_a_journal_that_is_a_mount_point_of_its_own_is_refused(path: Path) -> No
     place.touch()
     program = (
         "import pathlib, sys\n"
-        "from mailsluice.errors import JournalError\n"
+        "from mailsluice.model.errors import JournalError\n"
         "from mailsluice.journal.sqlite import SqliteJournal\n"
         "for open_ in (SqliteJournal.open, SqliteJournal.read):\n"
         "    try:\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.errors import JournalError
 from mailsluice.journal import Event, Run, lock
 from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
 from mailsluice.journal.wal import FRAME_HEADER_BYTES, HEADER_BYTES
+from mailsluice.model.errors import JournalError
 
 COMMITS = 12
 

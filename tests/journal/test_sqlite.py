@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.errors import JournalError
 from mailsluice.journal import Event, Run, lock
 from mailsluice.journal.sqlite import PAGE_BYTES, SCHEMA_VERSION, SqliteJournal
+from mailsluice.model.errors import JournalError
 
 Opener = Callable[[Path], SqliteJournal]
 

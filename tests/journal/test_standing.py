@@ -5,10 +5,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mailsluice.errors import JournalError
 from mailsluice.journal import Intent, Record, Resolution, Settlement, Taken
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Remark, State
+from mailsluice.model.errors import JournalError
 
 
 def taken(first: int, last: int, *remarks: Remark) -> Taken:

@@ -8,11 +8,11 @@ import anyio
 import pytest
 from anyio import wait_all_tasks_blocked
 
-from mailsluice.errors import JournalError
 from mailsluice.journal import Event, Intent, Record, Taken
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.journal.writer import Writer
+from mailsluice.model.errors import JournalError
 
 
 class SlowDisk(MemoryJournal):

@@ -33,11 +33,11 @@ from mailsluice.emulator import (
     emulator_thread,
     submission,
 )
-from mailsluice.errors import ConfigurationError, SourceError
 from mailsluice.intake import Intake
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.mailing import assemble
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry, State
+from mailsluice.model.errors import ConfigurationError, SourceError
 from mailsluice.sources import Fields
 from mailsluice.sources.encoding import Parser
 from mailsluice.sources.files import PARSERS

@@ -19,7 +19,6 @@ from pathlib import Path
 from random import Random
 
 from mailsluice import export
-from mailsluice.attempts import InDoubt
 from mailsluice.emulator import (
     AccountSettings,
     CallFault,
@@ -32,7 +31,8 @@ from mailsluice.emulator import (
 )
 from mailsluice.journal import Event, Intent, Record, Settlement
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.statuses import BROKEN_ANSWER, NO_ANSWER
+from mailsluice.model import InDoubt
+from mailsluice.model.codes import BROKEN_ANSWER, NO_ANSWER
 from tests.prove import child, jepsen
 from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly
 

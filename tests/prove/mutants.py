@@ -726,7 +726,7 @@ MUTANTS = [
     ),
     Mutant(
         "addresses in the text of a hold",
-        "statuses.py",
+        "model/hold.py",
         "    return plain(without_addresses(f",
         "    return plain((f",
         ("tests/test_privacy.py",),
@@ -928,7 +928,7 @@ MUTANTS = [
     ),
     Mutant(
         "what SES says orders a terminal",
-        "statuses.py",
+        "model/hold.py",
         "    return plain(without_addresses(f",
         "    return (without_addresses(f",
         ("tests/test_statuses.py",),

@@ -24,9 +24,9 @@ from pathlib import Path
 from random import Random
 
 from mailsluice.emulator import AccountSettings, EmulatorOptions, Latency, emulator_thread
-from mailsluice.errors import JournalError
 from mailsluice.journal import Intent, Record, Run
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.model.errors import JournalError
 from tests.prove import records, trace
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
 from tests.prove.trace import Call

@@ -26,9 +26,9 @@ from random import Random
 
 from mailsluice import export
 from mailsluice.emulator import AccountSettings, Emulator, EmulatorOptions, Latency, emulator_thread
-from mailsluice.errors import JournalError
 from mailsluice.journal import Intent, Record
 from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
+from mailsluice.model.errors import JournalError
 from tests.prove import child, jepsen
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
 

@@ -29,10 +29,10 @@ import trustme
 from anyio import to_thread
 
 from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, statuses
-from mailsluice.attempts import InDoubt
 from mailsluice.journal import Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
-from mailsluice.model import Account, Answer
+from mailsluice.model import Account, Answer, InDoubt
+from mailsluice.model.codes import NO_ANSWER
 from mailsluice.ses import Depart, Transport
 from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
@@ -475,7 +475,7 @@ async def _call(real: Transport, peer: Peer | None, row: Row, in_doubt: InDoubt)
             await to_thread.run_sync(partial(peer.wait_for, seen_before + 1, timeout_s=10.0))
             tasks.cancel_scope.cancel()
     settlement = next(each for each in journal.replay(details=True) if isinstance(each, Settlement))
-    answers = transport.answers or [Answer(code=statuses.NO_ANSWER)]
+    answers = transport.answers or [Answer(code=NO_ANSWER)]
     meaning = statuses.classify(answers[0], len(RECIPIENTS))[0].rule.action.name
     return Found(peer.seen - seen_before if peer else 0, meaning, settlement.states)
 

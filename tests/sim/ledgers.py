@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from mailsluice.attempts import InDoubt
-from mailsluice.errors import JournalError
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATE_CODES,
@@ -25,7 +23,8 @@ from mailsluice.journal import (
 )
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.standing import Standing
-from mailsluice.model import State
+from mailsluice.model import InDoubt, State
+from mailsluice.model.errors import JournalError
 
 UNANSWERED = {"NO_ANSWER", "BROKEN_ANSWER", "InternalFailure", "502", "SUCCESS"}
 """Statuses of attempts after which nobody can say whether SES has them (SUCCESS: without an id)."""

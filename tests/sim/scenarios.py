@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 from mailsluice import Recipient
-from mailsluice.attempts import InDoubt
 from mailsluice.emulator import AccountSettings, CallFault, EntryFault, Script
 from mailsluice.emulator.faults import Kind
+from mailsluice.model import InDoubt
 
 ERRORS = (
     ("TooManyRequestsException", None, False),

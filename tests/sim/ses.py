@@ -9,11 +9,10 @@ from typing import Any
 
 import orjson
 
-from mailsluice import statuses
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.emulator.exchange import Request
 from mailsluice.emulator.service import ACCOUNT, BULK, Ending, Reply, Service
-from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.model import Account, Answer, EntryResult, codes
 from mailsluice.ses import AccountUnavailableError, Depart
 
 EPOCH_S = 1_700_000_000.0
@@ -77,7 +76,7 @@ class Wire:
         """One call: out, judged, back."""
         assert endpoint_id is None
         if self._random.random() < self._unreachable:
-            return Answer(code=statuses.NOT_SENT, error="connection refused")
+            return Answer(code=codes.NOT_SENT, error="connection refused")
         if connect_s := self._connect_s():
             await asyncio.sleep(connect_s)
         await depart()
@@ -85,12 +84,12 @@ class Wire:
         weight = sum(len(to) for entry in entries for to in entry["Destination"].values())
         accepted = self._submitted([_row(entry) for entry in entries], weight)
         reply = await self._travel(BULK, body, accepted)
-        return Answer(code=statuses.NO_ANSWER, error="timeout") if reply is None else _answer(reply)
+        return Answer(code=codes.NO_ANSWER, error="timeout") if reply is None else _answer(reply)
 
     async def get_account(self) -> Account:
         """One call of GetAccount."""
         reply = await self._travel(ACCOUNT, b"", len)
-        answer = Answer(code=statuses.NO_ANSWER) if reply is None else _answer(reply)
+        answer = Answer(code=codes.NO_ANSWER) if reply is None else _answer(reply)
         if reply is None or answer.code is not None:
             raise AccountUnavailableError(answer)
         document = orjson.loads(reply.answer.body) if reply.answer else {}
@@ -151,7 +150,7 @@ def _answer(reply: Reply) -> Answer:
     """What the client makes of it; that the real one does the same is tests/prove/wire.py's."""
     answer = reply.answer
     if answer is None or reply.ending is not Ending.KEEP:
-        return Answer(code=statuses.NO_ANSWER, error="the connection broke")
+        return Answer(code=codes.NO_ANSWER, error="the connection broke")
     try:
         document = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
@@ -162,7 +161,7 @@ def _answer(reply: Reply) -> Answer:
     if "SendQuota" in document:
         return Answer()
     if "BulkEmailEntryResults" not in document:
-        return Answer(code=statuses.BROKEN_ANSWER, error="no results")
+        return Answer(code=codes.BROKEN_ANSWER, error="no results")
     return Answer(
         results=tuple(
             EntryResult(each["Status"], each.get("MessageId"), each.get("Error"))

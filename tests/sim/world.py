@@ -25,10 +25,10 @@ from mailsluice import (
     resume,
 )
 from mailsluice import audit as audits
-from mailsluice.attempts import InDoubt
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.journal import Intent, Record, Settlement
-from mailsluice.remedies import SOURCE_SHORTER
+from mailsluice.model import InDoubt
+from mailsluice.model.codes import SOURCE_SHORTER
 from mailsluice.resume import Only
 from mailsluice.sources.iterable import Recipients
 from tests.sim import scenarios

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields, Row
 from mailsluice.sources.csv import CsvParser
 from mailsluice.sources.files import open_source

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
 from mailsluice.sources.columns import split_addresses
 from mailsluice.sources.csv import ROW_LINES_MAX, UNCLOSED, CsvParser

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice import config
-from mailsluice.errors import ConfigurationError, SourceError
 from mailsluice.model import Recipient
+from mailsluice.model.errors import ConfigurationError, SourceError
 from mailsluice.sources import Fields, Row
 from mailsluice.sources.csv import CsvParser
 from mailsluice.sources.encoding import RecodingParser

@@ -18,8 +18,8 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mailsluice.errors import SourceChangedError, SourceError
 from mailsluice.model import SourceIdentity
+from mailsluice.model.errors import SourceChangedError, SourceError
 from mailsluice.sources import ROWS_MAX, Fields, Row, Source
 from mailsluice.sources.blocks import BLOCK_BYTES
 from mailsluice.sources.files import ESTIMATE_BYTES, Estimate, open_source

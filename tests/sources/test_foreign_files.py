@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.errors import SourceError
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields
 from mailsluice.sources.files import open_source
 

@@ -9,8 +9,8 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROWS_MAX, Row, Source
 from mailsluice.sources.iterable import IterableSource
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice import Mailing
-from mailsluice.errors import SourceError
 from mailsluice.intake import Intake
 from mailsluice.model import Recipient
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
 from mailsluice.sources.lines import TOO_LONG
 from mailsluice.sources.ndjson import NdjsonParser

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
-from mailsluice.errors import SourceError
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields, files, s3
 from tests.aws import ACCESS, Aws
 from tests.prove import child

@@ -28,7 +28,7 @@ from botocore.utils import get_environ_proxies
 from mailsluice.aws.connection import PacedConnector
 from mailsluice.aws.credentials import Credentials
 from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 CONNECT_TIMEOUT_S = 10.0
 """For a client that names none, as for each phase of a connection (`http.CONNECT_PHASES`)."""

@@ -20,7 +20,7 @@ from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
 from mailsluice.aws.secrets import masked
 from mailsluice.deadline import Deadline
-from mailsluice.errors import ConfigurationError, MailsluiceError
+from mailsluice.model.errors import ConfigurationError, MailsluiceError
 
 logger = logging.getLogger(__name__)
 

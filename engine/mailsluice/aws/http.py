@@ -22,7 +22,7 @@ from botocore.exceptions import HTTPClientError
 from botocore.httpsession import create_urllib3_context, get_cert_path
 
 from mailsluice.aws.connection import Connector
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of one answer. SES answers 50 recipients with 8 kB; credentials are 2 kB."""

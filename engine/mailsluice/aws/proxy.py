@@ -9,7 +9,7 @@ from typing import Any
 from yarl import URL
 
 from mailsluice.aws.secrets import masked
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 
 def require_usable_proxy(client: Any) -> None:

@@ -59,7 +59,7 @@ def demo(
 
 def _made(folder: Path | None) -> Path:
     """Make the folder, or the first of mailsluice-demo, mailsluice-demo-2 … that is not there."""
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
 
     wanted = [folder] if folder else (Path(f"{FOLDER}{n}") for n in ("", *range(-2, -1000, -1)))
     for path in wanted:

@@ -19,9 +19,9 @@ from mailsluice.current import Statistics
 from mailsluice.engine import Engine
 from mailsluice.forecast import DAYS_MAX, Forecast
 from mailsluice.model import State
-from mailsluice.plain import plain
-from mailsluice.reasons import Reason
-from mailsluice.recent_rate import RecentRate
+from mailsluice.model.plain import plain
+from mailsluice.model.recent_rate import RecentRate
+from mailsluice.model.wait_reason import Reason
 from mailsluice.remedies import next_steps
 from mailsluice.report import Report
 

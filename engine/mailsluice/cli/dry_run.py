@@ -15,8 +15,7 @@ from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config import QuotaSettings, Settings
-from mailsluice.daily import DAY_S, DailyQuota, Outlook, RollingDay
-from mailsluice.errors import ConfigurationError
+from mailsluice.daily import DailyQuota, Outlook
 from mailsluice.intake import Intake
 from mailsluice.journal import Journal
 from mailsluice.journal.memory import MemoryJournal
@@ -24,6 +23,8 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.mailing import Mailing
 from mailsluice.model import Account
+from mailsluice.model.errors import ConfigurationError
+from mailsluice.model.rolling_window import DAY_S, RollingDay
 from mailsluice.recognition import DifferentRowError, Recogniser
 from mailsluice.report import ExitCode
 from mailsluice.resume import Scope

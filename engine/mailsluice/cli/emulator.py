@@ -64,8 +64,8 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
     from pydantic import ValidationError
 
     from mailsluice import emulator as emulators
-    from mailsluice.complaints import sentence
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.complaints import sentence
+    from mailsluice.model.errors import ConfigurationError
 
     try:
         return emulators.EmulatorOptions(

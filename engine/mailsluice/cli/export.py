@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 import typer
 
 from mailsluice.cli.states import STATES, state_of
-from mailsluice.plain import plain, plain_json
+from mailsluice.model.plain import plain, plain_json
 
 
 class Format(enum.StrEnum):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mailsluice import statuses
-from mailsluice.errors import EngineError, JournalError, MailsluiceError
+from mailsluice.model import hold
+from mailsluice.model.errors import EngineError, JournalError, MailsluiceError
 from mailsluice.report import ExitCode
 
 logger = logging.getLogger("mailsluice")
@@ -87,7 +87,7 @@ def explained(error: Exception) -> tuple[ExitCode, str]:
             return ExitCode.UNFORESEEN, f"{lack}; {_CARRY_ON}"
         return ExitCode.BAD_INPUT, lack
     after = f"; {_CARRY_ON}" if begun else ""
-    text = statuses.without_addresses(f"{type(root).__name__}: {root}")
+    text = hold.without_addresses(f"{type(root).__name__}: {root}")
     return ExitCode.UNFORESEEN, (
         f"an error that nobody foresaw: {text} ({_place(root)}){after}. Please report it, with the "
         "traceback that `python -X dev -m mailsluice` logs"

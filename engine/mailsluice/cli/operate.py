@@ -54,7 +54,7 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
 
     from mailsluice import config
     from mailsluice.cli import voice
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
 
     http = config.load_worker(file, overrides).http
     if http.port == 0:

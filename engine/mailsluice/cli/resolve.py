@@ -67,8 +67,8 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
     terminal; elsewhere it needs --all.
     """
     from mailsluice import resume
-    from mailsluice.errors import ConfigurationError
     from mailsluice.journal.sqlite import SqliteJournal
+    from mailsluice.model.errors import ConfigurationError
 
     few = bool(seq or address or key)
     if few and all_:
@@ -95,7 +95,7 @@ def _rows_of(journal: Journal, addresses: Sequence[str], keys: Sequence[str]) ->
     """The rows in doubt of these addresses and keys. Raises ConfigurationError if one has none."""
     from mailsluice import export
     from mailsluice.addresses import normalise
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
     from mailsluice.sources.columns import split_addresses
 
     if not addresses and not keys:

@@ -108,7 +108,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
 
 
 def _source(mailing: Path, recipients: str | None, settings: Settings) -> FileSource:
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
     from mailsluice.sources import files
 
     path = recipients or settings.recipients.path
@@ -166,7 +166,7 @@ class Job:
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
         from mailsluice import config
-        from mailsluice.errors import ConfigurationError
+        from mailsluice.model.errors import ConfigurationError
         from mailsluice.resume import Scope
 
         loaded, settings = config.load(mailing, overrides)
@@ -186,7 +186,7 @@ class Job:
 
         from mailsluice.cli import failure
         from mailsluice.engine import Engine
-        from mailsluice.errors import root_of
+        from mailsluice.model.errors import root_of
 
         _check_writable(self._report)
         engine: Engine | None = None
@@ -312,7 +312,7 @@ def _check_writable(path: Path | None) -> None:
     """Find out before anything is sent. Raises ConfigurationError."""
     import os
 
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
 
     if path is None or str(path) == "-":
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mailsluice.plain import plain, plain_json
+from mailsluice.model.plain import plain, plain_json
 
 
 def open_closed_streams() -> None:

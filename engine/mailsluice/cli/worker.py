@@ -54,7 +54,7 @@ def _obey_early(number: int, _: object) -> None:
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
     """A worker's settings. Raises ConfigurationError."""
     from mailsluice import config
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
 
     settings = config.load_worker(file, overrides)
     try:
@@ -73,7 +73,7 @@ def _log(settings: LogSettings) -> None:
     from pythonjsonlogger.orjson import OrjsonFormatter
 
     from mailsluice.cli import voice
-    from mailsluice.plain import plain_json
+    from mailsluice.model.plain import plain_json
 
     class _Json(OrjsonFormatter):
         def format(self, record: logging.LogRecord) -> str:
@@ -101,8 +101,8 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
 
     from mailsluice import loop
     from mailsluice.cli import failure
-    from mailsluice.errors import root_of
     from mailsluice.journal.sqlite import SqliteJournal
+    from mailsluice.model.errors import root_of
     from mailsluice.worker.page import Page
     from mailsluice.worker.totals import Totals
     from mailsluice.worker.worker import Worker
@@ -137,7 +137,7 @@ def _reload(worker: Worker, file: Path, overrides: Sequence[str]) -> None:
     """Go on by what the file says now; by what it said before, where that cannot be used."""
     import logging
 
-    from mailsluice.errors import ConfigurationError
+    from mailsluice.model.errors import ConfigurationError
 
     logger = logging.getLogger(__name__)
     try:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from mailsluice.emulator import exchange, faults
 from mailsluice.emulator.exchange import Answer, RefusedError, Request
 from mailsluice.emulator.service import Reply
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mailsluice.emulator.service import Service

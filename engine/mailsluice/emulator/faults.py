@@ -54,9 +54,9 @@ import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from mailsluice.complaints import sentence
 from mailsluice.emulator.resources import Reading, Writing
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.complaints import sentence
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from mailsluice.emulator import mailboxes
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ from mailsluice.emulator.faults import Script
 from mailsluice.emulator.resources import Resources
 from mailsluice.emulator.signature import Credentials
 from mailsluice.emulator.submission import AddressFaults
-from mailsluice.errors import ArgumentError
+from mailsluice.model.errors import ArgumentError
 
 _strict = ConfigDict(extra="forbid")
 _latency = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:-(\d+(?:\.\d*)?|\.\d+))?").fullmatch

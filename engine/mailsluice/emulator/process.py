@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from mailsluice.emulator.options import EmulatorOptions
 from mailsluice.emulator.server import environment, serve
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

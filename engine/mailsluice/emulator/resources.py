@@ -42,7 +42,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from mailsluice.emulator.templates import Template, name_of
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ from mailsluice.emulator.connection import Connection
 from mailsluice.emulator.exchange import Request
 from mailsluice.emulator.options import EmulatorOptions
 from mailsluice.emulator.service import Reply, Service, ServiceStatistics
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from mailsluice.bitmap import Bitmap
 from mailsluice.model import Batch, Head, Outcome, Remark, SourceIdentity, State
+from mailsluice.model.bitmap import Bitmap
 
 STATE_CODES = {
     State.SENT: "s",

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mailsluice.errors import JournalError
 from mailsluice.journal import lock
+from mailsluice.model.errors import JournalError
 
 MOUNTS = Path("/proc/self/mountinfo")
 """The mounts that this process sees (proc_pid_mountinfo(5))."""

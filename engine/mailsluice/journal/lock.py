@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailsluice.errors import JournalError, JournalLockedError
+from mailsluice.model.errors import JournalError, JournalLockedError
 
 TRIES = 5
 AGAIN_S = 0.02

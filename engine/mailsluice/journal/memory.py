@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mailsluice.bitmap import Bitmap
-from mailsluice.errors import JournalError
 from mailsluice.journal import Record, Resolution, Run, Taken
 from mailsluice.model import State
+from mailsluice.model.bitmap import Bitmap
+from mailsluice.model.errors import JournalError
 
 
 class MemoryJournal:

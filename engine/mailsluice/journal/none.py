@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mailsluice.bitmap import Bitmap
 from mailsluice.journal import Record, Run
+from mailsluice.model.bitmap import Bitmap
 
 
 class NoJournal:

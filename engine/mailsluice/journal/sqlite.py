@@ -16,11 +16,11 @@ from typing import Self
 
 import orjson
 
-from mailsluice.bitmap import Bitmap
-from mailsluice.errors import JournalError
 from mailsluice.journal import Record, Resolution, Run, columns, file, lock, wal
 from mailsluice.journal.check import CHECK, PagesCheck
 from mailsluice.model import State
+from mailsluice.model.bitmap import Bitmap
+from mailsluice.model.errors import JournalError
 
 APPLICATION_ID = 0x4D534C43
 """`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""

@@ -14,9 +14,6 @@ from typing import Final, Literal, get_args
 
 import orjson
 
-from mailsluice.bitmap import Bitmap
-from mailsluice.daily import Sends
-from mailsluice.errors import JournalError
 from mailsluice.journal import (
     BURNED_CODE,
     DOUBTED_CODE,
@@ -30,6 +27,9 @@ from mailsluice.journal import (
     Taken,
 )
 from mailsluice.model import Counts, Head, State
+from mailsluice.model.bitmap import Bitmap
+from mailsluice.model.errors import JournalError
+from mailsluice.model.rolling_window import Sends
 
 End = Literal["finished", "held", "stopped"]
 """How a process leaves a run; the event that says so has that name."""

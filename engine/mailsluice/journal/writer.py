@@ -14,9 +14,9 @@ from typing import Self
 
 import anyio
 
-from mailsluice.errors import JournalError
 from mailsluice.journal import Journal, Record
 from mailsluice.journal.standing import Standing
+from mailsluice.model.errors import JournalError
 
 
 class _Trip:

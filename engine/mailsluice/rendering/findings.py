@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mailsluice.near_miss import closest
+from mailsluice.model.near_miss import closest
 
 ROWS_LISTED_MAX = 10
 """Offending rows that are listed by number, for each defect."""

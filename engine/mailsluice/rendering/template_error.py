@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 
 
 class TemplateError(ConfigurationError):

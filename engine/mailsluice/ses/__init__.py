@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from mailsluice.errors import MailsluiceError
 from mailsluice.model import Account, Answer
-from mailsluice.statuses import hold_text
+from mailsluice.model.errors import MailsluiceError
+from mailsluice.model.hold import hold_text
 
 
 class AccountUnavailableError(MailsluiceError):

@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from mailsluice.model import Account, Answer, EntryResult
+from mailsluice.model.codes import BROKEN_ANSWER, NOT_SES
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.exchange import ERROR_CHARS_MAX, Response, told
-from mailsluice.statuses import BROKEN_ANSWER, CALL_RULES, NOT_SES
+from mailsluice.statuses import CALL_RULES
 
 HTTP_ERROR_MIN = 300
 """From this status on an answer is an error, as the SDK has it."""

@@ -21,13 +21,13 @@ from mailsluice.aws.credentials import (
     credentials_of,
     forget_refused,
 )
-from mailsluice.errors import ConfigurationError
 from mailsluice.model import Account, Answer
+from mailsluice.model.codes import NO_CREDENTIALS, NOT_SENT
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import AccountUnavailableError, Depart, at_once
 from mailsluice.ses.answers import account, bulk_answer
 from mailsluice.ses.connecting import answered, connected
 from mailsluice.ses.exchange import Response, answer_limit_s, exchange
-from mailsluice.statuses import NO_CREDENTIALS, NOT_SENT
 
 CONNECT_TIMEOUT_S = 10.0
 """Nothing has been sent while this runs, so a short one costs no doubt."""

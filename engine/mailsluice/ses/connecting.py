@@ -17,7 +17,7 @@ from botocore import exceptions as botocore_errors
 
 from mailsluice import aws
 from mailsluice.aws.proxy import require_usable_proxy
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses.exchange import Response, told
 
 REGION_OF_OWN_ENDPOINTS = "us-east-1"

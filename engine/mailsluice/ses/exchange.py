@@ -16,10 +16,10 @@ from mailsluice.aws.connection import departing
 from mailsluice.aws.credentials import CredentialsUnavailableError
 from mailsluice.aws.secrets import masked
 from mailsluice.deadline import Deadline
-from mailsluice.errors import ConfigurationError
 from mailsluice.model import Answer
+from mailsluice.model.codes import NO_ANSWER, NO_CREDENTIALS, NOT_SENT
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import Depart
-from mailsluice.statuses import NO_ANSWER, NO_CREDENTIALS, NOT_SENT
 
 ERROR_CHARS_MAX = 500
 """Characters of SES's or the SDK's text that are kept."""

@@ -19,8 +19,8 @@ import anyio
 from anyio import to_thread
 
 from mailsluice import reading
-from mailsluice.errors import SourceChangedError, SourceError
 from mailsluice.model import Head, SourceIdentity
+from mailsluice.model.errors import SourceChangedError, SourceError
 
 BLOCK_BYTES = 256 * 1024
 """Most content in one block: some 4,000 rows, so that thread hops cost next to nothing."""

@@ -10,8 +10,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from itertools import chain, compress
 
-from mailsluice.errors import SourceError
 from mailsluice.model import Recipient
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields
 
 RecordReader = Callable[[list[str]], Recipient]

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from mailsluice.errors import SourceError
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row
 from mailsluice.sources.columns import RecordReader, choice, compile_reader, names_of, resolve
 from mailsluice.sources.dialect import SEPARATORS, Reader, is_unicode, read_header

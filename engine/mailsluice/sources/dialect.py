@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from mailsluice.errors import SourceError
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, Fields
 from mailsluice.sources.columns import cleaned, configured, resolve
 from mailsluice.sources.lines import NOT_UTF8

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from mailsluice.errors import SourceError
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields, Row, foreign
 from mailsluice.sources.lines import NOT_UTF8, is_utf16
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from anyio.lowlevel import checkpoint
 
-from mailsluice.errors import SourceError
 from mailsluice.model import Head, SourceIdentity
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields, Row, foreign
 from mailsluice.sources.blocks import (
     BLOCK_BYTES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailsluice.errors import SourceError
+from mailsluice.model.errors import SourceError
 from mailsluice.sources.lines import UTF8_BOM
 
 _SAVE = 'save the list as "CSV UTF-8"'

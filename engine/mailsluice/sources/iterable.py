@@ -13,9 +13,9 @@ from anyio import WouldBlock
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from mailsluice.copies import copied
-from mailsluice.errors import ArgumentTypeError, SourceError
 from mailsluice.model import Recipient
+from mailsluice.model.copies import copied
+from mailsluice.model.errors import ArgumentTypeError, SourceError
 from mailsluice.sources import ROWS_MAX, Row
 
 SLICE_S = 0.002

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mailsluice import exact_json
-from mailsluice.errors import SourceError
-from mailsluice.model import Recipient
+from mailsluice.model import Recipient, exact_json
+from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROWS_MAX, Fields, Row
 from mailsluice.sources.lines import TOO_LONG, UTF8_BOM, UTF16, LineCutter, is_utf16
 

@@ -20,8 +20,8 @@ from botocore import exceptions as botocore_errors
 from mailsluice import aws
 from mailsluice.aws.credentials import CredentialsUnavailableError
 from mailsluice.aws.http import ANSWER_BYTES_MAX
-from mailsluice.errors import SourceChangedError, SourceError, SourceUnavailableError
 from mailsluice.model import Head, SourceIdentity
+from mailsluice.model.errors import SourceChangedError, SourceError, SourceUnavailableError
 from mailsluice.sources.blocks import S3_SCHEME, Unpacker
 
 PART_BYTES = ANSWER_BYTES_MAX

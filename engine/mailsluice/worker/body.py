@@ -25,12 +25,11 @@ from pydantic import (
     field_validator,
 )
 
-from mailsluice import exact_json
-from mailsluice.complaints import complaints
 from mailsluice.config import DeliverySettings, RecipientsSettings, Settings
-from mailsluice.gate import Lane
 from mailsluice.mailing import Attachment, Content, Mailing
 from mailsluice.message import Message
+from mailsluice.model import Lane, exact_json
+from mailsluice.model.complaints import complaints
 
 MAILINGS_MAX = 256
 """Mailings that are remembered, for the next message of the same."""

@@ -15,7 +15,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from mailsluice.config import QueueSettings
-from mailsluice.errors import EngineError, JournalError, root_of
+from mailsluice.model.errors import EngineError, JournalError, root_of
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.queue import (

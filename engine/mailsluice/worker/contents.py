@@ -11,10 +11,10 @@ import orjson
 
 from mailsluice import config, overview, reading
 from mailsluice.config import SesSettings, Settings
-from mailsluice.errors import ConfigurationError, JournalError
 from mailsluice.journal import Journal
 from mailsluice.mailing import Mailing
 from mailsluice.model import Counts
+from mailsluice.model.errors import ConfigurationError, JournalError
 from mailsluice.sources import files
 from mailsluice.sources.files import FileSource
 from mailsluice.worker import body

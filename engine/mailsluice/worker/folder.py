@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import orjson
 
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.worker.queue import Received
 
 logger = logging.getLogger(__name__)

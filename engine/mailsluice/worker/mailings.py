@@ -15,16 +15,16 @@ from anyio.abc import TaskGroup
 
 from mailsluice.config import FolderSettings, SesSettings
 from mailsluice.engine import Engine
-from mailsluice.errors import (
+from mailsluice.model import Counts
+from mailsluice.model.codes import SOURCE_BROKEN
+from mailsluice.model.errors import (
     ConfigurationError,
     JournalError,
     JournalLockedError,
     SourceError,
     SourceUnavailableError,
 )
-from mailsluice.model import Counts
 from mailsluice.quota import AccountRefusedError
-from mailsluice.remedies import SOURCE_BROKEN
 from mailsluice.worker import contents
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.folder import Folder, Mark

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mailsluice.config import HttpSettings
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.worker.connections import Connections
 from mailsluice.worker.metrics import Metrics
 from mailsluice.worker.totals import Totals

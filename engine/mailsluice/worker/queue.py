@@ -20,7 +20,7 @@ from mailsluice import aws
 from mailsluice.aws.credentials import CredentialsUnavailableError, forget_refused
 from mailsluice.aws.secrets import masked
 from mailsluice.config import QueueSettings
-from mailsluice.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError
 from mailsluice.statuses import CALL_RULES, Action
 
 logger = logging.getLogger(__name__)

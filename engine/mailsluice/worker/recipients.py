@@ -9,14 +9,11 @@ from collections.abc import Callable
 import anyio
 
 from mailsluice.config import QueueSettings
-from mailsluice.errors import ConfigurationError, EngineError, JournalError
-from mailsluice.gate import LANE_SHARES
 from mailsluice.message import Failed, Held, InDoubt, Rejected
-from mailsluice.model import State
-from mailsluice.outbox import CLOSED
-from mailsluice.remedies import QUOTA_TOO_SMALL
+from mailsluice.model import LANE_SHARES, State
+from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
+from mailsluice.model.errors import ConfigurationError, EngineError, JournalError
 from mailsluice.statuses import holds_mailing
-from mailsluice.waiting import REFUSED
 from mailsluice.worker import body
 from mailsluice.worker.body import Many, One, Part
 from mailsluice.worker.queue import AT_THE_END, GivenBack

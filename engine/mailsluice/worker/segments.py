@@ -16,13 +16,13 @@ from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from mailsluice import history
-from mailsluice.attempts import InDoubt as Doubts
 from mailsluice.engine import Engine
-from mailsluice.gate import Lane
 from mailsluice.journal import Journal
 from mailsluice.message import InDoubt, Message, Receipt
+from mailsluice.model import InDoubt as Doubts
+from mailsluice.model import Lane
+from mailsluice.model.wait_reason import Reason
 from mailsluice.outbox import OutboxStatistics
-from mailsluice.reasons import Reason
 from mailsluice.worker.keys import JournalClock, Keys
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mailsluice.gate import LANE_SHARES, Lane
-from mailsluice.model import State
+from mailsluice.model import LANE_SHARES, Lane, State
 from mailsluice.sending import BatchSettled
 
 

@@ -7,10 +7,9 @@ from collections import Counter, deque
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mailsluice.gate import LANE_SHARES, Lane
-from mailsluice.model import State
-from mailsluice.reasons import Reason
-from mailsluice.recent_rate import RecentRate
+from mailsluice.model import LANE_SHARES, Lane, State
+from mailsluice.model.recent_rate import RecentRate
+from mailsluice.model.wait_reason import Reason
 from mailsluice.worker.job import Job, JobState
 from mailsluice.worker.recipients import COUNTED
 from mailsluice.worker.totals import Totals

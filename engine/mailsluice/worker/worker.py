@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from mailsluice.config import WorkerSettings
 from mailsluice.engine import Engine
-from mailsluice.errors import JournalLockedError
+from mailsluice.model.errors import JournalLockedError
 from mailsluice.pacing import PacerStatistics
 from mailsluice.quota import AccountHeldError, AccountRefusedError
 from mailsluice.sending import OnEvent

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from mailsluice.near_miss import closest
+from mailsluice.model.near_miss import closest
 
 KEYS_LISTED_MAX = 12
 """Known keys that are listed if none is like the unknown one."""

@@ -1,4 +1,13 @@
-"""The values that travel between stages: recipients, entries, batches, outcomes, counts."""
+"""Values that travel between rooms, small containers, errors and codes. Pure.
+
+Everything that at least two rooms must name stands here: recipients, entries, batches and outcomes
+(this module), the tree of errors (`errors`), the statuses of our own (`codes`), texts of holds
+(`hold`), why a run is not faster (`wait_reason`), sets of rows (`bitmap`), the rolling 24 hours
+(`rolling_window`), complaints about settings (`complaints`), and texts and JSON that must not lose
+or fake anything (`plain`, `exact_json`).
+
+It knows no other room, no I/O and no clock. Start with `Entry`, `Batch` and `Outcome` below.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +15,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 BATCH_RECIPIENTS_MAX = 50
 """Entries in one `SendBulkEmail` call (SES developer guide, "send personalized email")."""
@@ -18,6 +27,17 @@ RECIPIENT_ADDRESSES_MAX = 50
 SIMULATOR_DOMAIN = "@simulator.amazonses.com"
 """SES's mailbox simulator: it counts to the rate, and not to the daily quota (SES developer guide,
 "Using the mailbox simulator")."""
+
+
+Lane = Literal["transactional", "bulk"]
+"""A priority class inside the one quota."""
+
+LANE_SHARES: dict[Lane, float] = {"transactional": 0.9, "bulk": 0.1}
+"""Of the rate, where both lanes want more than there is. What one does not use is the other's."""
+
+InDoubt = Literal["hold", "resend"]
+
+Dedupe = Literal["address", "key", "none"]
 
 
 class State(enum.StrEnum):
@@ -135,7 +155,7 @@ class Outcome(NamedTuple):
     state: State
     """The recipient's state because of it: `PENDING` where the attempt was deferred."""
     status: str
-    """SES's status, its error code, or one of `statuses.NO_ANSWER` and its kin."""
+    """SES's status, its error code, or one of `codes.NO_ANSWER` and its kin."""
     message_id: str | None = None
     error: str | None = None
     burned: bool = False
@@ -224,6 +244,6 @@ class Answer:
 
     results: tuple[EntryResult, ...] = ()
     code: str | None = None
-    """None where `results` count; otherwise SES's error code or one of `statuses.NOT_SENT` …"""
+    """None where `results` count; otherwise SES's error code or one of `codes.NOT_SENT` …"""
     http_status: int | None = None
     error: str | None = None
