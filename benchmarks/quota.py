@@ -37,7 +37,7 @@ from mailsluice.emulator import (
 from mailsluice.journal import Settlement
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.ses.client import Client
-from mailsluice.statuses import CALL_RULES, ENTRY_RULES, Action
+from mailsluice.ses.statuses import CALL_RULES, ENTRY_RULES, Action
 
 RUN = Path(__file__).with_name("quota_run.py")
 

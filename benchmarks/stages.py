@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.lists import write_list
-from mailsluice import Mailing, journal, statuses
+from mailsluice import Mailing, journal
 from mailsluice.attempts import Attempts
 from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import Dispatcher, Done, Send
@@ -33,6 +33,7 @@ from mailsluice.mailing import assemble
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome
 from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer
+from mailsluice.ses import statuses
 from mailsluice.sources import Fields, Row, files
 
 Result = TypeVar("Result")

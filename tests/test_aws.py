@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ProfileNotFound
 
-from mailsluice import aws
+from mailsluice.ses import aws
 
 
 def model(service: str) -> Any:

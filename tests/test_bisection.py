@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mailsluice.bisection import SUSPECTS_MAX, Bisection
 from mailsluice.model import Answer, Entry
-from mailsluice.statuses import Verdict, classify
+from mailsluice.ses.statuses import Verdict, classify
 
 
 def entries(*seqs: int) -> tuple[Entry, ...]:

@@ -14,7 +14,7 @@ from mailsluice.remedies import remedy
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.answers import account, bulk_answer
 from mailsluice.ses.exchange import Response
-from mailsluice.statuses import Action, classify
+from mailsluice.ses.statuses import Action, classify
 
 PAGE = b"<html><head><title>Sorry</title></head><body>Access <b>denied</b></body></html>"
 TYPE = "x-amzn-errortype"

@@ -12,15 +12,11 @@ import pytest
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from botocore import exceptions as botocore_errors
 
-from mailsluice import aws
-from mailsluice.aws import credentials as module
-from mailsluice.aws.credentials import (
-    Credentials,
-    CredentialsUnavailableError,
-    credentials_of,
-)
-from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.ses import aws
+from mailsluice.ses.aws import credentials as module
+from mailsluice.ses.aws.credentials import Credentials, CredentialsUnavailableError, credentials_of
+from mailsluice.ses.aws.proxy import require_usable_proxy
 
 FAILURES = [
     botocore_errors.ClientError(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from mailsluice.deadline import Deadline
 from mailsluice.model import Answer
+from mailsluice.ses.aws.deadline import Deadline
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from tests.prove.peer import Exchange, Script, listening

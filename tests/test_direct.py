@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailsluice import Mailing, Recipient
-from mailsluice.aws.credentials import credentials_of
 from mailsluice.emulator import CallFault, Emulator
 from mailsluice.intake import Intake
 from mailsluice.mailing import assemble
 from mailsluice.model.bitmap import Bitmap
+from mailsluice.ses.aws.credentials import credentials_of
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.sources import Row

@@ -5,7 +5,6 @@ from random import Random
 
 import pytest
 
-from mailsluice import statuses
 from mailsluice.attempts import Attempts
 from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import (
@@ -21,6 +20,7 @@ from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt, Outcome
 from mailsluice.model.rolling_window import DAY_S, STEPS, RollingDay
 from mailsluice.model.wait_reason import Reason
 from mailsluice.pacing import Pacer
+from mailsluice.ses import statuses
 from mailsluice.storm import DOUBTS_IN_A_ROW_MAX
 
 OK = EntryResult("SUCCESS", "id")

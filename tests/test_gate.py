@@ -14,7 +14,7 @@ from mailsluice.gate import Gate, Place
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Lane
 from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer
-from mailsluice.statuses import classify
+from mailsluice.ses.statuses import classify
 
 
 def gate(in_flight: int = 32) -> Gate:

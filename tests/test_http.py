@@ -18,17 +18,16 @@ from typing import NamedTuple
 import pytest
 import trustme
 
-from mailsluice import aws
 from mailsluice.config import QueueSettings
 from mailsluice.model import Answer
 from mailsluice.model.codes import NOT_SENT
 from mailsluice.model.errors import ConfigurationError, MailsluiceError
-from mailsluice.ses import AccountUnavailableError
+from mailsluice.ses import AccountUnavailableError, aws
 from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
+from mailsluice.ses.statuses import Action, classify
 from mailsluice.sources import s3
-from mailsluice.statuses import Action, classify
 from mailsluice.worker import queue as queues
 from mailsluice.worker.queue import Queue
 from tests.prove.peer import Exchange, Peer, Script, listening

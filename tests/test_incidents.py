@@ -27,7 +27,7 @@ from mailsluice.journal.standing import Standing
 from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt
 from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer
-from mailsluice.statuses import classify
+from mailsluice.ses.statuses import classify
 from tests.sim.ses import EPOCH_S, Ses, Wire
 from tests.sim.virtual import Process, VirtualLoop
 

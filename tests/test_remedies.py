@@ -8,7 +8,7 @@ from mailsluice.model import Counts, State
 from mailsluice.model.codes import NOT_SENT, SOURCE_BROKEN, SOURCE_SHORTER
 from mailsluice.remedies import next_steps, remedy
 from mailsluice.report import ExitCode
-from mailsluice.statuses import CALL_RULES, ENTRY_RULES, Action
+from mailsluice.ses.statuses import CALL_RULES, ENTRY_RULES, Action
 
 RUNBOOK = Path("docs/runbook.md").read_text(encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailsluice.aws.secrets import masked
+from mailsluice.ses.aws.secrets import masked
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 

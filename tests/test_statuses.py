@@ -2,9 +2,9 @@
 
 import pytest
 
-from mailsluice import statuses
 from mailsluice.model import Answer, EntryResult, codes, hold
-from mailsluice.statuses import Action, classify
+from mailsluice.ses import statuses
+from mailsluice.ses.statuses import Action, classify
 
 # SendBulkEmail's enum in the SES v2 service model, and the names of its documentation page.
 ENTRY_STATUSES = {

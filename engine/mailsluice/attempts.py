@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from mailsluice import retry
 from mailsluice.model import Entry, InDoubt, Outcome, State
-from mailsluice.statuses import Action, Rule, Verdict
+from mailsluice.ses.statuses import Action, Rule, Verdict
 
 _new = tuple.__new__
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from mailsluice import batching
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
 from mailsluice.model.hold import hold_text
-from mailsluice.statuses import Verdict
+from mailsluice.ses.statuses import Verdict
 
 SUSPECTS_MAX = BATCH_RECIPIENTS_MAX
 """That many entries refused alone and alike, with no call accepted since, point at the mailing."""

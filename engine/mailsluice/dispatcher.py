@@ -14,7 +14,7 @@ from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
-from mailsluice import batching, retry, statuses
+from mailsluice import batching, retry
 from mailsluice.adaptation import Answered
 from mailsluice.attempts import Attempts
 from mailsluice.bisection import Bisection, Suspect
@@ -24,7 +24,8 @@ from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Lane, Outcome, 
 from mailsluice.model.codes import QUOTA_TOO_SMALL
 from mailsluice.model.hold import hold_text
 from mailsluice.model.wait_reason import Reason
-from mailsluice.statuses import Action, Verdict
+from mailsluice.ses import statuses
+from mailsluice.ses.statuses import Action, Verdict
 from mailsluice.storm import Storm
 
 FRESH_RECIPIENTS_MAX = 2_048

@@ -45,8 +45,8 @@ from mailsluice.model.errors import EngineError, MailsluiceError, root_of
 from mailsluice.model.wait_reason import Reason
 from mailsluice.sending import Listener, OnEvent, Sending
 from mailsluice.ses import Transport
+from mailsluice.ses.statuses import Action, Verdict
 from mailsluice.sources import Row
-from mailsluice.statuses import Action, Verdict
 from mailsluice.waiting import GivenUp, StreamKey, Waiting, check, deadline_at, resolutions
 
 TAKEN_MAX = 1_024

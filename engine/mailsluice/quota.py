@@ -20,7 +20,7 @@ from mailsluice.model.hold import hold_text
 from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer, PacerStatistics
 from mailsluice.ses import AccountUnavailableError, Transport
-from mailsluice.statuses import Action, classify
+from mailsluice.ses.statuses import Action, classify
 
 logger = logging.getLogger(__name__)
 

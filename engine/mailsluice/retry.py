@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from mailsluice.statuses import Rule
+from mailsluice.ses.statuses import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

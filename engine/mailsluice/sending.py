@@ -18,15 +18,15 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from mailsluice import journal, statuses, tracing
+from mailsluice import journal, tracing
 from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
 from mailsluice.journal import Record, Resolution
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing import assemble
 from mailsluice.model import Answer, Batch, Lane, Outcome, State, codes, hold
 from mailsluice.model.wait_reason import Reason
-from mailsluice.ses import Transport
-from mailsluice.statuses import Action, Verdict
+from mailsluice.ses import Transport, statuses
+from mailsluice.ses.statuses import Action, Verdict
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from mailsluice import retry
-from mailsluice.statuses import ENTRY_RULES, Action, Verdict
+from mailsluice.ses.statuses import ENTRY_RULES, Action, Verdict
 
 DOUBTS_IN_A_ROW_MAX = 3
 """In-doubt calls in a row after which sending narrows to one call at a time."""

@@ -30,8 +30,8 @@ import mailsluice.engine
 import mailsluice.export
 import mailsluice.overview
 import mailsluice.sources.files
-from mailsluice import aws
-from mailsluice.aws import http
+from mailsluice.ses import aws
+from mailsluice.ses.aws import http
 from tests.waiting import PATIENCE_S
 
 IMPORTED_LATER = (

@@ -28,12 +28,12 @@ import orjson
 import trustme
 from anyio import to_thread
 
-from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, statuses
+from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings
 from mailsluice.journal import Record, Settlement
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, InDoubt
 from mailsluice.model.codes import NO_ANSWER
-from mailsluice.ses import Depart, Transport
+from mailsluice.ses import Depart, Transport, statuses
 from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct

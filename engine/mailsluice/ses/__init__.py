@@ -1,4 +1,13 @@
-"""How SES is reached: the protocol that every transport follows."""
+"""SES: how it is called, and what each of its answers means.
+
+This module is the protocol that every transport follows. `client` calls through the SDK, `direct`
+without the SDK's serialising and parsing; both send by `exchange`, and read by `answers`.
+`statuses` is THE table from answers to rules. `inspector` reads what a mailing uses (identities,
+templates, configuration sets), over the SDK by `control_plane`. `aws` is the border to the SDK,
+through which lists in S3 and the SQS queue go as well.
+
+It knows the model. Start with `statuses`, then `client`.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.model.codes import BROKEN_ANSWER, NOT_SES
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.exchange import ERROR_CHARS_MAX, Response, told
-from mailsluice.statuses import CALL_RULES
+from mailsluice.ses.statuses import CALL_RULES
 
 HTTP_ERROR_MIN = 300
 """From this status on an answer is an error, as the SDK has it."""

@@ -16,16 +16,16 @@ from typing import Any, Self
 
 from aiobotocore.config import AioConfig
 
-from mailsluice.aws.credentials import (
-    CredentialsUnavailableError,
-    credentials_of,
-    forget_refused,
-)
 from mailsluice.model import Account, Answer
 from mailsluice.model.codes import NO_CREDENTIALS, NOT_SENT
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import AccountUnavailableError, Depart, at_once
 from mailsluice.ses.answers import account, bulk_answer
+from mailsluice.ses.aws.credentials import (
+    CredentialsUnavailableError,
+    credentials_of,
+    forget_refused,
+)
 from mailsluice.ses.connecting import answered, connected
 from mailsluice.ses.exchange import Response, answer_limit_s, exchange
 

@@ -15,9 +15,9 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
-from mailsluice import aws
-from mailsluice.aws.proxy import require_usable_proxy
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.ses import aws
+from mailsluice.ses.aws.proxy import require_usable_proxy
 from mailsluice.ses.exchange import Response, told
 
 REGION_OF_OWN_ENDPOINTS = "us-east-1"

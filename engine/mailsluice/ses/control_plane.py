@@ -18,10 +18,10 @@ import anyio
 from aiobotocore.config import AioConfig
 from aiolimiter import AsyncLimiter
 
-from mailsluice.aws.credentials import credentials_of, forget_refused
 from mailsluice.model import Answer
 from mailsluice.ses import inspected
 from mailsluice.ses.answers import HTTP_ERROR_MIN, broken, document_of, refusal_of
+from mailsluice.ses.aws.credentials import credentials_of, forget_refused
 from mailsluice.ses.client import CONNECT_TIMEOUT_S, KEEPALIVE_S
 from mailsluice.ses.connecting import answered, connected
 from mailsluice.ses.exchange import exchange

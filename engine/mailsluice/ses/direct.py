@@ -20,10 +20,10 @@ from typing import Any, Self
 from botocore.awsrequest import AWSRequest
 from yarl import URL
 
-from mailsluice.aws.credentials import credentials_of
-from mailsluice.aws.http import Http
 from mailsluice.model import Account, Answer
 from mailsluice.ses import Depart, at_once
+from mailsluice.ses.aws.credentials import credentials_of
+from mailsluice.ses.aws.http import Http
 from mailsluice.ses.client import CLOSED_ANSWER, Client
 from mailsluice.ses.exchange import Response
 from mailsluice.ses.signature import Signer

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from botocore.exceptions import MissingDependencyException
 
-from mailsluice.aws.connection import departing
-from mailsluice.aws.credentials import CredentialsUnavailableError
-from mailsluice.aws.secrets import masked
-from mailsluice.deadline import Deadline
 from mailsluice.model import Answer
 from mailsluice.model.codes import NO_ANSWER, NO_CREDENTIALS, NOT_SENT
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import Depart
+from mailsluice.ses.aws.connection import departing
+from mailsluice.ses.aws.credentials import CredentialsUnavailableError
+from mailsluice.ses.aws.deadline import Deadline
+from mailsluice.ses.aws.secrets import masked
 
 ERROR_CHARS_MAX = 500
 """Characters of SES's or the SDK's text that are kept."""

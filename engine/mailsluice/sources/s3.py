@@ -17,11 +17,11 @@ from aiobotocore.config import AioConfig
 from anyio import to_thread
 from botocore import exceptions as botocore_errors
 
-from mailsluice import aws
-from mailsluice.aws.credentials import CredentialsUnavailableError
-from mailsluice.aws.http import ANSWER_BYTES_MAX
 from mailsluice.model import Head, SourceIdentity
 from mailsluice.model.errors import SourceChangedError, SourceError, SourceUnavailableError
+from mailsluice.ses import aws
+from mailsluice.ses.aws.credentials import CredentialsUnavailableError
+from mailsluice.ses.aws.http import ANSWER_BYTES_MAX
 from mailsluice.sources.blocks import S3_SCHEME, Unpacker
 
 PART_BYTES = ANSWER_BYTES_MAX

@@ -16,12 +16,12 @@ import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
-from mailsluice import aws
-from mailsluice.aws.credentials import CredentialsUnavailableError, forget_refused
-from mailsluice.aws.secrets import masked
 from mailsluice.config import QueueSettings
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.statuses import CALL_RULES, Action
+from mailsluice.ses import aws
+from mailsluice.ses.aws.credentials import CredentialsUnavailableError, forget_refused
+from mailsluice.ses.aws.secrets import masked
+from mailsluice.ses.statuses import CALL_RULES, Action
 
 logger = logging.getLogger(__name__)
 

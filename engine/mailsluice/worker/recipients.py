@@ -13,7 +13,7 @@ from mailsluice.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import LANE_SHARES, State
 from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
 from mailsluice.model.errors import ConfigurationError, EngineError, JournalError
-from mailsluice.statuses import holds_mailing
+from mailsluice.ses.statuses import holds_mailing
 from mailsluice.worker import body
 from mailsluice.worker.body import Many, One, Part
 from mailsluice.worker.queue import AT_THE_END, GivenBack

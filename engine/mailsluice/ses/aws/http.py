@@ -21,8 +21,8 @@ from aiobotocore.utils import _RefCountedSession
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import create_urllib3_context, get_cert_path
 
-from mailsluice.aws.connection import Connector
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.ses.aws.connection import Connector
 
 ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of one answer. SES answers 50 recipients with 8 kB; credentials are 2 kB."""

@@ -1,7 +1,10 @@
-"""AWS sessions whose every HTTP exchange goes through our `HttpSession`.
+"""The border to the AWS SDK: sessions whose every HTTP exchange is ours.
 
 The exchanges include those that the SDK makes by itself to obtain credentials: STS, SSO, containers
-and instances. SES, SQS and S3 clients come from here and from nowhere else.
+and instances. SES, SQS and S3 clients come from `session` and from nowhere else. `http` checks who
+answers, and bounds what is read; `connection` is its pool; `credentials` obtains what to sign with;
+`secrets` keeps passwords out of texts, `proxy` refuses an unusable proxy, `deadline` limits time
+without losing what has arrived (docs/adr/0009, 0017).
 """
 
 # ruff: noqa: SLF001  # the SDK has no public way to its credentials and metadata services
@@ -25,10 +28,10 @@ from aiobotocore.utils import (
 from botocore.loaders import Loader, create_loader
 from botocore.utils import get_environ_proxies
 
-from mailsluice.aws.connection import PacedConnector
-from mailsluice.aws.credentials import Credentials
-from mailsluice.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.ses.aws.connection import PacedConnector
+from mailsluice.ses.aws.credentials import Credentials
+from mailsluice.ses.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
 
 CONNECT_TIMEOUT_S = 10.0
 """For a client that names none, as for each phase of a connection (`http.CONNECT_PHASES`)."""

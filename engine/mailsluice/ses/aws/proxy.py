@@ -8,8 +8,8 @@ from typing import Any
 
 from yarl import URL
 
-from mailsluice.aws.secrets import masked
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.ses.aws.secrets import masked
 
 
 def require_usable_proxy(client: Any) -> None:

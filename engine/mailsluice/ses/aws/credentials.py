@@ -18,9 +18,9 @@ from typing import Any
 from botocore import exceptions as botocore_errors
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
-from mailsluice.aws.secrets import masked
-from mailsluice.deadline import Deadline
 from mailsluice.model.errors import ConfigurationError, MailsluiceError
+from mailsluice.ses.aws.deadline import Deadline
+from mailsluice.ses.aws.secrets import masked
 
 logger = logging.getLogger(__name__)
 
