@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from mailsluice import DeliverySettings, Engine, JournalError, Mailing, resume
+from mailsluice import DeliverySettings, Engine, JournalError, Mailing
 from mailsluice.attempts import Attempts
 from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import Dispatcher, Send
 from mailsluice.emulator import AccountSettings, EmulatorOptions
 from mailsluice.gate import Gate
 from mailsluice.journal import Intent, Record, Settlement, Taken
+from mailsluice.journal import recovery as resume
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing

@@ -27,8 +27,8 @@ from mailsluice import (
     Settings,
 )
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
+from mailsluice.journal.recovery import standing_of
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.resume import standing_of
 from tests.chance import a_seed
 from tests.test_send import OTHER, WELCOME, message, settings, states, until
 from tests.waiting import NEVER_S, PATIENCE_S

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from anyio import to_thread
 
-from mailsluice import history, resume
+from mailsluice import history
 from mailsluice.config import DeliverySettings, MessageSettings
-from mailsluice.journal import Journal
+from mailsluice.journal import Journal, recovery
 from mailsluice.journal.writer import Writer
 from mailsluice.message import Held
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT
@@ -110,11 +110,11 @@ class Delivery:
                 if self._remembers_keys
                 else {}
             )
-            standing = await aside(journal.blocks, resume.standing_of, journal)
-            run_id = resume.claim_for_messages(journal, self._wall(), self._random)
+            standing = await aside(journal.blocks, recovery.standing_of, journal)
+            run_id = recovery.claim_for_messages(journal, self._wall(), self._random)
             opening = self._account.open(journal.name, standing)
             async with opening as gate, Writer(journal, standing) as writer:
-                await writer.write(resume.abandoned(standing, self._wall()))
+                await writer.write(recovery.abandoned(standing, self._wall()))
                 outbox = Outbox(
                     settings=self._settings,
                     delivery=self._delivery,

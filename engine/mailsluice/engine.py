@@ -19,7 +19,7 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from mailsluice import arguments, excepted, provenance, resume
+from mailsluice import arguments, excepted, provenance
 from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
@@ -36,8 +36,9 @@ from mailsluice.excepted import Excepted
 from mailsluice.gate import Gate
 from mailsluice.home import Home
 from mailsluice.intake import Intake
-from mailsluice.journal import Event, Journal, Run
+from mailsluice.journal import Event, Journal, Run, recovery
 from mailsluice.journal.none import NoJournal
+from mailsluice.journal.recovery import Only, Scope
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
 from mailsluice.journal.writer import Writer
@@ -52,7 +53,6 @@ from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.recognition import Recogniser
 from mailsluice.report import Report
-from mailsluice.resume import Only, Scope
 from mailsluice.sending import OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
@@ -301,16 +301,16 @@ class Engine:
         read_back = partial(provenance.read_back, journal, by_key=self._dedupe == "key")
         standing, known = await aside(journal.blocks, read_back)
         prefix = await aside(bool(mailing.attachments), mailing.prefix)
-        digest = resume.digest_of(prefix)
+        digest = recovery.digest_of(prefix)
         with anyio.CancelScope() as self._preparing:
             if self._stopping:
                 self._preparing.cancel()
             identity = await provenance.identified(journal, standing, source, known)
             if not scope.revises:
-                resume.require_same_mailing(journal, standing, digest)
+                recovery.require_same_mailing(journal, standing, digest)
             left_out = await self._left_out(scope, journal)
-            resume.require_same_exceptions(journal, standing, left_out.runs)
-            rows = resume.chosen(journal, standing, scope.only) if scope.only else []
+            recovery.require_same_exceptions(journal, standing, left_out.runs)
+            rows = recovery.chosen(journal, standing, scope.only) if scope.only else []
             # A list that was empty may have been filled since.
             finished = standing.finished and standing.counts.read and not scope.again
             if finished and not rows:
@@ -327,12 +327,12 @@ class Engine:
         if self._preparing.cancelled_caught:
             return report_of(standing, STOPPED)
         at = self._wall()
-        run, records = resume.claim(
+        run, records = recovery.claim(
             journal, standing, digest, left_out.runs, identity, at, self._random
         )
-        records += resume.recovered(standing, self._delivery.in_doubt, at)
+        records += recovery.recovered(standing, self._delivery.in_doubt, at)
         if scope.only and rows:
-            records += resume.reopened(rows, scope.only, at)
+            records += recovery.reopened(rows, scope.only, at)
         try:
             async with Writer(journal, standing) as writer:
                 await writer.write(records)

@@ -215,7 +215,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was in flight at a crash is pending again",
-        "resume.py",
+        "journal/recovery.py",
         '    code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.IN_DOUBT]\n',
         '    code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.PENDING]\n',
         SIM,
@@ -391,7 +391,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run under hold sends again what one under resend had in doubt",
-        "resume.py",
+        "journal/recovery.py",
         '    if in_doubt == "hold" and held:\n',
         '    if in_doubt == "never" and held:\n',
         SIM,
@@ -440,7 +440,7 @@ MUTANTS = [
     ),
     Mutant(
         "recovery stops at the first call that was open",
-        "resume.py",
+        "journal/recovery.py",
         "        for number, seqs in standing.open.items()\n    ]\n",
         "        for number, seqs in list(standing.open.items())[:1]\n    ]\n",
         SIM,
@@ -633,7 +633,7 @@ MUTANTS = [
     ),
     Mutant(
         "--only begins anew each time",
-        "resume.py",
+        "journal/recovery.py",
         "    if standing.reopened is state and not standing.finished:\n        return []\n",
         "    if standing.reopened is state and not standing.finished:\n"
         "        return list(standing.revisable[state])\n",
@@ -705,21 +705,21 @@ MUTANTS = [
     ),
     Mutant(
         "the exceptions are forgotten when the run carries on",
-        "resume.py",
+        "journal/recovery.py",
         "    if not standing.counts.read or before.keys() == excepting.keys():\n",
         "    if standing is not None:\n",
         (EXCEPT, "-k", "whole_run"),
     ),
     Mutant(
         "the next mailing in a finished journal is passed over",
-        "resume.py",
+        "journal/recovery.py",
         "    if standing.finished:\n        raise RunFinishedError(",
         "    if standing.finished:\n        return\n        raise RunFinishedError(",
         (NEXT_MAILING, "-k", "next_mailing"),
     ),
     Mutant(
         "a mailing that has changed half way is sent to the rest",
-        "resume.py",
+        "journal/recovery.py",
         "    if mailed or standing.doubted:\n",
         "    if mailed < 0:\n",
         (NEXT_MAILING, "-k", "half_way"),

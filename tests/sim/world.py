@@ -22,14 +22,13 @@ from mailsluice import (
     SourceError,
     State,
     export,
-    resume,
 )
 from mailsluice import audit as audits
 from mailsluice.emulator import EmulatorOptions
-from mailsluice.journal import Intent, Record, Settlement
+from mailsluice.journal import Intent, Record, Settlement, recovery
+from mailsluice.journal.recovery import Only
 from mailsluice.model import InDoubt
 from mailsluice.model.codes import SOURCE_SHORTER
-from mailsluice.resume import Only
 from mailsluice.sources.iterable import Recipients
 from tests.sim import scenarios
 from tests.sim.ledgers import CheckedJournal, Ledgers
@@ -286,7 +285,7 @@ class _Life:
         rows = doubts[: self._random.randint(0, len(doubts))]
         becomes = self._random.choice([State.SENT, State.PENDING, State.FAILED])
         at = EPOCH_S + self._loop.time()
-        _, records = resume.resolved(resume.standing_of(journal), becomes, rows, "operator", at)
+        _, records = recovery.resolved(recovery.standing_of(journal), becomes, rows, "operator", at)
         if records:
             journal.commit(records)
         self._journal = journal

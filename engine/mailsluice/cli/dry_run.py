@@ -10,15 +10,16 @@ from typing import Any
 
 import orjson
 
-from mailsluice import excepted, forecast, placeholders, provenance, remedies, resume
+from mailsluice import excepted, forecast, placeholders, provenance, remedies
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config import QuotaSettings, Settings
 from mailsluice.daily import DailyQuota, Outlook
 from mailsluice.intake import Intake
-from mailsluice.journal import Journal
+from mailsluice.journal import Journal, recovery
 from mailsluice.journal.memory import MemoryJournal
+from mailsluice.journal.recovery import Scope
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.mailing import Mailing
@@ -27,7 +28,6 @@ from mailsluice.model.errors import ConfigurationError
 from mailsluice.model.rolling_window import DAY_S, RollingDay
 from mailsluice.recognition import DifferentRowError, Recogniser
 from mailsluice.report import ExitCode
-from mailsluice.resume import Scope
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source
@@ -127,11 +127,11 @@ async def _standing(  # noqa: PLR0913, PLR0917  # what `send` goes by
     standing, rows = provenance.read_back(journal, by_key=by_key)
     await provenance.identified(journal, standing, source, rows)
     if not scope.revises:
-        resume.require_same_mailing(journal, standing, resume.digest_of(prefix))
-    resume.require_same_exceptions(journal, standing, excepting)
-    standing.apply_all(resume.recovered(standing, settings.delivery.in_doubt, standing.last_at))
+        recovery.require_same_mailing(journal, standing, recovery.digest_of(prefix))
+    recovery.require_same_exceptions(journal, standing, excepting)
+    standing.apply_all(recovery.recovered(standing, settings.delivery.in_doubt, standing.last_at))
     if scope.only:
-        standing.settled.discard(resume.chosen(journal, standing, scope.only))
+        standing.settled.discard(recovery.chosen(journal, standing, scope.only))
     return standing, rows
 
 

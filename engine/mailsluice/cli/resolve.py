@@ -66,7 +66,7 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
     Without --seq, --address and --key: all of them. `drop` of all is final, and is asked back on a
     terminal; elsewhere it needs --all.
     """
-    from mailsluice import resume
+    from mailsluice.journal import recovery
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.model.errors import ConfigurationError
 
@@ -77,8 +77,8 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
     try:
         rows = [*(seq or ()), *_rows_of(opened, address or (), key or ())]
         text = f"resolved by an operator: {in_doubt.value}" + (f" ({reason})" if reason else "")
-        chosen, records = resume.resolved(
-            resume.standing_of(opened), _STATES[in_doubt], rows, text, time.time()
+        chosen, records = recovery.resolved(
+            recovery.standing_of(opened), _STATES[in_doubt], rows, text, time.time()
         )
         if in_doubt is Decision.DROP and chosen and not (few or all_):
             _ask(f"Drop all {len(chosen):,} recipients in doubt, for good?")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from mailsluice.config import Settings
     from mailsluice.engine import Engine
+    from mailsluice.journal.recovery import Only, Scope
     from mailsluice.mailing import Mailing
     from mailsluice.report import Report
-    from mailsluice.resume import Only, Scope
     from mailsluice.sources.files import FileSource
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -166,8 +166,8 @@ class Job:
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
         from mailsluice import config
+        from mailsluice.journal.recovery import Scope
         from mailsluice.model.errors import ConfigurationError
-        from mailsluice.resume import Scope
 
         loaded, settings = config.load(mailing, overrides)
         source = _source(mailing, recipients, settings)

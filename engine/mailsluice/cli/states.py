@@ -9,7 +9,7 @@ import typer
 from mailsluice.model import State
 
 if TYPE_CHECKING:
-    from mailsluice.resume import Only
+    from mailsluice.journal.recovery import Only
 
 STATES = "|".join(State)
 """For a flag's help."""
@@ -28,7 +28,7 @@ def state_of(text: str) -> State:
 
 def part_of(text: str) -> Only:
     """Parse a state of which a finished run can be sent once more. Raises typer.BadParameter."""
-    from mailsluice.resume import Only  # `--help` stays quick
+    from mailsluice.journal.recovery import Only  # `--help` stays quick
 
     if _spelled(text) not in get_args(Only):
         raise typer.BadParameter(f'"{text}" is none of {", ".join(get_args(Only))}')

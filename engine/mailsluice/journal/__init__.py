@@ -1,9 +1,12 @@
 """What is durable of a run: the records, and the protocol that every journal follows.
 
 A journal is an append-only sequence of records. The source owns what is pending; the journal owns
-everything from the intent on. What the records add up to is `standing.Standing`'s to say, the same
-way for every journal. Records hold columns, not objects per recipient: one list a field, one
-element a recipient, in the order of the batch.
+everything from the intent on. `standing` adds the records up, the same way for every journal.
+Records hold columns, not objects per recipient: one list per field, one element per recipient, in
+the order of the batch. `sqlite`, `memory` and `none` keep the records, `writer` commits those of
+all calls together, `recovery` begins a run or goes on with one.
+
+It knows the model. Start here, then `standing`.
 """
 
 from __future__ import annotations
