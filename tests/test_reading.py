@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice import config, reading
+from mailsluice import config
 from mailsluice.mailing import MESSAGE_BYTES_MAX, Attachment
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.reading import NoFileError
+from mailsluice.sources import reading
+from mailsluice.sources.reading import NoFileError
 
 SECRET = b"secret"
 

@@ -38,12 +38,11 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from mailsluice import reading
 from mailsluice.mailing import Content, Mailing
 from mailsluice.model import LANE_SHARES, Dedupe, InDoubt, Lane
 from mailsluice.model.complaints import complaints, keys_of, model_in, suggestion
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.sources import Fields
+from mailsluice.sources import Fields, reading
 
 logger = logging.getLogger(__name__)
 

@@ -26,11 +26,12 @@ from pydantic import (
     model_validator,
 )
 
-from mailsluice import addresses, reading, wire
+from mailsluice import addresses, wire
 from mailsluice.model import Entry
 from mailsluice.model.complaints import Complaint, complaints
 from mailsluice.model.copies import copied
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.sources import reading
 
 logger = logging.getLogger(__name__)
 

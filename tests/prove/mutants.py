@@ -863,7 +863,7 @@ MUTANTS = [
     ),
     Mutant(
         "two dots lead out of a mailing's folder",
-        "reading.py",
+        "sources/reading.py",
         "                if len(folders) == 1:\n                    raise _outside()\n",
         "                if len(folders) == 1:\n"
         "                    folders.insert(0, os.open(within.parent, _FOLDER_FLAGS))\n",
@@ -871,21 +871,21 @@ MUTANTS = [
     ),
     Mutant(
         "a link that is put in place of a file meanwhile is followed",
-        "reading.py",
+        "sources/reading.py",
         "flags=os.O_NOFOLLOW, folder",
         "flags=0, folder",
         READING,
     ),
     Mutant(
         "a link that is put in place of a folder meanwhile is followed",
-        "reading.py",
+        "sources/reading.py",
         "_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
         "_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC",
         READING,
     ),
     Mutant(
         "a named pipe is read as if it were a file",
-        "reading.py",
+        "sources/reading.py",
         '        raise NoFileError("it is a named pipe, and not a file")\n',
         "        return\n",
         READING,

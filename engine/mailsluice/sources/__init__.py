@@ -1,8 +1,12 @@
 """Where recipients come from: the protocol that every source follows.
 
-A source reads and parses; it judges nothing about addresses or data (that is intake's). It never
-blocks the event loop: bytes are read in a worker thread, and parsing is cut into lists of at most
-`ROWS_MAX` rows with a checkpoint between them.
+A source reads and parses; `mailing.intake` judges addresses and data. It never blocks the event
+loop: bytes are read in a worker thread, and parsing is cut into lists of at most `ROWS_MAX` rows
+with a checkpoint between them.
+
+`files` opens a list by its name, `blocks` and `s3` read its bytes, `csv` and `ndjson` make rows of
+them, `iterable` takes a caller's own objects. `reading` opens any file that somebody else has
+named. It knows the model, and S3 through `ses.aws`. Start with `Source` below, then `files`.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from mailsluice import reading
 from mailsluice.model import Head, SourceIdentity
 from mailsluice.model.errors import SourceChangedError, SourceError
+from mailsluice.sources import reading
 
 BLOCK_BYTES = 256 * 1024
 """Most content in one block: some 4,000 rows, so that thread hops cost next to nothing."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import orjson
 
-from mailsluice import config, overview, reading
+from mailsluice import config, overview
 from mailsluice.config import SesSettings, Settings
 from mailsluice.journal import Journal
 from mailsluice.mailing import Mailing
 from mailsluice.model import Counts
 from mailsluice.model.errors import ConfigurationError, JournalError
-from mailsluice.sources import files
+from mailsluice.sources import files, reading
 from mailsluice.sources.files import FileSource
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList
