@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from mailsluice.rendering import Defects, Source, Template, merged
+from mailsluice.mailing.rendering import Defects, Source, Template, merged
 
 WANTED_US = 10.0
 

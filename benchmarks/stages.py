@@ -25,11 +25,11 @@ from mailsluice.attempts import Attempts
 from mailsluice.daily import DailyQuota
 from mailsluice.dispatcher import Dispatcher, Done, Send
 from mailsluice.gate import Gate
-from mailsluice.intake import Intake
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
-from mailsluice.mailing import assemble
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import assemble
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome
 from mailsluice.model.rolling_window import RollingDay
 from mailsluice.pacing import Pacer

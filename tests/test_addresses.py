@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mailsluice import addresses
-from mailsluice.addresses import AddressError, normalise
+from mailsluice.mailing import addresses
+from mailsluice.mailing.addresses import AddressError, normalise
 
 ACCEPTED = {
     "a@example.com": ("a@example.com", "a@example.com"),

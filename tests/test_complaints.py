@@ -22,7 +22,7 @@ from mailsluice.config import (
     RecipientsSettings,
     SesSettings,
 )
-from mailsluice.mailing import Attachment, Content, Mailing, Tracking
+from mailsluice.mailing.mailing import Attachment, Content, Mailing, Tracking
 from mailsluice.model.complaints import complaints, keys_of
 from mailsluice.worker.body import FromList, Many, One, QueueAttachment, QueueRecipient
 

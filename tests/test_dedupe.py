@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.dedupe import Seen
+from mailsluice.mailing.dedupe import Seen
 
 
 @given(st.lists(st.text(max_size=3)))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mailsluice import Mailing, Recipient
 from mailsluice.emulator import CallFault, Emulator
-from mailsluice.intake import Intake
-from mailsluice.mailing import assemble
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import assemble
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.ses.aws.credentials import credentials_of
 from mailsluice.ses.client import Client

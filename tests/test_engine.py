@@ -28,10 +28,10 @@ from mailsluice import (
     export,
 )
 from mailsluice.daily import DailyStatistics
-from mailsluice.dedupe import Seen
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.mailing.dedupe import Seen
 from mailsluice.model.rolling_window import DAY_S
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses.client import Client

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.intake import Intake
-from mailsluice.mailing import Mailing
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import Mailing
 from mailsluice.model import Chunk, Entry, Recipient, Remark, State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.sources import Row

@@ -13,8 +13,8 @@ from botocore import serialize, validate
 from botocore.model import OperationModel
 from pydantic import ValidationError
 
-from mailsluice.intake import Intake
-from mailsluice.mailing import SUFFIX, Attachment, Content, Mailing, Tracking, assemble
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import SUFFIX, Attachment, Content, Mailing, Tracking, assemble
 from mailsluice.model import Recipient
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.sources import Row

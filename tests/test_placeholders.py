@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mailsluice.placeholders import missing
+from mailsluice.mailing.placeholders import missing
 
 
 def request(text: str, default: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailsluice import config
-from mailsluice.mailing import MESSAGE_BYTES_MAX, Attachment
+from mailsluice.mailing.mailing import MESSAGE_BYTES_MAX, Attachment
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.sources import reading
 from mailsluice.sources.reading import NoFileError

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from mailsluice.config import Settings as Settings
     from mailsluice.current import Statistics as Statistics
     from mailsluice.engine import Engine as Engine
-    from mailsluice.mailing import Attachment as Attachment
-    from mailsluice.mailing import Content as Content
-    from mailsluice.mailing import Mailing as Mailing
-    from mailsluice.message import Expired as Expired
-    from mailsluice.message import Failed as Failed
-    from mailsluice.message import Held as Held
-    from mailsluice.message import InDoubt as InDoubt
-    from mailsluice.message import Message as Message
-    from mailsluice.message import QueueFull as QueueFull
-    from mailsluice.message import Receipt as Receipt
-    from mailsluice.message import Rejected as Rejected
-    from mailsluice.message import SendError as SendError
+    from mailsluice.mailing.mailing import Attachment as Attachment
+    from mailsluice.mailing.mailing import Content as Content
+    from mailsluice.mailing.mailing import Mailing as Mailing
+    from mailsluice.mailing.message import Expired as Expired
+    from mailsluice.mailing.message import Failed as Failed
+    from mailsluice.mailing.message import Held as Held
+    from mailsluice.mailing.message import InDoubt as InDoubt
+    from mailsluice.mailing.message import Message as Message
+    from mailsluice.mailing.message import QueueFull as QueueFull
+    from mailsluice.mailing.message import Receipt as Receipt
+    from mailsluice.mailing.message import Rejected as Rejected
+    from mailsluice.mailing.message import SendError as SendError
     from mailsluice.model import Counts as Counts
     from mailsluice.model import Recipient as Recipient
     from mailsluice.model import State as State
@@ -55,36 +55,36 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArgumentError": "model.errors",
     "ArgumentTypeError": "model.errors",
-    "Attachment": "mailing",
+    "Attachment": "mailing.mailing",
     "BatchSettled": "sending",
     "ConfigurationError": "model.errors",
-    "Content": "mailing",
+    "Content": "mailing.mailing",
     "Counts": "model",
     "DeliverySettings": "config",
     "Engine": "engine",
     "EngineError": "model.errors",
     "ExitCode": "report",
-    "Expired": "message",
-    "Failed": "message",
-    "Held": "message",
-    "InDoubt": "message",
+    "Expired": "mailing.message",
+    "Failed": "mailing.message",
+    "Held": "mailing.message",
+    "InDoubt": "mailing.message",
     "JournalError": "model.errors",
     "LaneSettings": "config",
-    "Mailing": "mailing",
+    "Mailing": "mailing.mailing",
     "MailingChangedError": "model.errors",
     "MailsluiceError": "model.errors",
-    "Message": "message",
+    "Message": "mailing.message",
     "MessageSettings": "config",
     "OutboxStatistics": "outbox",
-    "QueueFull": "message",
+    "QueueFull": "mailing.message",
     "QuotaSettings": "config",
-    "Receipt": "message",
+    "Receipt": "mailing.message",
     "Recipient": "model",
     "RecipientsSettings": "config",
-    "Rejected": "message",
+    "Rejected": "mailing.message",
     "Report": "report",
     "RunFinishedError": "model.errors",
-    "SendError": "message",
+    "SendError": "mailing.message",
     "SesSettings": "config",
     "Settings": "config",
     "SourceChangedError": "model.errors",

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mailsluice.mailing import Mailing
-from mailsluice.message import Message
+from mailsluice.mailing.mailing import Mailing
+from mailsluice.mailing.message import Message
 from mailsluice.model import LANE_SHARES, Recipient
 from mailsluice.model.errors import ArgumentError, ArgumentTypeError
 from mailsluice.sources import Source

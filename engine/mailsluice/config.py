@@ -38,7 +38,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from mailsluice.mailing import Content, Mailing
+from mailsluice.mailing.mailing import Content, Mailing
 from mailsluice.model import LANE_SHARES, Dedupe, InDoubt, Lane
 from mailsluice.model.complaints import complaints, keys_of, model_in, suggestion
 from mailsluice.model.errors import ConfigurationError

@@ -13,7 +13,7 @@ from mailsluice import history
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.writer import Writer
-from mailsluice.message import Held
+from mailsluice.mailing.message import Held
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT
 from mailsluice.outbox import Outbox
 from mailsluice.quota import AccountGate, AccountHeldError

@@ -35,15 +35,16 @@ from mailsluice.dispatcher import Dispatcher
 from mailsluice.excepted import Excepted
 from mailsluice.gate import Gate
 from mailsluice.home import Home
-from mailsluice.intake import Intake
 from mailsluice.journal import Event, Journal, Run, recovery
 from mailsluice.journal.none import NoJournal
 from mailsluice.journal.recovery import Only, Scope
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
 from mailsluice.journal.writer import Writer
-from mailsluice.mailing import Mailing
-from mailsluice.message import Message, Receipt
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import Mailing
+from mailsluice.mailing.message import Message, Receipt
+from mailsluice.mailing.recognition import Recogniser
 from mailsluice.model import Lane
 from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
 from mailsluice.model.rolling_window import DAY_S
@@ -51,7 +52,6 @@ from mailsluice.outbox import Outbox, OutboxStatistics
 from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
-from mailsluice.recognition import Recogniser
 from mailsluice.report import Report
 from mailsluice.sending import OnEvent, Sending
 from mailsluice.ses import Transport

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailsluice import addresses
-from mailsluice.dedupe import Mailed
 from mailsluice.journal import Addresses, Intent, Journal, lock
 from mailsluice.journal.standing import Standing
+from mailsluice.mailing import addresses
+from mailsluice.mailing.dedupe import Mailed
 from mailsluice.model import Dedupe, State
 from mailsluice.model.errors import ConfigurationError
 

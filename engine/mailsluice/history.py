@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from mailsluice import addresses
 from mailsluice.journal import (
     DOUBTED_CODE,
     STATES_BY_CODE,
@@ -20,7 +19,8 @@ from mailsluice.journal import (
     Settlement,
     Taken,
 )
-from mailsluice.message import InDoubt, Receipt
+from mailsluice.mailing import addresses
+from mailsluice.mailing.message import InDoubt, Receipt
 from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import State
 from mailsluice.model.codes import NO_ANSWER

@@ -24,11 +24,11 @@ from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
 from mailsluice.dispatcher import Dispatcher, Ruling
 from mailsluice.gate import Gate
-from mailsluice.intake import Intake
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.writer import Writer
-from mailsluice.mailing import Mailing
-from mailsluice.message import (
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import Mailing
+from mailsluice.mailing.message import (
     Expired,
     Failed,
     Held,

@@ -13,13 +13,13 @@ from contextlib import aclosing
 import anyio
 
 from mailsluice.dispatcher import Dispatcher
-from mailsluice.intake import EXCEPTED_TEXT, Intake
 from mailsluice.journal import Resolution, Taken
 from mailsluice.journal.writer import Writer
+from mailsluice.mailing.intake import EXCEPTED_TEXT, Intake
+from mailsluice.mailing.recognition import DifferentRowError
 from mailsluice.model import Chunk, Head, Remark, State
 from mailsluice.model.codes import EXCEPTED, GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER
 from mailsluice.model.errors import JournalError, SourceChangedError, SourceError
-from mailsluice.recognition import DifferentRowError
 from mailsluice.remedies import remedy
 from mailsluice.sending import Sending
 from mailsluice.sources import Source

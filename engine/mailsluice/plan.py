@@ -6,8 +6,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from mailsluice import batching
-from mailsluice.intake import Intake
-from mailsluice.mailing import assemble
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import assemble
 from mailsluice.model import Account, Entry, Remark, State
 from mailsluice.pacing import Pacer
 from mailsluice.sources import Source

@@ -9,13 +9,13 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import UTC, datetime
 
-from mailsluice.fingerprints import KEYED_BYTES, ORDERED_BYTES
 from mailsluice.journal import Intent, Journal, Taken
 from mailsluice.journal.none import NoJournal
 from mailsluice.journal.standing import Standing
+from mailsluice.mailing.fingerprints import KEYED_BYTES, ORDERED_BYTES
+from mailsluice.mailing.recognition import DifferentRowError, Prints, Recogniser
 from mailsluice.model import Head, SourceIdentity
 from mailsluice.model.errors import ConfigurationError, RunFinishedError, SourceChangedError
-from mailsluice.recognition import DifferentRowError, Prints, Recogniser
 from mailsluice.sources import Source
 
 DIGEST_SHOWN = 16

@@ -22,7 +22,7 @@ from mailsluice import journal, tracing
 from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
 from mailsluice.journal import Record, Resolution
 from mailsluice.journal.writer import Writer
-from mailsluice.mailing import assemble
+from mailsluice.mailing.mailing import assemble
 from mailsluice.model import Answer, Batch, Lane, Outcome, State, codes, hold
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import Transport, statuses

@@ -6,7 +6,7 @@ import asyncio
 from typing import NamedTuple, Protocol
 
 from mailsluice.journal import Record, Resolution
-from mailsluice.message import Message, Receipt, Rejected, SendError
+from mailsluice.mailing.message import Message, Receipt, Rejected, SendError
 from mailsluice.model import Lane, State
 from mailsluice.model.codes import REFUSED
 

@@ -10,7 +10,7 @@ import pytest
 
 from mailsluice.emulator.handlebars import Handlebars, RenderingFailure
 from mailsluice.emulator.tags import TemplateRefusedError
-from mailsluice.rendering import Source, Template, Verdict
+from mailsluice.mailing.rendering import Source, Template, Verdict
 from tests.chance import a_seed
 from tests.rendering import generated, golden
 from tests.rendering.golden import Golden

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.emulator.resources import parse
+from mailsluice.mailing.rendering import Source, Template, Verdict, merged
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.rendering import Source, Template, Verdict, merged
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

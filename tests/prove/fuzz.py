@@ -6,7 +6,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["mailsluice.sources", "mailsluice.intake"]):
+with atheris.instrument_imports(include=["mailsluice.sources", "mailsluice.mailing.intake"]):
     from tests.prove import hostile
 
 

@@ -33,9 +33,9 @@ from mailsluice.emulator import (
     emulator_thread,
     submission,
 )
-from mailsluice.intake import Intake
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.mailing import assemble
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import assemble
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry, State
 from mailsluice.model.errors import ConfigurationError, SourceError
 from mailsluice.sources import Fields

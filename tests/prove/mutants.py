@@ -594,7 +594,7 @@ MUTANTS = [
     # --- intake, sources, operators --------------------------------------------------------------
     Mutant(
         "header values are not looked at",
-        "wire.py",
+        "mailing/fields.py",
         '    if "\\r" in value or "\\n" in value:\n'
         '        raise ValueError(f"the value of header {name} has a line break")\n'
         "    if not _header_value(value):\n",
@@ -603,7 +603,7 @@ MUTANTS = [
     ),
     Mutant(
         "control characters are not looked for in addresses",
-        "addresses.py",
+        "mailing/addresses.py",
         "    if found := _control(text):\n",
         "    if found := None:\n",
         ("tests/test_addresses.py",),
@@ -943,14 +943,14 @@ MUTANTS = [
     # --- whose row it is -------------------------------------------------------------------------
     Mutant(
         "a resume goes by row number alone",
-        "recognition.py",
+        "mailing/recognition.py",
         "            if self._left[:size] != prints[:size]:\n",
         "            if size < 0:\n",
         (WHOSE_ROW, "-k", "known_ones or any_edit"),
     ),
     Mutant(
         "in order a row is known by its key alone",
-        "fingerprints.py",
+        "mailing/fingerprints.py",
         "    by_key = width == KEYED_BYTES\n",
         "    by_key = True\n",
         (WHOSE_ROW, "-k", "another_recipient_is_another_row"),
@@ -964,14 +964,14 @@ MUTANTS = [
     ),
     Mutant(
         "a part that is sent once more takes in who is new",
-        "intake.py",
+        "mailing/intake.py",
         "        if self._known_only and new:\n",
         "        if False:\n",
         (WHOSE_ROW, "-k", "a_part_that_is_sent_once_more"),
     ),
     Mutant(
         "by key an excepted run without keys leaves nobody out",
-        "dedupe.py",
+        "mailing/dedupe.py",
         "        return address in self._names or (self._by_key and by_key in self._names)\n",
         "        return (by_key if self._by_key else address) in self._names\n",
         (EXCEPT, "-k", "known_by_the_address"),
@@ -985,14 +985,14 @@ MUTANTS = [
     ),
     Mutant(
         "with keys every row is new",
-        "recognition.py",
+        "mailing/recognition.py",
         "                if seq not in self._came:\n",
         "                if seq < 0:\n",
         (WHOSE_ROW, "-k", "order_is_free or any_edit"),
     ),
     Mutant(
         "a known row is found twice by one key",
-        "recognition.py",
+        "mailing/recognition.py",
         "                    self._came.add((seq,))\n",
         "",
         (WHOSE_ROW, "-k", "as_often or duplicates"),
@@ -1029,14 +1029,14 @@ MUTANTS = [
     # --- templates: what becomes of a row ---------------------------------------------------------
     Mutant(
         "a null is taken for a value",
-        "rendering/printing.py",
+        "mailing/rendering/printing.py",
         "        elif value is None:\n",
         "        elif value == {None}:\n",
         RENDERING,
     ),
     Mutant(
         "a name that is missing in a condition is a defect",
-        "rendering/compiling.py",
+        "mailing/rendering/compiling.py",
         "        for each in yes if is_true(find(frame)) else no:\n",
         "        value = find(frame)\n"
         "        if value is MISSING:\n"
@@ -1046,7 +1046,7 @@ MUTANTS = [
     ),
     Mutant(
         "values are escaped for HTML",
-        "rendering/printing.py",
+        "mailing/rendering/printing.py",
         "            frame.run.write(form % values)\n",
         "            from html import escape\n"
         "            frame.run.write(form % tuple(escape(str(each)) for each in values))\n",
@@ -1054,77 +1054,77 @@ MUTANTS = [
     ),
     Mutant(
         "what is not documented is fine",
-        "rendering/printing.py",
+        "mailing/rendering/printing.py",
         "    return lambda frame: frame.run.findings.append(finding)\n",
         "    return lambda frame: finding\n",
         RENDERING,
     ),
     Mutant(
         "names of blocks in capitals are fine",
-        "rendering/compiling.py",
+        "mailing/rendering/compiling.py",
         "        return lambda frame: frame.run.findings.append(finding)\n",
         "        return lambda frame: finding\n",
         RENDERING,
     ),
     Mutant(
         "a partial that is not defined is fine",
-        "rendering/partials.py",
+        "mailing/rendering/partials.py",
         "            run.findings.append(Finding(Fault.PARTIAL, place))\n",
         "",
         RENDERING,
     ),
     Mutant(
         "partials are known outside of their block",
-        "rendering/compiling.py",
+        "mailing/rendering/compiling.py",
         "        known = {**frame.partials, **defined}\n",
         "        known = frame.partials\n        known.update(defined)\n",
         RENDERING,
     ),
     Mutant(
         "two dots lead out of the data that a block keeps",
-        "rendering/compiling.py",
+        "mailing/rendering/compiling.py",
         "        up = frame.up if is_same(value, frame.context) else frame\n",
         "        up = frame\n",
         RENDERING,
     ),
     Mutant(
         "a judge leaves out what stands after the last block",
-        "rendering/compiling.py",
+        "mailing/rendering/compiling.py",
         "    steps += pieces.steps()\n",
         "    steps += [] if scope.is_judged_only and steps else pieces.steps()\n",
         RENDERING,
     ),
     Mutant(
         "a line of its own stays behind a block",
-        "rendering/white_space.py",
+        "mailing/rendering/white_space.py",
         "    if after and _is_line_before(_else_of(block).body, None):\n",
         "    if after and not before and _is_line_before(_else_of(block).body, None):\n",
         RENDERING,
     ),
     Mutant(
         "objects within the data replace each other",
-        "rendering/merging.py",
+        "mailing/rendering/merging.py",
         "            both[key] = merged(value, own)\n",
         "            both[key] = own\n",
         RENDERING,
     ),
     Mutant(
         "a row is counted for each part that lacks the name",
-        "rendering/findings.py",
+        "mailing/rendering/findings.py",
         "            if key not in counted:\n",
         "            if counted is not None:\n",
         RENDERING,
     ),
     Mutant(
         "a row that cannot be judged is fine",
-        "rendering/findings.py",
+        "mailing/rendering/findings.py",
         "    return Verdict.UNKNOWN if Fault.UNKNOWN in faults else Verdict.FINE\n",
         "    return Verdict.FINE\n",
         RENDERING,
     ),
     Mutant(
         "inline content with blocks is taken",
-        "rendering/template.py",
+        "mailing/rendering/template.py",
         "    if said:\n",
         "    if said == source:\n",
         RENDERING,

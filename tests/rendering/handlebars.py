@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from mailsluice.rendering import Fault, Source, Template, TemplateError, Verdict
+from mailsluice.mailing.rendering import Fault, Source, Template, TemplateError, Verdict
 
 HERE = Path(__file__).parent
 FOLDER = HERE / ".node"

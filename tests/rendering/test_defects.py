@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailsluice.rendering import Defects, Fault, Source, Template, Verdict
+from mailsluice.mailing.rendering import Defects, Fault, Source, Template, Verdict
 
 TEMPLATE = Template.stored(
     Source(

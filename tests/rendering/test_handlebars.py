@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from mailsluice.rendering import (
+from mailsluice.mailing.rendering import (
     Fault,
     Finding,
     Source,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailsluice.rendering import Fault, Source, Template, TemplateError, Verdict, merged
+from mailsluice.mailing.rendering import Fault, Source, Template, TemplateError, Verdict, merged
 
 
 def stored(html: str) -> Template:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice import Mailing
-from mailsluice.intake import Intake
+from mailsluice.mailing.intake import Intake
 from mailsluice.model import Recipient
 from mailsluice.model.errors import SourceError
 from mailsluice.sources import ROW_BYTES_MAX, ROWS_MAX, Fields, Row

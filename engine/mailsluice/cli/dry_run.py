@@ -10,23 +10,24 @@ from typing import Any
 
 import orjson
 
-from mailsluice import excepted, forecast, placeholders, provenance, remedies
+from mailsluice import excepted, forecast, provenance, remedies
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config import QuotaSettings, Settings
 from mailsluice.daily import DailyQuota, Outlook
-from mailsluice.intake import Intake
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.recovery import Scope
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
-from mailsluice.mailing import Mailing
+from mailsluice.mailing import placeholders
+from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.mailing import Mailing
+from mailsluice.mailing.recognition import DifferentRowError, Recogniser
 from mailsluice.model import Account
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.model.rolling_window import DAY_S, RollingDay
-from mailsluice.recognition import DifferentRowError, Recogniser
 from mailsluice.report import ExitCode
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client

@@ -94,7 +94,7 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
 def _rows_of(journal: Journal, addresses: Sequence[str], keys: Sequence[str]) -> Iterator[int]:
     """The rows in doubt of these addresses and keys. Raises ConfigurationError if one has none."""
     from mailsluice import export
-    from mailsluice.addresses import normalise
+    from mailsluice.mailing.addresses import normalise
     from mailsluice.model.errors import ConfigurationError
     from mailsluice.sources.columns import split_addresses
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailsluice.config import Settings
     from mailsluice.engine import Engine
     from mailsluice.journal.recovery import Only, Scope
-    from mailsluice.mailing import Mailing
+    from mailsluice.mailing.mailing import Mailing
     from mailsluice.report import Report
     from mailsluice.sources.files import FileSource
 

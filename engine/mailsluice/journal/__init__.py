@@ -97,7 +97,7 @@ class Taken(NamedTuple):
     last: int
     remarks: Sequence[Remark]
     prints: bytes = b""
-    """A fingerprint of each row, 4 or 8 bytes (`recognition`); empty of single messages."""
+    """A fingerprint of each row, 4 or 8 bytes (`mailing.recognition`); empty of single messages."""
     head: Head | None = None
     """What of the source had been read by then; None if it cannot be read twice, or is the same as
     in the record before."""

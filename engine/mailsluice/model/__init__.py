@@ -119,7 +119,7 @@ class Chunk(NamedTuple):
     remarks: list[Remark]
     """Of the new ones."""
     prints: bytes
-    """The fingerprints of the new ones (`recognition`); empty of single messages."""
+    """The fingerprints of the new ones (`mailing.recognition`); empty of single messages."""
     unfit: list[Remark]
     """Of those that were accepted before, and cannot be sent as they are given now."""
 

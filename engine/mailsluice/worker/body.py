@@ -26,8 +26,8 @@ from pydantic import (
 )
 
 from mailsluice.config import DeliverySettings, RecipientsSettings, Settings
-from mailsluice.mailing import Attachment, Content, Mailing
-from mailsluice.message import Message
+from mailsluice.mailing.mailing import Attachment, Content, Mailing
+from mailsluice.mailing.message import Message
 from mailsluice.model import Lane, exact_json
 from mailsluice.model.complaints import complaints
 

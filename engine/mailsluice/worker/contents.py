@@ -12,7 +12,7 @@ import orjson
 from mailsluice import config, overview
 from mailsluice.config import SesSettings, Settings
 from mailsluice.journal import Journal
-from mailsluice.mailing import Mailing
+from mailsluice.mailing.mailing import Mailing
 from mailsluice.model import Counts
 from mailsluice.model.errors import ConfigurationError, JournalError
 from mailsluice.sources import files, reading

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import anyio
 
 from mailsluice.config import QueueSettings
-from mailsluice.message import Failed, Held, InDoubt, Rejected
+from mailsluice.mailing.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import LANE_SHARES, State
 from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
 from mailsluice.model.errors import ConfigurationError, EngineError, JournalError

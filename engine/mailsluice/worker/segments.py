@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from mailsluice import history
 from mailsluice.engine import Engine
 from mailsluice.journal import Journal
-from mailsluice.message import InDoubt, Message, Receipt
+from mailsluice.mailing.message import InDoubt, Message, Receipt
 from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import Lane
 from mailsluice.model.wait_reason import Reason

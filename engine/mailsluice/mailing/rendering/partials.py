@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mailsluice.rendering import printing
-from mailsluice.rendering.findings import Fault, Finding, Place
-from mailsluice.rendering.frames import Frame, Step
-from mailsluice.rendering.paths import Finder, Scope, guard
-from mailsluice.rendering.tree import Argument, Call, Literal, Partial, Path
+from mailsluice.mailing.rendering import printing
+from mailsluice.mailing.rendering.findings import Fault, Finding, Place
+from mailsluice.mailing.rendering.frames import Frame, Step
+from mailsluice.mailing.rendering.paths import Finder, Scope, guard
+from mailsluice.mailing.rendering.tree import Argument, Call, Literal, Partial, Path
 
 
 def call(node: Partial, scope: Scope) -> Step:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from mailsluice import fingerprints
-from mailsluice.fingerprints import KEYED_BYTES, ORDERED_BYTES
 from mailsluice.journal import Intent, Taken
+from mailsluice.mailing import fingerprints
+from mailsluice.mailing.fingerprints import KEYED_BYTES, ORDERED_BYTES
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.sources import Row
 

@@ -14,8 +14,8 @@ from contextlib import suppress
 from hashlib import blake2s
 from typing import cast
 
-from mailsluice import addresses
 from mailsluice.journal import Addresses
+from mailsluice.mailing import addresses
 from mailsluice.model import Recipient
 from mailsluice.sources import Row
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import orjson
 
-from mailsluice import addresses, wire
-from mailsluice.dedupe import Mailed, Seen
-from mailsluice.mailing import Mailing
+from mailsluice.mailing import addresses
+from mailsluice.mailing import fields as wire
+from mailsluice.mailing.dedupe import Mailed, Seen
+from mailsluice.mailing.mailing import Mailing
+from mailsluice.mailing.recognition import InOrder, Recogniser
 from mailsluice.model import RECIPIENT_ADDRESSES_MAX, Chunk, Dedupe, Entry, Remark, State
 from mailsluice.model.bitmap import Bitmap
-from mailsluice.recognition import InOrder, Recogniser
 from mailsluice.sources import Row
 
 EXCEPTED_TEXT = "a run that is excepted has mailed it, or may have"

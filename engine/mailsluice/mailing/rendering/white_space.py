@@ -9,8 +9,17 @@ from __future__ import annotations
 
 import re
 
-from mailsluice.rendering.scanning import SPACE
-from mailsluice.rendering.tree import Block, Comment, Node, Partial, Print, Program, Strip, Text
+from mailsluice.mailing.rendering.scanning import SPACE
+from mailsluice.mailing.rendering.tree import (
+    Block,
+    Comment,
+    Node,
+    Partial,
+    Print,
+    Program,
+    Strip,
+    Text,
+)
 
 _begins_with_line = re.compile(f"[{SPACE}]*?\n").match
 _ends_with_line = re.compile(f"\n[{SPACE}]*\\Z").search

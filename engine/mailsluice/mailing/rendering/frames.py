@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from mailsluice.rendering.findings import Finding
-from mailsluice.rendering.values import MISSING
+from mailsluice.mailing.rendering.findings import Finding
+from mailsluice.mailing.rendering.values import MISSING
 
 
 class Run:

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from mailsluice import addresses, wire
+from mailsluice.mailing import addresses, fields
 from mailsluice.model import Entry
 from mailsluice.model.complaints import Complaint, complaints
 from mailsluice.model.copies import copied
@@ -337,19 +337,19 @@ class Mailing(_Table):
     @classmethod
     def _data_is_json(cls, data: dict[str, Any]) -> dict[str, Any]:
         data = copied(data)
-        wire.encode_data(data)
+        fields.encode_data(data)
         return data
 
     @field_validator("tags")
     @classmethod
     def _tags_are_allowed(cls, tags: dict[str, str]) -> dict[str, str]:
-        wire.check_tags(tags)
+        fields.check_tags(tags)
         return tags
 
     @field_validator("headers")
     @classmethod
     def _headers_are_allowed(cls, headers: dict[str, str]) -> dict[str, str]:
-        wire.check_headers(headers)
+        fields.check_headers(headers)
         return headers
 
     @model_validator(mode="after")
@@ -361,9 +361,9 @@ class Mailing(_Table):
 
     @model_validator(mode="after")
     def _leaves_the_id_tag_alone(self) -> Self:
-        if self.tags_id and wire.ID_TAG in self.tags:
+        if self.tags_id and fields.ID_TAG in self.tags:
             raise ValueError(
-                f"tags: {wire.ID_TAG} is set by mailsluice; tags_id = false leaves it free"
+                f"tags: {fields.ID_TAG} is set by mailsluice; tags_id = false leaves it free"
             )
         return self
 
@@ -391,7 +391,7 @@ class Mailing(_Table):
             "ReplyToAddresses": self.reply_to,
             "FeedbackForwardingEmailAddress": self.feedback_forwarding,
             "FeedbackForwardingEmailAddressIdentityArn": self.feedback_forwarding_arn,
-            "DefaultEmailTags": wire.encode_pairs(self.tags),
+            "DefaultEmailTags": fields.encode_pairs(self.tags),
             "DefaultContent": {"Template": self._template_request()},
             "ConfigurationSetName": self.configuration_set,
             "EndpointId": self.endpoint_id,
@@ -406,8 +406,8 @@ class Mailing(_Table):
             "TemplateArn": self.template_arn,
             "TemplateContent": self.content and self.content.request(),
             # Always there: the older bulk call refused a request without it.
-            "TemplateData": wire.encode_data(self.data),
-            "Headers": wire.encode_pairs(self.headers),
+            "TemplateData": fields.encode_data(self.data),
+            "Headers": fields.encode_pairs(self.headers),
             "Attachments": list(self._attachment_requests()),
         }
         return _without_empty(template)

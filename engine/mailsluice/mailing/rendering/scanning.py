@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
-from mailsluice.rendering.template_error import TemplateError
+from mailsluice.mailing.rendering.template_error import TemplateError
 
 SPACE = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 """What JavaScript takes for white space, for a character class. Python's `\\s` is another set."""

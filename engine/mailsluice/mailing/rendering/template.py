@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mailsluice.rendering import printing
-from mailsluice.rendering.compiling import compiled
-from mailsluice.rendering.findings import Fault, Finding, Place, Verdict, verdict_of
-from mailsluice.rendering.frames import Frame, Run, Step
-from mailsluice.rendering.parsing import BeyondError, parse
-from mailsluice.rendering.paths import Scope
-from mailsluice.rendering.template_error import TemplateError
-from mailsluice.rendering.tree import Block, Comment, Partial, Path, Print, Strip
-from mailsluice.rendering.white_space import clean
+from mailsluice.mailing.rendering import printing
+from mailsluice.mailing.rendering.compiling import compiled
+from mailsluice.mailing.rendering.findings import Fault, Finding, Place, Verdict, verdict_of
+from mailsluice.mailing.rendering.frames import Frame, Run, Step
+from mailsluice.mailing.rendering.parsing import BeyondError, parse
+from mailsluice.mailing.rendering.paths import Scope
+from mailsluice.mailing.rendering.template_error import TemplateError
+from mailsluice.mailing.rendering.tree import Block, Comment, Partial, Path, Print, Strip
+from mailsluice.mailing.rendering.white_space import clean
 
 _is_inline_name = re.compile(r"[A-Za-z][A-Za-z0-9]*").fullmatch
 

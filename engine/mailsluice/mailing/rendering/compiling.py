@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mailsluice.rendering import partials, printing
-from mailsluice.rendering.findings import Fault, Finding, Place
-from mailsluice.rendering.frames import Frame, Loop, Step
-from mailsluice.rendering.parsing import BeyondError
-from mailsluice.rendering.paths import Finder, Scope, guard
-from mailsluice.rendering.tree import (
+from mailsluice.mailing.rendering import partials, printing
+from mailsluice.mailing.rendering.findings import Fault, Finding, Place
+from mailsluice.mailing.rendering.frames import Frame, Loop, Step
+from mailsluice.mailing.rendering.parsing import BeyondError
+from mailsluice.mailing.rendering.paths import Finder, Scope, guard
+from mailsluice.mailing.rendering.tree import (
     Block,
     Comment,
     Literal,
@@ -26,7 +26,7 @@ from mailsluice.rendering.tree import (
     Program,
     Text,
 )
-from mailsluice.rendering.values import MISSING, is_same, is_there, is_true
+from mailsluice.mailing.rendering.values import MISSING, is_same, is_there, is_true
 
 BLOCKS = frozenset({"if", "unless", "each", "with"})
 """Blocks that are judged."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from mailsluice.rendering.findings import Fault, Finding, Place
-from mailsluice.rendering.frames import Frame
-from mailsluice.rendering.tree import Path
-from mailsluice.rendering.values import MISSING, member
+from mailsluice.mailing.rendering.findings import Fault, Finding, Place
+from mailsluice.mailing.rendering.frames import Frame
+from mailsluice.mailing.rendering.tree import Path
+from mailsluice.mailing.rendering.values import MISSING, member
 
 Finder: TypeAlias = Callable[[Frame], Any]
 

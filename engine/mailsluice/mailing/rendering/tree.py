@@ -56,7 +56,7 @@ class Strip(NamedTuple):
 
 @dataclass(slots=True)
 class Text:
-    """Text as it stands; `mailsluice.rendering.white_space` shortens it."""
+    """Text as it stands; `mailsluice.mailing.rendering.white_space` shortens it."""
 
     original: str
     value: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mailsluice.mailing import Mailing
+from mailsluice.mailing.mailing import Mailing
 from mailsluice.model import Recipient
 from mailsluice.model.copies import copied
 from mailsluice.model.errors import MailsluiceError

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from mailsluice.rendering.findings import Fault, Finding, Place
-from mailsluice.rendering.frames import Frame, Step
-from mailsluice.rendering.paths import Scope, missing, printed
-from mailsluice.rendering.tree import Path, Print
-from mailsluice.rendering.values import MISSING, text_of
+from mailsluice.mailing.rendering.findings import Fault, Finding, Place
+from mailsluice.mailing.rendering.frames import Frame, Step
+from mailsluice.mailing.rendering.paths import Scope, missing, printed
+from mailsluice.mailing.rendering.tree import Path, Print
+from mailsluice.mailing.rendering.values import MISSING, text_of
 
 _FORMS = {
     dict: "an object is printed",

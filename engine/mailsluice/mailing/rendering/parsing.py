@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mailsluice.rendering.scanning import Kind, Token, tokens
-from mailsluice.rendering.template_error import TemplateError
-from mailsluice.rendering.tree import (
+from mailsluice.mailing.rendering.scanning import Kind, Token, tokens
+from mailsluice.mailing.rendering.template_error import TemplateError
+from mailsluice.mailing.rendering.tree import (
     Argument,
     Block,
     Call,

@@ -5,7 +5,7 @@ it. So each row is judged before the first call. What is not documented of SES i
 and never fine.
 """
 
-from mailsluice.rendering.findings import (
+from mailsluice.mailing.rendering.findings import (
     FAILING,
     Defect,
     Defects,
@@ -15,9 +15,9 @@ from mailsluice.rendering.findings import (
     Verdict,
     verdict_of,
 )
-from mailsluice.rendering.merging import merged
-from mailsluice.rendering.template import Rendering, Source, Template
-from mailsluice.rendering.template_error import TemplateError
+from mailsluice.mailing.rendering.merging import merged
+from mailsluice.mailing.rendering.template import Rendering, Source, Template
+from mailsluice.mailing.rendering.template_error import TemplateError
 
 __all__ = (
     "FAILING",
