@@ -21,10 +21,11 @@ from typing import TypeVar
 
 from benchmarks.lists import write_list
 from mailsluice import Mailing, journal
-from mailsluice.attempts import Attempts
-from mailsluice.daily import DailyQuota
-from mailsluice.dispatcher import Dispatcher, Done, Send
-from mailsluice.gate import Gate
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.daily_quota import DailyQuota
+from mailsluice.dispatch.dispatcher import Dispatcher, Done, Send
+from mailsluice.dispatch.gate import Gate
+from mailsluice.dispatch.pacer import Pacer
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
@@ -32,7 +33,6 @@ from mailsluice.mailing.intake import Intake
 from mailsluice.mailing.mailing import assemble
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Outcome
 from mailsluice.model.rolling_window import RollingDay
-from mailsluice.pacing import Pacer
 from mailsluice.ses import statuses
 from mailsluice.sources import Fields, Row, files
 

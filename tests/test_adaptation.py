@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.adaptation import CUT, FLOOR, TOLERATED, AdaptiveRate, Answered
+from mailsluice.dispatch.adaptive_rate import CUT, FLOOR, TOLERATED, AdaptiveRate, Answered
 
 
 def throttle(rate: AdaptiveRate, number: int, now: float, *, latest: int | None = None) -> None:

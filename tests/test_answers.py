@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice import (
-    DeliverySettings,
-    Engine,
-    Mailing,
-    QuotaSettings,
-    Report,
-    Settings,
-    export,
-    retry,
-)
+from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, Report, Settings, export
 from mailsluice import audit as audits
+from mailsluice.dispatch import backoff
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.export import Line
 from mailsluice.journal.sqlite import SqliteJournal
@@ -86,9 +78,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds of back-off say nothing here; their order and number do."""
-    quick = retry.Backoff(first_s=0.01, max_s=0.02)
+    quick = backoff.Backoff(first_s=0.01, max_s=0.02)
     for name in ("RECIPIENT_BACKOFF", "THROTTLE_BACKOFF", "ENDPOINT_BACKOFF"):
-        monkeypatch.setattr(retry, name, quick)
+        monkeypatch.setattr(backoff, name, quick)
 
 
 # --- statuses of single entries -------------------------------------------------------------------

@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.bisection import SUSPECTS_MAX, Bisection
+from mailsluice.dispatch.bisection import SUSPECTS_MAX, Bisection
 from mailsluice.model import Answer, Entry
 from mailsluice.ses.statuses import Verdict, classify
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.daily import MEMORY_SHARE, DailyQuota
+from mailsluice.dispatch.daily_quota import MEMORY_SHARE, DailyQuota
 from mailsluice.model.rolling_window import DAY_S, STEPS, RollingDay, Sends
 
 STEP_S = DAY_S / STEPS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice import batching
-from mailsluice.pacing import Pacer
+from mailsluice.dispatch import batching
+from mailsluice.dispatch.pacer import Pacer
 from tests.test_pacing import excess
 
 ROUNDING = 1e-6

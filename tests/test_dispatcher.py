@@ -5,9 +5,10 @@ from random import Random
 
 import pytest
 
-from mailsluice.attempts import Attempts
-from mailsluice.daily import DailyQuota
-from mailsluice.dispatcher import (
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.breaker import DOUBTS_IN_A_ROW_MAX
+from mailsluice.dispatch.daily_quota import DailyQuota
+from mailsluice.dispatch.dispatcher import (
     FRESH_RECIPIENTS_MAX,
     LINGER_S,
     Dispatcher,
@@ -15,13 +16,12 @@ from mailsluice.dispatcher import (
     Send,
     Wait,
 )
-from mailsluice.gate import Gate
+from mailsluice.dispatch.gate import Gate
+from mailsluice.dispatch.pacer import Pacer
 from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt, Outcome, State, codes
 from mailsluice.model.rolling_window import DAY_S, STEPS, RollingDay
 from mailsluice.model.wait_reason import Reason
-from mailsluice.pacing import Pacer
 from mailsluice.ses import statuses
-from mailsluice.storm import DOUBTS_IN_A_ROW_MAX
 
 OK = EntryResult("SUCCESS", "id")
 LOST = Answer(code=codes.NO_ANSWER, error="closed")

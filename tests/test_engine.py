@@ -27,7 +27,7 @@ from mailsluice import (
     SourceChangedError,
     export,
 )
-from mailsluice.daily import DailyStatistics
+from mailsluice.dispatch.daily_quota import DailyStatistics
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.sqlite import SqliteJournal

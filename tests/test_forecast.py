@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice import forecast
-from mailsluice.daily import DailyQuota, Outlook
+from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
 from mailsluice.forecast import DAYS_MAX, Forecast, Stretch
 from mailsluice.model.rolling_window import DAY_S, RollingDay, Step
 

@@ -10,7 +10,7 @@ import pytest
 
 from mailsluice import forecast
 from mailsluice.cli import forecast_text
-from mailsluice.daily import Outlook
+from mailsluice.dispatch.daily_quota import Outlook
 from mailsluice.model.rolling_window import DAY_S
 
 MONOTONIC = 777.0

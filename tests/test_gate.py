@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.attempts import Attempts
-from mailsluice.daily import DailyQuota
-from mailsluice.dispatcher import Dispatcher, Send
-from mailsluice.gate import Gate, Place
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.daily_quota import DailyQuota
+from mailsluice.dispatch.dispatcher import Dispatcher, Send
+from mailsluice.dispatch.gate import Gate, Place
+from mailsluice.dispatch.pacer import Pacer
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Lane
 from mailsluice.model.rolling_window import RollingDay
-from mailsluice.pacing import Pacer
 from mailsluice.ses.statuses import classify
 
 

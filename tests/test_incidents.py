@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from mailsluice import DeliverySettings, Engine, JournalError, Mailing
-from mailsluice.attempts import Attempts
-from mailsluice.daily import DailyQuota
-from mailsluice.dispatcher import Dispatcher, Send
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.daily_quota import DailyQuota
+from mailsluice.dispatch.dispatcher import Dispatcher, Send
+from mailsluice.dispatch.gate import Gate
+from mailsluice.dispatch.pacer import Pacer
 from mailsluice.emulator import AccountSettings, EmulatorOptions
-from mailsluice.gate import Gate
 from mailsluice.journal import Intent, Record, Settlement, Taken
 from mailsluice.journal import recovery as resume
 from mailsluice.journal.memory import MemoryJournal
@@ -27,7 +28,6 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt
 from mailsluice.model.rolling_window import RollingDay
-from mailsluice.pacing import Pacer
 from mailsluice.ses.statuses import classify
 from tests.sim.ses import EPOCH_S, Ses, Wire
 from tests.sim.virtual import Process, VirtualLoop

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice import batching
-from mailsluice.adaptation import Answered
+from mailsluice.dispatch import batching
+from mailsluice.dispatch.adaptive_rate import Answered
+from mailsluice.dispatch.pacer import CALLS_REFUSED_MAX, HAIR, NARROW_PER_S, Pacer
 from mailsluice.model.wait_reason import Reason
-from mailsluice.pacing import CALLS_REFUSED_MAX, HAIR, NARROW_PER_S, Pacer
 
 Step = tuple[float, int]
 """How late the caller is, and how many recipients there are."""

@@ -14,8 +14,8 @@ from mailsluice import (
     QuotaSettings,
     Recipient,
     Settings,
-    retry,
 )
+from mailsluice.dispatch import backoff
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.emulator.exchange import EXCEPTIONS, STATUSES
 from mailsluice.emulator.faults import Kind
@@ -40,9 +40,9 @@ pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": 
 
 @pytest.fixture(autouse=True)
 def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = retry.Backoff(first_s=0.01, max_s=0.02)
+    quick = backoff.Backoff(first_s=0.01, max_s=0.02)
     for name in ("RECIPIENT_BACKOFF", "THROTTLE_BACKOFF", "ENDPOINT_BACKOFF"):
-        monkeypatch.setattr(retry, name, quick)
+        monkeypatch.setattr(backoff, name, quick)
 
 
 FAULTS = [

@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 import pytest
 
-from mailsluice import Engine, Mailing, batching
+from mailsluice import Engine, Mailing
+from mailsluice.dispatch import batching
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart

@@ -358,7 +358,7 @@ def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_d
 
 DEFECT = """
 import sys
-from mailsluice.dispatcher import Dispatcher
+from mailsluice.dispatch.dispatcher import Dispatcher
 def broken(*_): raise ZeroDivisionError("a defect")
 Dispatcher.judge = broken
 from mailsluice.cli import main

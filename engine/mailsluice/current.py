@@ -8,13 +8,13 @@ from datetime import datetime
 
 import anyio
 
-from mailsluice.dispatcher import Dispatcher, DispatcherStatistics
+from mailsluice.dispatch.dispatcher import Dispatcher, DispatcherStatistics
+from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.journal import Event
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
 from mailsluice.model.wait_reason import Reason
-from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.report import Report
 from mailsluice.sending import Sending, SendingStatistics

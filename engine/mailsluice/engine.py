@@ -20,7 +20,6 @@ import anyio
 from anyio import to_thread
 
 from mailsluice import arguments, excepted, provenance
-from mailsluice.attempts import Attempts
 from mailsluice.config import (
     DeliverySettings,
     LaneSettings,
@@ -31,9 +30,11 @@ from mailsluice.config import (
 )
 from mailsluice.current import Current, Statistics, report_of
 from mailsluice.delivery import Delivery, aside
-from mailsluice.dispatcher import Dispatcher
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.dispatcher import Dispatcher
+from mailsluice.dispatch.gate import Gate
+from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.excepted import Excepted
-from mailsluice.gate import Gate
 from mailsluice.home import Home
 from mailsluice.journal import Event, Journal, Run, recovery
 from mailsluice.journal.none import NoJournal
@@ -49,7 +50,6 @@ from mailsluice.model import Lane
 from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
 from mailsluice.model.rolling_window import DAY_S
 from mailsluice.outbox import Outbox, OutboxStatistics
-from mailsluice.pacing import PacerStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.report import Report

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mailsluice.daily import Outlook
+from mailsluice.dispatch.daily_quota import Outlook
 
 CHUNKS = 200
 """Parts of the limit that are sent at once: a day is simulated in about so many steps."""

@@ -20,10 +20,10 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from mailsluice.attempts import Attempts
 from mailsluice.config import DeliverySettings, MessageSettings
-from mailsluice.dispatcher import Dispatcher, Ruling
-from mailsluice.gate import Gate
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.dispatcher import Dispatcher, Ruling
+from mailsluice.dispatch.gate import Gate
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.intake import Intake

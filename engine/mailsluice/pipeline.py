@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 import anyio
 
-from mailsluice.dispatcher import Dispatcher
+from mailsluice.dispatch.dispatcher import Dispatcher
 from mailsluice.journal import Resolution, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.intake import EXCEPTED_TEXT, Intake

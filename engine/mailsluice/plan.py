@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from mailsluice import batching
+from mailsluice.dispatch import batching
+from mailsluice.dispatch.pacer import Pacer
 from mailsluice.mailing.intake import Intake
 from mailsluice.mailing.mailing import assemble
 from mailsluice.model import Account, Entry, Remark, State
-from mailsluice.pacing import Pacer
 from mailsluice.sources import Source
 
 REMARKS_MAX = 10

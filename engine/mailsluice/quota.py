@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 import anyio
 
 from mailsluice.config import ASK_INTERVAL_S, LaneSettings, QuotaSettings
-from mailsluice.daily import DailyQuota
-from mailsluice.gate import Gate
+from mailsluice.dispatch.daily_quota import DailyQuota
+from mailsluice.dispatch.gate import Gate
+from mailsluice.dispatch.pacer import Pacer, PacerStatistics
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Account
 from mailsluice.model.codes import NO_CREDENTIALS, NOT_SENT
 from mailsluice.model.errors import ConfigurationError, MailsluiceError
 from mailsluice.model.hold import hold_text
 from mailsluice.model.rolling_window import RollingDay
-from mailsluice.pacing import Pacer, PacerStatistics
 from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.ses.statuses import Action, classify
 

@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mailsluice import journal, tracing
-from mailsluice.dispatcher import Dispatcher, Done, Ruling, Send, Wait
+from mailsluice.dispatch.dispatcher import Dispatcher, Done, Ruling, Send, Wait
 from mailsluice.journal import Record, Resolution
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.mailing import assemble

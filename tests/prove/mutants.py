@@ -124,7 +124,7 @@ MUTANTS = [
     ),
     Mutant(
         "doubts are sent again in hold",
-        "attempts.py",
+        "dispatch/attempts.py",
         '                resend = self._in_doubt == "resend" and not self._spent(seq, rule)\n',
         "                resend = not self._spent(seq, rule)\n",
         SIM,
@@ -193,7 +193,7 @@ MUTANTS = [
     ),
     Mutant(
         "halves go without a permit",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        self.pacer.spend(batch.weight, now)\n",
         "        if not self._bisection.open:\n            self.pacer.spend(batch.weight, now)\n",
         SIM,
@@ -222,21 +222,21 @@ MUTANTS = [
     ),
     Mutant(
         "finished when the source has been read",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        return self._source_ended and self.idle and not self._bisection.open\n",
         "        return self._source_ended\n",
         (SIGNALS, "-k", "daily_quota"),
     ),
     Mutant(
         "a limiter that asks again and again",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "CLOCK_GRAIN_S = 1e-6\n",
         "CLOCK_GRAIN_S = -1e-12\n",
         (*SIM, "--timeout=20"),
     ),
     Mutant(
         "an unbounded queue",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        return len(self._fresh) < FRESH_RECIPIENTS_MAX and self._held_bytes < HELD_BYTES_MAX\n",
         "        return True\n",
         (DISPATCHER,),
@@ -321,7 +321,7 @@ MUTANTS = [
     ),
     Mutant(
         "throttles burn attempts",
-        "attempts.py",
+        "dispatch/attempts.py",
         "            case _:\n                return Outcome(State.PENDING, status, None, error)\n",
         "            case _:\n                return Outcome(State.PENDING, status, None, error, burned=True)\n",
         (DISPATCHER,),
@@ -384,7 +384,7 @@ MUTANTS = [
     ),
     Mutant(
         "what was doubtful before is called rejected",
-        "attempts.py",
+        "dispatch/attempts.py",
         "        return State.IN_DOUBT if seq in self._doubted else state\n",
         "        return state\n",
         SIM,
@@ -398,14 +398,14 @@ MUTANTS = [
     ),
     Mutant(
         "a storm is not narrowed",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        if self._storm.narrowed and self._flying:\n",
         "        if self.stopping:\n",
         (DISPATCHER,),
     ),
     Mutant(
         "a hold does not hold",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        if self.hold is not None or self.stopping:\n            return self._drained",
         "        if self.stopping:\n            return self._drained",
         (DISPATCHER,),
@@ -540,7 +540,7 @@ MUTANTS = [
     # --- the quota -------------------------------------------------------------------------------
     Mutant(
         "what the disk held back leaves at once",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        moment = self.pacer.leave(batch.number, batch.weight, now)\n",
         "        moment = now\n",
         (DISPATCHER, "-k", "disk"),
@@ -572,7 +572,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stop between turn and write is forgotten",
-        "departures.py",
+        "dispatch/departures.py",
         "        return min(super().level(now), self._depth - self._unwritten)\n",
         "        return super().level(now)\n",
         ("tests/test_departures.py",),
@@ -586,7 +586,7 @@ MUTANTS = [
     ),
     Mutant(
         "throttles count as often as calls were under way",
-        "adaptation.py",
+        "dispatch/adaptive_rate.py",
         "        if number <= self._cut_number:\n",
         "        if number < 0:\n",
         ("tests/test_adaptation.py",),
@@ -748,7 +748,7 @@ MUTANTS = [
     # --- single messages -------------------------------------------------------------------------
     Mutant(
         "a withdrawn message is sent all the same",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        self._withdrawn.add(seq)\n",
         "        pass\n",
         ("tests/test_send.py", "-k", "withdraws_what_is_not"),
@@ -770,14 +770,14 @@ MUTANTS = [
     ),
     Mutant(
         "a lane that waits is not asked for",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        if not self._gate.is_next(self._place):\n",
         "        if self.stopping:\n",
         ("tests/test_gate.py",),
     ),
     Mutant(
         "a stream that finds no free call gives up its turn",
-        "dispatcher.py",
+        "dispatch/dispatcher.py",
         "        if not self._gate.may_start(self._place):\n",
         "        if not self._gate.may_start(self._place):\n"
         "            self._gate.rest(self._place)\n",

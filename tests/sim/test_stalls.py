@@ -4,7 +4,7 @@ from random import SystemRandom
 
 import pytest
 
-from mailsluice import batching
+from mailsluice.dispatch import batching
 from tests.sim import stalls
 from tests.sim.stalls import Stalls
 from tests.sim.world import ROUNDING

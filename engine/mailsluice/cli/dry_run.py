@@ -15,7 +15,7 @@ from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config import QuotaSettings, Settings
-from mailsluice.daily import DailyQuota, Outlook
+from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.recovery import Scope

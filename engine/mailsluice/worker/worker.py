@@ -12,9 +12,9 @@ from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from mailsluice.config import WorkerSettings
+from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.engine import Engine
 from mailsluice.model.errors import JournalLockedError
-from mailsluice.pacing import PacerStatistics
 from mailsluice.quota import AccountHeldError, AccountRefusedError
 from mailsluice.sending import OnEvent
 from mailsluice.worker.consumer import Consumer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from mailsluice import retry
+from mailsluice.dispatch import backoff
 from mailsluice.ses.statuses import ENTRY_RULES, Action, Verdict
 
 DOUBTS_IN_A_ROW_MAX = 3
@@ -45,6 +45,6 @@ class Storm:
         if number <= self._number:
             return  # it left before sending was narrowed: one outage, not one more
         self._unanswered_in_a_row += 1
-        delay_s = retry.ENDPOINT_BACKOFF.delay_s(self._unanswered_in_a_row, self._random)
+        delay_s = backoff.ENDPOINT_BACKOFF.delay_s(self._unanswered_in_a_row, self._random)
         self.until = now + delay_s
         self._number = latest

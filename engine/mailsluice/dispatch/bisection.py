@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mailsluice import batching
+from mailsluice.dispatch import batching
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
 from mailsluice.model.hold import hold_text
 from mailsluice.ses.statuses import Verdict

@@ -14,19 +14,19 @@ from operator import attrgetter
 from random import Random
 from typing import NamedTuple
 
-from mailsluice import batching, retry
-from mailsluice.adaptation import Answered
-from mailsluice.attempts import Attempts
-from mailsluice.bisection import Bisection, Suspect
-from mailsluice.daily import DailyStatistics
-from mailsluice.gate import Gate
+from mailsluice.dispatch import backoff, batching
+from mailsluice.dispatch.adaptive_rate import Answered
+from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.bisection import Bisection, Suspect
+from mailsluice.dispatch.breaker import Storm
+from mailsluice.dispatch.daily_quota import DailyStatistics
+from mailsluice.dispatch.gate import Gate
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Lane, Outcome, State
 from mailsluice.model.codes import QUOTA_TOO_SMALL
 from mailsluice.model.hold import hold_text
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import statuses
 from mailsluice.ses.statuses import Action, Verdict
-from mailsluice.storm import Storm
 
 FRESH_RECIPIENTS_MAX = 2_048
 """Recipients taken from intake and not attempted yet, above which intake waits."""
@@ -463,10 +463,10 @@ class Dispatcher:
             case Action.RECONNECT:
                 self._due.append(entry)
             case Action.THROTTLE if not outcome.burned:
-                delay_s = retry.THROTTLE_BACKOFF.delay_s(1, self._random)
+                delay_s = backoff.THROTTLE_BACKOFF.delay_s(1, self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
             case _:
-                delay_s = retry.RECIPIENT_BACKOFF.delay_s(burned, self._random)
+                delay_s = backoff.RECIPIENT_BACKOFF.delay_s(burned, self._random)
                 heapq.heappush(self._retries, Retry(now + delay_s, entry.seq, entry))
 
     def _hold_on(self, verdict: Verdict | None) -> None:

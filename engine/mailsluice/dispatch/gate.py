@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mailsluice.daily import DailyQuota
-from mailsluice.flights import Flights
+from mailsluice.dispatch.daily_quota import DailyQuota
+from mailsluice.dispatch.in_flight import Flights
+from mailsluice.dispatch.pacer import Pacer
 from mailsluice.model import LANE_SHARES, Lane
-from mailsluice.pacing import Pacer
 
 CALLS_KEPT = 1 / 8
 """Part of the calls at once, one at least, that the bulk lane leaves free for the other."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailsluice import batching
-from mailsluice.adaptation import AdaptiveRate, Answered
-from mailsluice.bucket import RESIDUE, Bucket
-from mailsluice.departures import Departures
+from mailsluice.dispatch import batching
+from mailsluice.dispatch.adaptive_rate import AdaptiveRate, Answered
+from mailsluice.dispatch.bucket import RESIDUE, Bucket
+from mailsluice.dispatch.departures import Departures
 from mailsluice.model.wait_reason import Reason
 
 NARROW_PER_S = 1.25

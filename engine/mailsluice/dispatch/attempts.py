@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mailsluice import retry
+from mailsluice.dispatch import backoff
 from mailsluice.model import Entry, InDoubt, Outcome, State
 from mailsluice.ses.statuses import Action, Rule, Verdict
 
@@ -97,4 +97,4 @@ class Attempts:
                 self._doubted.discard(seq)
 
     def _spent(self, seq: int, rule: Rule) -> bool:
-        return retry.exhausted(rule, self._burned.get(seq, 0) + 1, self._attempts_max)
+        return backoff.exhausted(rule, self._burned.get(seq, 0) + 1, self._attempts_max)

@@ -12,7 +12,7 @@ seconds at most `rate * t` + one batch is written, wherever the process is stopp
 
 from __future__ import annotations
 
-from mailsluice.bucket import Bucket
+from mailsluice.dispatch.bucket import Bucket
 
 
 class Departures(Bucket):
