@@ -190,7 +190,7 @@ def _signed(host: str, target: str, body: bytes) -> dict[str, str]:
 def mailsluice_without_journal(path: Path, url: str) -> None:
     """The library, over the same list."""
     from mailsluice import Engine, Mailing, Settings, loop
-    from mailsluice.config import SesSettings
+    from mailsluice.config.settings import SesSettings
     from mailsluice.sources import Fields, files
 
     async def main() -> None:

@@ -27,7 +27,7 @@ from urllib.request import urlopen
 from benchmarks.compare import null_server, send_command, spawn
 from benchmarks.lists import write_list
 from mailsluice import Engine, Mailing, Settings, loop
-from mailsluice.config import SesSettings
+from mailsluice.config.settings import SesSettings
 from mailsluice.sources import Fields, files
 
 BLOCKED_RECIPIENTS = 1_000_000

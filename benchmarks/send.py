@@ -23,7 +23,7 @@ from random import Random
 
 from benchmarks.compare import ENVIRONMENT, null_server
 from mailsluice import Engine, Mailing, Message, Recipient, Report, Settings, loop
-from mailsluice.config import SesSettings
+from mailsluice.config.settings import SesSettings
 from mailsluice.emulator import AccountSettings, EmulatorOptions, EmulatorProcess, emulator_process
 from mailsluice.emulator.options import Latency
 

@@ -27,7 +27,7 @@ from mailsluice import (
     Settings,
     UsageError,
 )
-from mailsluice.config import SesSettings
+from mailsluice.config.settings import SesSettings
 from mailsluice.emulator import Emulator
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mailsluice.config import (
+from mailsluice.config.settings import (
     DeliverySettings,
     FolderSettings,
     HttpSettings,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice import config
+from mailsluice.config import settings as config
 from mailsluice.model.errors import ConfigurationError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))

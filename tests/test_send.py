@@ -34,7 +34,7 @@ from mailsluice import (
     State,
     outbox,
 )
-from mailsluice.config import QuotaSettings, SesSettings
+from mailsluice.config.settings import QuotaSettings, SesSettings
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.export import lines
 from mailsluice.journal.sqlite import SqliteJournal

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from mailsluice import BatchSettled, Engine, Settings
-from mailsluice.config import FolderSettings, SesSettings
+from mailsluice.config.settings import FolderSettings, SesSettings
 from mailsluice.emulator import Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import ConfigurationError

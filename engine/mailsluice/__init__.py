@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from mailsluice.config import DeliverySettings as DeliverySettings
-    from mailsluice.config import LaneSettings as LaneSettings
-    from mailsluice.config import MessageSettings as MessageSettings
-    from mailsluice.config import QuotaSettings as QuotaSettings
-    from mailsluice.config import RecipientsSettings as RecipientsSettings
-    from mailsluice.config import SesSettings as SesSettings
-    from mailsluice.config import Settings as Settings
+    from mailsluice.config.settings import DeliverySettings as DeliverySettings
+    from mailsluice.config.settings import LaneSettings as LaneSettings
+    from mailsluice.config.settings import MessageSettings as MessageSettings
+    from mailsluice.config.settings import QuotaSettings as QuotaSettings
+    from mailsluice.config.settings import RecipientsSettings as RecipientsSettings
+    from mailsluice.config.settings import SesSettings as SesSettings
+    from mailsluice.config.settings import Settings as Settings
     from mailsluice.current import Statistics as Statistics
     from mailsluice.engine import Engine as Engine
     from mailsluice.mailing.mailing import Attachment as Attachment
@@ -60,7 +60,7 @@ _HOMES = {
     "ConfigurationError": "model.errors",
     "Content": "mailing.mailing",
     "Counts": "model",
-    "DeliverySettings": "config",
+    "DeliverySettings": "config.settings",
     "Engine": "engine",
     "EngineError": "model.errors",
     "ExitCode": "report",
@@ -69,24 +69,24 @@ _HOMES = {
     "Held": "mailing.message",
     "InDoubt": "mailing.message",
     "JournalError": "model.errors",
-    "LaneSettings": "config",
+    "LaneSettings": "config.settings",
     "Mailing": "mailing.mailing",
     "MailingChangedError": "model.errors",
     "MailsluiceError": "model.errors",
     "Message": "mailing.message",
-    "MessageSettings": "config",
+    "MessageSettings": "config.settings",
     "OutboxStatistics": "outbox",
     "QueueFull": "mailing.message",
-    "QuotaSettings": "config",
+    "QuotaSettings": "config.settings",
     "Receipt": "mailing.message",
     "Recipient": "model",
-    "RecipientsSettings": "config",
+    "RecipientsSettings": "config.settings",
     "Rejected": "mailing.message",
     "Report": "report",
     "RunFinishedError": "model.errors",
     "SendError": "mailing.message",
-    "SesSettings": "config",
-    "Settings": "config",
+    "SesSettings": "config.settings",
+    "Settings": "config.settings",
     "SourceChangedError": "model.errors",
     "SourceError": "model.errors",
     "State": "model",

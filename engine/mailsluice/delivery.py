@@ -10,7 +10,7 @@ from typing import TypeVar
 from anyio import to_thread
 
 from mailsluice import history
-from mailsluice.config import DeliverySettings, MessageSettings
+from mailsluice.config.settings import DeliverySettings, MessageSettings
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.message import Held

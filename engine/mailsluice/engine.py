@@ -20,7 +20,7 @@ import anyio
 from anyio import to_thread
 
 from mailsluice import arguments, excepted, provenance
-from mailsluice.config import (
+from mailsluice.config.settings import (
     DeliverySettings,
     LaneSettings,
     MessageSettings,

@@ -20,7 +20,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from mailsluice.config import DeliverySettings, MessageSettings
+from mailsluice.config.settings import DeliverySettings, MessageSettings
 from mailsluice.dispatch.attempts import Attempts
 from mailsluice.dispatch.dispatcher import Dispatcher, Ruling
 from mailsluice.dispatch.gate import Gate

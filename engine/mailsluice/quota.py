@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from mailsluice.config import ASK_INTERVAL_S, LaneSettings, QuotaSettings
+from mailsluice.config.settings import ASK_INTERVAL_S, LaneSettings, QuotaSettings
 from mailsluice.dispatch.daily_quota import DailyQuota
 from mailsluice.dispatch.gate import Gate
 from mailsluice.dispatch.pacer import Pacer, PacerStatistics

@@ -25,7 +25,8 @@ import orjson
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from mailsluice import Mailing, config, export
+from mailsluice import Mailing, export
+from mailsluice.config import settings as config
 from mailsluice.emulator import (
     AccountSettings,
     Emulator,

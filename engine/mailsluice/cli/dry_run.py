@@ -14,7 +14,7 @@ from mailsluice import excepted, forecast, provenance, remedies
 from mailsluice import plan as plans
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
-from mailsluice.config import QuotaSettings, Settings
+from mailsluice.config.settings import QuotaSettings, Settings
 from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.memory import MemoryJournal

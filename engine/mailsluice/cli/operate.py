@@ -52,11 +52,11 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
     from urllib.parse import quote
     from urllib.request import ProxyHandler, Request, build_opener
 
-    from mailsluice import config
     from mailsluice.cli import voice
+    from mailsluice.config import settings
     from mailsluice.model.errors import ConfigurationError
 
-    http = config.load_worker(file, overrides).http
+    http = settings.load_worker(file, overrides).http
     if http.port == 0:
         raise ConfigurationError("[http] port is 0: say which, as in --set http.port=8025")
     place = f"mailings/{quote(mailing, safe='')}/{action}" if mailing else action

@@ -16,7 +16,7 @@ from mailsluice.report import ExitCode
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-    from mailsluice.config import Settings
+    from mailsluice.config.settings import Settings
     from mailsluice.engine import Engine
     from mailsluice.journal.recovery import Only, Scope
     from mailsluice.mailing.mailing import Mailing
@@ -165,7 +165,7 @@ class Job:
         quiet: bool = False,
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
-        from mailsluice import config
+        from mailsluice.config import settings as config
         from mailsluice.journal.recovery import Scope
         from mailsluice.model.errors import ConfigurationError
 

@@ -14,7 +14,7 @@ from mailsluice.cli.signals import obeyed
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-    from mailsluice.config import LogSettings, WorkerSettings
+    from mailsluice.config.settings import LogSettings, WorkerSettings
     from mailsluice.worker.worker import Worker
 
 
@@ -53,7 +53,7 @@ def _obey_early(number: int, _: object) -> None:
 
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
     """A worker's settings. Raises ConfigurationError."""
-    from mailsluice import config
+    from mailsluice.config import settings as config
     from mailsluice.model.errors import ConfigurationError
 
     settings = config.load_worker(file, overrides)

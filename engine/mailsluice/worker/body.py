@@ -25,7 +25,7 @@ from pydantic import (
     field_validator,
 )
 
-from mailsluice.config import DeliverySettings, RecipientsSettings, Settings
+from mailsluice.config.settings import DeliverySettings, RecipientsSettings, Settings
 from mailsluice.mailing.mailing import Attachment, Content, Mailing
 from mailsluice.mailing.message import Message
 from mailsluice.model import Lane, exact_json

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import orjson
 
-from mailsluice import config, overview
-from mailsluice.config import SesSettings, Settings
+from mailsluice import overview
+from mailsluice.config import settings as config
+from mailsluice.config.settings import SesSettings, Settings
 from mailsluice.journal import Journal
 from mailsluice.mailing.mailing import Mailing
 from mailsluice.model import Counts

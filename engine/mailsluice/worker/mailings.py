@@ -13,7 +13,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from mailsluice.config import FolderSettings, SesSettings
+from mailsluice.config.settings import FolderSettings, SesSettings
 from mailsluice.engine import Engine
 from mailsluice.model import Counts
 from mailsluice.model.codes import SOURCE_BROKEN
