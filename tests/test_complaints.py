@@ -12,16 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from mailsluice.config.settings import (
     DeliverySettings,
-    FolderSettings,
-    HttpSettings,
     LaneSettings,
-    LogSettings,
     MessageSettings,
-    QueueSettings,
     QuotaSettings,
     RecipientsSettings,
     SesSettings,
 )
+from mailsluice.config.worker import FolderSettings, HttpSettings, LogSettings, QueueSettings
 from mailsluice.mailing.mailing import Attachment, Content, Mailing, Tracking
 from mailsluice.model.complaints import complaints, keys_of
 from mailsluice.worker.body import FromList, Many, One, QueueAttachment, QueueRecipient

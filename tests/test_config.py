@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.config import settings as config
+from mailsluice.config import loading
 from mailsluice.model.errors import ConfigurationError
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
@@ -22,14 +22,14 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_example_loads(path: Path) -> None:
-    mailing, settings = config.load(path)
+    mailing, settings = loading.load(path)
     assert mailing.from_address
     assert settings.recipients.path
 
 
 def test_the_workers_example_loads() -> None:
     [path] = [path for path in EXAMPLES if path.stem == "worker"]
-    assert config.load_worker(path).folder.at_once == 8
+    assert loading.load_worker(path).folder.at_once == 8
 
 
 def test_there_are_examples() -> None:
@@ -37,7 +37,7 @@ def test_there_are_examples() -> None:
 
 
 def test_the_defaults_are_those_of_the_contract(file: Path) -> None:
-    _, settings = config.load(file)
+    _, settings = loading.load(file)
     assert (
         settings.quota.rate,
         settings.quota.share,
@@ -64,19 +64,19 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     file.write_text(MINIMAL + "[quota]\nrate = 10\nreserve = 1\nshare = 0.5\n")
     monkeypatch.setenv("MAILSLUICE_QUOTA__RATE", "20")
     monkeypatch.setenv("MAILSLUICE_QUOTA__RESERVE", "2")
-    _, settings = config.load(file, ["quota.rate=30"])
+    _, settings = loading.load(file, ["quota.rate=30"])
     assert (settings.quota.rate, settings.quota.reserve, settings.quota.share) == (30, 2, 0.5)
 
 
 def test_the_mailing_can_be_overridden_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILSLUICE_MAILING__TEMPLATE", "from-environment")
-    mailing, _ = config.load(file, ["mailing.from=Ann <b@example.com>", "mailing.tags={a='b'}"])
+    mailing, _ = loading.load(file, ["mailing.from=Ann <b@example.com>", "mailing.tags={a='b'}"])
     assert mailing.template == "from-environment"
     assert (mailing.from_address, mailing.tags) == ("Ann <b@example.com>", {"a": "b"})
 
 
 def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
-    _, settings = config.load(file, ["ses.endpoint_url=http://127.0.0.1:1", "quota.rate=account"])
+    _, settings = loading.load(file, ["ses.endpoint_url=http://127.0.0.1:1", "quota.rate=account"])
     assert settings.ses.endpoint_url == "http://127.0.0.1:1"
     assert settings.quota.rate == "account"
 
@@ -130,7 +130,7 @@ def test_an_endpoint_in_a_flag_is_text_and_not_toml(file: Path) -> None:
 def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=message):
-        config.load(file)
+        loading.load(file)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: s
 )
 def test_a_flag_that_is_none_says_how_to_write_one(file: Path, flag: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        config.load(file, [flag])
+        loading.load(file, [flag])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_wrong_variable_is_blamed_on_the_environment(
 ) -> None:
     monkeypatch.setenv(name, text)
     with pytest.raises(ConfigurationError, match=message):
-        config.load(file)
+        loading.load(file)
 
 
 def test_each_wrong_key_is_blamed_on_the_layer_that_won(
@@ -204,7 +204,7 @@ def test_each_wrong_key_is_blamed_on_the_layer_that_won(
     monkeypatch.setenv("MAILSLUICE_QUOTA__SHARE", "3")
     monkeypatch.setenv("MAILSLUICE_QUOTA__RESERVE", "-3")
     with pytest.raises(ConfigurationError) as raised:
-        config.load(file, ["quota.share=4"])
+        loading.load(file, ["quota.share=4"])
     rate, share, reserve = str(raised.value).splitlines()
     assert rate.startswith(f"{file}: [quota] rate: ")
     assert share.startswith("--set quota.share: ")
@@ -214,7 +214,7 @@ def test_each_wrong_key_is_blamed_on_the_layer_that_won(
 def test_an_empty_variable_is_not_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAILSLUICE_QUOTA__SHARE", "MAILSLUICE_QUOTA", "MAILSLUICE_QUOTAS"):
         monkeypatch.setenv(name, "")
-    assert config.load(file)[1].quota.share == 1.0
+    assert loading.load(file)[1].quota.share == 1.0
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_service_links_of_kubernetes_are_ignored_with_a_line(
     file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     monkeypatch.setenv(name, "tcp://10.0.0.1:8025")
-    config.load(file)
+    loading.load(file)
     assert [record.getMessage() for record in caplog.records] == [
         f"environment: {name}: ignored, as a service link of Kubernetes"
     ]
@@ -242,12 +242,12 @@ def test_service_links_of_kubernetes_are_ignored_with_a_line(
 
 def test_a_byte_order_mark_is_no_part_of_the_file(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf" + MINIMAL.encode())
-    assert config.load(file)[0].template == "t"
+    assert loading.load(file)[0].template == "t"
 
 
 def test_numbers_in_data_stay_as_written(file: Path) -> None:
     file.write_text(MINIMAL + "data = { price = 19.90, id = 12345678901234567890123 }\n")
-    mailing, _ = config.load(file, ["mailing.data.tax=1.50"])
+    mailing, _ = loading.load(file, ["mailing.data.tax=1.50"])
     assert rb"{\"price\":19.90,\"id\":12345678901234567890123,\"tax\":1.50}" in mailing.prefix()
 
 
@@ -257,7 +257,7 @@ def test_a_misspelt_variable_is_not_ignored(file: Path, monkeypatch: pytest.Monk
         ConfigurationError,
         match=r"MAILSLUICE_QUOTAS__RATE: unknown table.*mean .MAILSLUICE_QUOTA__RATE",
     ):
-        config.load(file)
+        loading.load(file)
 
 
 def test_a_variable_that_is_no_json_where_it_must_be_is_named(
@@ -267,18 +267,18 @@ def test_a_variable_that_is_no_json_where_it_must_be_is_named(
     with pytest.raises(
         ConfigurationError, match=r"^environment: MAILSLUICE_QUOTA: it is not JSON; "
     ):
-        config.load(file)
+        loading.load(file)
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.toml: there is no such file"):
-        config.load(tmp_path / "none.toml")
+        loading.load(tmp_path / "none.toml")
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match=r"binary\.toml: not UTF-8"):
-        config.load(binary)
+        loading.load(binary)
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        config.load(tmp_path)
+        loading.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -297,18 +297,18 @@ def test_a_worker_that_others_can_reach_needs_a_token(
     file = tmp_path / "worker.toml"
     file.write_text(f'[folder]\npath = "mail"\n[http]\n{http}\n')
     with pytest.raises(ConfigurationError, match=complaint):
-        config.load_worker(file)
+        loading.load_worker(file)
     file.write_text(
         '[folder]\npath = "mail"\n[http]\nhost = "0.0.0.0"\ntoken = "0123456789abcdef"\n'
     )
-    assert config.load_worker(file).http.host == "0.0.0.0"
+    assert loading.load_worker(file).http.host == "0.0.0.0"
 
 
 def test_a_bad_choice_in_a_workers_file_lists_the_choices(tmp_path: Path) -> None:
     file = tmp_path / "worker.toml"
     file.write_text('[folder]\npath = "mail"\n[log]\nlevel = "loud"\n[delivery]\nin_doubt = "x"\n')
     with pytest.raises(ConfigurationError) as raised:
-        config.load_worker(file)
+        loading.load_worker(file)
     assert str(raised.value).splitlines() == [
         f'{file}: [delivery] in_doubt: it must be "hold" or "resend"',
         f'{file}: [log] level: it must be "debug", "info", "warning" or "error"',

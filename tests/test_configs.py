@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from mailsluice.config.settings import load_worker
+from mailsluice.config.loading import load_worker
 
 CONFIGS = Path("configs")
 UNIT = CONFIGS / "mailsluice-worker.service"

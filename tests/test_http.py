@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 import trustme
 
-from mailsluice.config.settings import QueueSettings
+from mailsluice.config.worker import QueueSettings
 from mailsluice.model import Answer
 from mailsluice.model.codes import NOT_SENT
 from mailsluice.model.errors import ConfigurationError, MailsluiceError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.config import settings
+from mailsluice.config import loading
 from mailsluice.mailing.mailing import MESSAGE_BYTES_MAX, Attachment
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.sources import reading
@@ -155,14 +155,14 @@ def test_a_pipe_that_a_shell_passes_is_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("name", ["mailing.toml", "worker.toml"])
 def test_a_settings_file_is_a_file_of_a_sensible_size(name: str, tmp_path: Path) -> None:
-    load = settings.load if name == "mailing.toml" else settings.load_worker
+    load = loading.load if name == "mailing.toml" else loading.load_worker
     path = tmp_path / name
     os.mkfifo(path)
     with pytest.raises(ConfigurationError, match=f"{name}: cannot be read: it is a named pipe"):
         load(path)
     path.unlink()
     with path.open("wb") as file:
-        file.truncate(settings.FILE_BYTES_MAX + 1)
+        file.truncate(loading.FILE_BYTES_MAX + 1)
     with pytest.raises(ConfigurationError, match="it has more than 8,388,608 bytes"):
         load(path)
 

@@ -14,7 +14,8 @@ import anyio
 import pytest
 
 from mailsluice import BatchSettled, Engine, Settings
-from mailsluice.config.settings import FolderSettings, SesSettings
+from mailsluice.config.settings import SesSettings
+from mailsluice.config.worker import FolderSettings
 from mailsluice.emulator import Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import ConfigurationError

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from mailsluice import Mailing, export
-from mailsluice.config import settings as config
+from mailsluice.config import loading
 from mailsluice.emulator import (
     AccountSettings,
     Emulator,
@@ -132,7 +132,7 @@ def check_toml(content: bytes) -> None:
         path = Path(name) / "mailing.toml"
         path.write_bytes(content)
         with contextlib.suppress(ConfigurationError):
-            config.load(path)
+            loading.load(path)
 
 
 # --- Hypothesis ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice.config import settings
+from mailsluice.config import loading
 from mailsluice.model import Recipient
 from mailsluice.model.errors import ConfigurationError, SourceError
 from mailsluice.sources import Fields, Row
@@ -105,6 +105,6 @@ def test_an_encoding_that_nobody_knows_is_a_configuration_error(tmp_path: Path) 
         '[mailing]\nfrom = "a@example.com"\ntemplate = "t"\n[recipients]\nencoding = "x"\n'
     )
     with pytest.raises(ConfigurationError, match=r"\[recipients\] encoding: unknown encoding"):
-        settings.load(path)
+        loading.load(path)
     with pytest.raises(ConfigurationError, match="unknown encoding"):
-        settings.load(path, ["recipients.encoding=base64"])
+        loading.load(path, ["recipients.encoding=base64"])

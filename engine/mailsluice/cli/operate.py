@@ -53,10 +53,10 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
     from urllib.request import ProxyHandler, Request, build_opener
 
     from mailsluice.cli import voice
-    from mailsluice.config import settings
+    from mailsluice.config import loading
     from mailsluice.model.errors import ConfigurationError
 
-    http = settings.load_worker(file, overrides).http
+    http = loading.load_worker(file, overrides).http
     if http.port == 0:
         raise ConfigurationError("[http] port is 0: say which, as in --set http.port=8025")
     place = f"mailings/{quote(mailing, safe='')}/{action}" if mailing else action

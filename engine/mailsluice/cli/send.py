@@ -165,11 +165,11 @@ class Job:
         quiet: bool = False,
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
-        from mailsluice.config import settings as config
+        from mailsluice.config import loading
         from mailsluice.journal.recovery import Scope
         from mailsluice.model.errors import ConfigurationError
 
-        loaded, settings = config.load(mailing, overrides)
+        loaded, settings = loading.load(mailing, overrides)
         source = _source(mailing, recipients, settings)
         path = journal or mailing.with_suffix(".journal")
         if only and not path.exists():

@@ -14,7 +14,7 @@ from mailsluice.cli.signals import obeyed
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-    from mailsluice.config.settings import LogSettings, WorkerSettings
+    from mailsluice.config.worker import LogSettings, WorkerSettings
     from mailsluice.worker.worker import Worker
 
 
@@ -53,10 +53,10 @@ def _obey_early(number: int, _: object) -> None:
 
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
     """A worker's settings. Raises ConfigurationError."""
-    from mailsluice.config import settings as config
+    from mailsluice.config import loading
     from mailsluice.model.errors import ConfigurationError
 
-    settings = config.load_worker(file, overrides)
+    settings = loading.load_worker(file, overrides)
     try:
         place = (file.parent / settings.folder.path).resolve()
     except (ValueError, OSError, RuntimeError) as error:

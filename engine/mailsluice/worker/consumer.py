@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from mailsluice.config.settings import QueueSettings
+from mailsluice.config.worker import QueueSettings
 from mailsluice.model.errors import EngineError, JournalError, root_of
 from mailsluice.worker import body
 from mailsluice.worker.body import BodyError, FromList

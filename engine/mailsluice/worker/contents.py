@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from mailsluice import overview
-from mailsluice.config import settings as config
+from mailsluice.config import loading
 from mailsluice.config.settings import SesSettings, Settings
 from mailsluice.journal import Journal
 from mailsluice.mailing.mailing import Mailing
@@ -39,7 +39,7 @@ def mailing_of(path: Path) -> tuple[Mailing, Settings]:
     """
     message = path / MESSAGE
     if not os.path.lexists(message):
-        return config.load(mailing_file(path), within=path)
+        return loading.load(mailing_file(path), within=path)
     try:
         read = body.parse(reading.read(message, MESSAGE_BYTES_MAX, within=path))
     except OSError as error:

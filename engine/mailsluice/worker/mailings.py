@@ -13,7 +13,8 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from mailsluice.config.settings import FolderSettings, SesSettings
+from mailsluice.config.settings import SesSettings
+from mailsluice.config.worker import FolderSettings
 from mailsluice.engine import Engine
 from mailsluice.model import Counts
 from mailsluice.model.codes import SOURCE_BROKEN

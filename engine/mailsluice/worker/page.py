@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from mailsluice.config.settings import HttpSettings
+from mailsluice.config.worker import HttpSettings
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.worker.connections import Connections
 from mailsluice.worker.metrics import Metrics

@@ -16,7 +16,7 @@ import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
-from mailsluice.config.settings import QueueSettings
+from mailsluice.config.worker import QueueSettings
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import aws
 from mailsluice.ses.aws.credentials import CredentialsUnavailableError, forget_refused

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import anyio
 
-from mailsluice.config.settings import QueueSettings
+from mailsluice.config.worker import QueueSettings
 from mailsluice.mailing.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import LANE_SHARES, State
 from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED

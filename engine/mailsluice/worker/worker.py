@@ -11,7 +11,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from mailsluice.config.settings import WorkerSettings
+from mailsluice.config.worker import WorkerSettings
 from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.engine import Engine
 from mailsluice.model.errors import JournalLockedError
