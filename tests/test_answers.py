@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, Report, Settings, export
-from mailsluice import audit as audits
+from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, Report, Settings
 from mailsluice.dispatch import backoff
 from mailsluice.emulator import CallFault, Emulator, EntryFault
-from mailsluice.export import Line
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports import audit as audits
+from mailsluice.reports import export
+from mailsluice.reports.export import Line
 from mailsluice.sources import Fields, files
 
 MAILING = Mailing(from_address="News <news@example.com>", template="welcome")

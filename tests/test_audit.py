@@ -1,6 +1,6 @@
-from mailsluice import audit, export
 from mailsluice.journal import AddressColumns, Intent, Record, Settlement, Taken
 from mailsluice.journal.memory import MemoryJournal
+from mailsluice.reports import audit, export
 
 RECORDS: list[Record] = [
     Taken(0.0, 1, 4, []),

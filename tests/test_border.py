@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mailsluice.model import Answer
 from mailsluice.model.hold import hold_text
-from mailsluice.remedies import remedy
+from mailsluice.reports.remedies import remedy
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.answers import account, bulk_answer
 from mailsluice.ses.exchange import Response

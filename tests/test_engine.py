@@ -25,7 +25,6 @@ from mailsluice import (
     RunFinishedError,
     Settings,
     SourceChangedError,
-    export,
 )
 from mailsluice.dispatch.daily_quota import DailyStatistics
 from mailsluice.emulator import CallFault, Emulator, EntryFault
@@ -34,6 +33,7 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.mailing.dedupe import Seen
 from mailsluice.model.rolling_window import DAY_S
 from mailsluice.model.wait_reason import Reason
+from mailsluice.reports import export
 from mailsluice.ses.client import Client
 from mailsluice.sources import Fields
 from mailsluice.sources.dialect import Reader

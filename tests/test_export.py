@@ -7,10 +7,10 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailsluice import export
 from mailsluice.journal import AddressColumns, Event, Intent, Record, Resolution, Settlement, Taken
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Remark, State
+from mailsluice.reports import export
 
 
 def settled(batch: int, states: str, at: float = 5.0) -> Settlement:

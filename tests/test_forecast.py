@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailsluice import forecast
 from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
-from mailsluice.forecast import DAYS_MAX, Forecast, Stretch
 from mailsluice.model.rolling_window import DAY_S, RollingDay, Step
+from mailsluice.reports import forecast
+from mailsluice.reports.forecast import DAYS_MAX, Forecast, Stretch
 
 NOW = 1_000_000.0
 INFINITE = float("inf")

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import pytest
 
-from mailsluice import forecast
 from mailsluice.cli import forecast_text
 from mailsluice.dispatch.daily_quota import Outlook
 from mailsluice.model.rolling_window import DAY_S
+from mailsluice.reports import forecast
 
 MONOTONIC = 777.0
 """The forecast's clock need not be the time of day."""

@@ -6,8 +6,8 @@ import pytest
 
 from mailsluice.model import Counts, State
 from mailsluice.model.codes import NOT_SENT, SOURCE_BROKEN, SOURCE_SHORTER
-from mailsluice.remedies import next_steps, remedy
-from mailsluice.report import ExitCode
+from mailsluice.reports.remedies import next_steps, remedy
+from mailsluice.reports.report import ExitCode
 from mailsluice.ses.statuses import CALL_RULES, ENTRY_RULES, Action
 
 RUNBOOK = Path("docs/runbook.md").read_text(encoding="utf-8")

@@ -36,8 +36,8 @@ from mailsluice import (
 )
 from mailsluice.config.settings import QuotaSettings, SesSettings
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
-from mailsluice.export import lines
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports.export import lines
 from tests.chance import a_seed
 from tests.waiting import PATIENCE_S
 

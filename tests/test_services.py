@@ -19,8 +19,8 @@ import aiohttp
 import pytest
 
 from mailsluice.emulator import CallFault, Emulator
-from mailsluice.export import Line, lines
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports.export import Line, lines
 from mailsluice.worker import body
 from tests.waiting import PATIENCE_S
 

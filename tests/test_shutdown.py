@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice import audit, export
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports import audit, export
 from tests import shutdown_child
 from tests.prove import child
 

@@ -28,7 +28,6 @@ from mailsluice import (
     Settings,
     SourceChangedError,
     SourceError,
-    export,
 )
 from mailsluice.emulator import (
     AccountSettings,
@@ -37,10 +36,11 @@ from mailsluice.emulator import (
     EmulatorOptions,
     EntryFault,
 )
-from mailsluice.export import Line
 from mailsluice.journal import Taken
 from mailsluice.journal.sqlite import SCHEMA_VERSION, UPGRADED_VERSION, SqliteJournal
 from mailsluice.model import Dedupe
+from mailsluice.reports import export
+from mailsluice.reports.export import Line
 from mailsluice.sources import Fields, Row, Source
 from mailsluice.sources.files import open_source
 from mailsluice.sources.iterable import IterableSource, Recipients

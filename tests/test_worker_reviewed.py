@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from mailsluice import overview
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports import overview
 from tests.aws import Aws
 from tests.test_worker import WORKER, Running, drop, worker
 from tests.test_worker_queue import FAST, MAILING, Fed

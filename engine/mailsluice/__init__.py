@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from mailsluice.model.errors import SourceError as SourceError
     from mailsluice.model.errors import UsageError as UsageError
     from mailsluice.outbox import OutboxStatistics as OutboxStatistics
-    from mailsluice.report import ExitCode as ExitCode
-    from mailsluice.report import Report as Report
+    from mailsluice.reports.report import ExitCode as ExitCode
+    from mailsluice.reports.report import Report as Report
     from mailsluice.sending import BatchSettled as BatchSettled
 
 _HOMES = {
@@ -63,7 +63,7 @@ _HOMES = {
     "DeliverySettings": "config.settings",
     "Engine": "engine",
     "EngineError": "model.errors",
-    "ExitCode": "report",
+    "ExitCode": "reports.report",
     "Expired": "mailing.message",
     "Failed": "mailing.message",
     "Held": "mailing.message",
@@ -82,7 +82,7 @@ _HOMES = {
     "Recipient": "model",
     "RecipientsSettings": "config.settings",
     "Rejected": "mailing.message",
-    "Report": "report",
+    "Report": "reports.report",
     "RunFinishedError": "model.errors",
     "SendError": "mailing.message",
     "SesSettings": "config.settings",

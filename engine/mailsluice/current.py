@@ -16,7 +16,7 @@ from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
 from mailsluice.model.wait_reason import Reason
 from mailsluice.pipeline import Pipeline
-from mailsluice.report import Report
+from mailsluice.reports.report import Report
 from mailsluice.sending import Sending, SendingStatistics
 from mailsluice.sources import Source
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from anyio import to_thread
 
-from mailsluice import history
 from mailsluice.config.settings import DeliverySettings, MessageSettings
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.writer import Writer
@@ -17,6 +16,7 @@ from mailsluice.mailing.message import Held
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT
 from mailsluice.outbox import Outbox
 from mailsluice.quota import AccountGate, AccountHeldError
+from mailsluice.reports import history
 from mailsluice.sending import OnEvent
 from mailsluice.ses import Transport
 

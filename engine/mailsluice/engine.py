@@ -52,7 +52,7 @@ from mailsluice.model.rolling_window import DAY_S
 from mailsluice.outbox import Outbox, OutboxStatistics
 from mailsluice.pipeline import Pipeline
 from mailsluice.quota import AccountGate, AccountHeldError
-from mailsluice.report import Report
+from mailsluice.reports.report import Report
 from mailsluice.sending import OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client

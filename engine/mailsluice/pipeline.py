@@ -20,7 +20,7 @@ from mailsluice.mailing.recognition import DifferentRowError
 from mailsluice.model import Chunk, Head, Remark, State
 from mailsluice.model.codes import EXCEPTED, GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER
 from mailsluice.model.errors import JournalError, SourceChangedError, SourceError
-from mailsluice.remedies import remedy
+from mailsluice.reports.remedies import remedy
 from mailsluice.sending import Sending
 from mailsluice.sources import Source
 

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import orjson
 import pytest
 
-from mailsluice import audit as audits
-from mailsluice import export
 from mailsluice.emulator import Emulator
-from mailsluice.export import Line
 from mailsluice.journal import Record
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports import audit as audits
+from mailsluice.reports import export
+from mailsluice.reports.export import Line
 from tests.prove import child
 from tests.prove.child import Ended, Forked, Streams
 from tests.waiting import PATIENCE_S

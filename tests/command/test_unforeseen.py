@@ -14,7 +14,7 @@ import pytest
 
 from mailsluice.cli import failure
 from mailsluice.model.errors import ConfigurationError, JournalError
-from mailsluice.report import ExitCode
+from mailsluice.reports.report import ExitCode
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder

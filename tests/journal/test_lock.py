@@ -23,7 +23,7 @@ import fcntl, os, pathlib, shutil, sys
 path = pathlib.Path(sys.argv[1])
 if sys.argv[2] == "without":
     del fcntl.F_OFD_SETLK
-from mailsluice import export, overview
+from mailsluice.reports import export, overview
 from mailsluice.model.errors import JournalError, JournalLockedError
 from mailsluice.journal import Event, lock
 from mailsluice.journal.sqlite import SqliteJournal

@@ -24,11 +24,11 @@ from typing import IO, Any, NamedTuple
 import botocore.session
 from botocore.httpsession import get_cert_path
 
-import mailsluice.audit
 import mailsluice.cli.app
 import mailsluice.engine
-import mailsluice.export
-import mailsluice.overview
+import mailsluice.reports.audit
+import mailsluice.reports.export
+import mailsluice.reports.overview
 import mailsluice.sources.files
 from mailsluice.ses import aws
 from mailsluice.ses.aws import http

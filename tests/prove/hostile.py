@@ -25,7 +25,7 @@ import orjson
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from mailsluice import Mailing, export
+from mailsluice import Mailing
 from mailsluice.config import loading
 from mailsluice.emulator import (
     AccountSettings,
@@ -39,6 +39,7 @@ from mailsluice.mailing.intake import Intake
 from mailsluice.mailing.mailing import assemble
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry, State
 from mailsluice.model.errors import ConfigurationError, SourceError
+from mailsluice.reports import export
 from mailsluice.sources import Fields
 from mailsluice.sources.encoding import Parser
 from mailsluice.sources.files import PARSERS

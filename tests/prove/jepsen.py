@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from mailsluice.export import Line
+from mailsluice.reports.export import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

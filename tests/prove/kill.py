@@ -18,7 +18,6 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from random import Random
 
-from mailsluice import export
 from mailsluice.emulator import (
     AccountSettings,
     CallFault,
@@ -33,6 +32,7 @@ from mailsluice.journal import Event, Intent, Record, Settlement
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model import InDoubt
 from mailsluice.model.codes import BROKEN_ANSWER, NO_ANSWER
+from mailsluice.reports import export
 from tests.prove import child, jepsen
 from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly
 

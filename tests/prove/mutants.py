@@ -800,7 +800,7 @@ MUTANTS = [
     ),
     Mutant(
         "keys of older processes are not looked at",
-        "history.py",
+        "reports/history.py",
         "        return self._found\n",
         "        return {}\n",
         (QUEUE, "-k", "one_key"),

@@ -22,7 +22,6 @@ from typing import Any
 
 import orjson
 
-from mailsluice import export
 from mailsluice.emulator import (
     AccountSettings,
     CallFault,
@@ -33,6 +32,7 @@ from mailsluice.emulator import (
     emulator_thread,
 )
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports import export
 from tests import aws
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
 

@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 import orjson
 import psutil
 
-from mailsluice import export
 from mailsluice.emulator import (
     AccountSettings,
     CallFault,
@@ -36,6 +35,7 @@ from mailsluice.emulator import (
     emulator_thread,
 )
 from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.reports import export
 from tests import aws
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
 

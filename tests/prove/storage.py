@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from mailsluice import export
 from mailsluice.emulator import AccountSettings, Emulator, EmulatorOptions, Latency, emulator_thread
 from mailsluice.journal import Intent, Record
 from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
 from mailsluice.model.errors import JournalError
+from mailsluice.reports import export
 from tests.prove import child, jepsen
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
 

@@ -21,14 +21,14 @@ from mailsluice import (
     Report,
     SourceError,
     State,
-    export,
 )
-from mailsluice import audit as audits
 from mailsluice.emulator import EmulatorOptions
 from mailsluice.journal import Intent, Record, Settlement, recovery
 from mailsluice.journal.recovery import Only
 from mailsluice.model import InDoubt
 from mailsluice.model.codes import SOURCE_SHORTER
+from mailsluice.reports import audit as audits
+from mailsluice.reports import export
 from mailsluice.sources.iterable import Recipients
 from tests.sim import scenarios
 from tests.sim.ledgers import CheckedJournal, Ledgers

@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mailsluice.audit import Audit
     from mailsluice.emulator import EmulatorOptions, EmulatorProcess
+    from mailsluice.reports.audit import Audit
 
 RATE_PER_S = 1_000
 """The emulated account: 20,000 recipients take 20 seconds."""
@@ -110,8 +110,8 @@ class _Demo:
         import aiohttp
         import orjson
 
-        from mailsluice import audit, export
         from mailsluice.journal.sqlite import SqliteJournal
+        from mailsluice.reports import audit, export
 
         ledger = f"{process.url}/_emulator/ledger"
         async with aiohttp.ClientSession() as session, session.get(ledger) as answer:
@@ -205,8 +205,8 @@ def _tried_again(journal: Path) -> str:
     """The first address that took more than one attempt, or else the first of all."""
     from contextlib import closing
 
-    from mailsluice import export
     from mailsluice.journal.sqlite import SqliteJournal
+    from mailsluice.reports import export
 
     first = ""
     with closing(SqliteJournal.read(journal)) as opened:

@@ -12,18 +12,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from mailsluice import forecast
 from mailsluice.cli import forecast_text, voice
 from mailsluice.cli.expected import Expected
 from mailsluice.current import Statistics
 from mailsluice.engine import Engine
-from mailsluice.forecast import DAYS_MAX, Forecast
 from mailsluice.model import State
 from mailsluice.model.plain import plain
 from mailsluice.model.recent_rate import RecentRate
 from mailsluice.model.wait_reason import Reason
-from mailsluice.remedies import next_steps
-from mailsluice.report import Report
+from mailsluice.reports import forecast
+from mailsluice.reports.forecast import DAYS_MAX, Forecast
+from mailsluice.reports.remedies import next_steps
+from mailsluice.reports.report import Report
 
 REFRESH_S = 0.25
 """Between two pictures on a terminal."""

@@ -10,8 +10,7 @@ from typing import Any
 
 import orjson
 
-from mailsluice import excepted, forecast, provenance, remedies
-from mailsluice import plan as plans
+from mailsluice import excepted, provenance
 from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config.settings import QuotaSettings, Settings
@@ -28,7 +27,9 @@ from mailsluice.mailing.recognition import DifferentRowError, Recogniser
 from mailsluice.model import Account
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.model.rolling_window import DAY_S, RollingDay
-from mailsluice.report import ExitCode
+from mailsluice.reports import forecast, remedies
+from mailsluice.reports import plan as plans
+from mailsluice.reports.report import ExitCode
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client
 from mailsluice.sources import Source

@@ -51,9 +51,9 @@ def export(
     ] = False,
 ) -> None:
     """Write what became of every recipient to standard output."""
-    from mailsluice import export as exports
     from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
+    from mailsluice.reports import export as exports
 
     running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)

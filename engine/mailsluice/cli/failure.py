@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mailsluice.model import hold
 from mailsluice.model.errors import EngineError, JournalError, MailsluiceError
-from mailsluice.report import ExitCode
+from mailsluice.reports.report import ExitCode
 
 logger = logging.getLogger("mailsluice")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 
-from mailsluice.forecast import DAYS_MAX, Forecast
+from mailsluice.reports.forecast import DAYS_MAX, Forecast
 
 NEVER = "never done: share and reserve of the daily quota leave nothing for this run"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailsluice.model import State
-from mailsluice.report import ExitCode
+from mailsluice.reports.report import ExitCode
 
 if TYPE_CHECKING:
     from mailsluice.journal import Journal
@@ -93,9 +93,9 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
 
 def _rows_of(journal: Journal, addresses: Sequence[str], keys: Sequence[str]) -> Iterator[int]:
     """The rows in doubt of these addresses and keys. Raises ConfigurationError if one has none."""
-    from mailsluice import export
     from mailsluice.mailing.addresses import normalise
     from mailsluice.model.errors import ConfigurationError
+    from mailsluice.reports import export
     from mailsluice.sources.columns import split_addresses
 
     if not addresses and not keys:

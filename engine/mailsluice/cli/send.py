@@ -11,7 +11,7 @@ import typer
 
 from mailsluice.cli.signals import obeyed
 from mailsluice.cli.states import PARTS, part_of
-from mailsluice.report import ExitCode
+from mailsluice.reports.report import ExitCode
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailsluice.engine import Engine
     from mailsluice.journal.recovery import Only, Scope
     from mailsluice.mailing.mailing import Mailing
-    from mailsluice.report import Report
+    from mailsluice.reports.report import Report
     from mailsluice.sources.files import FileSource
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -242,7 +242,7 @@ class Job:
         from rich.console import Console
 
         from mailsluice.cli import display, voice
-        from mailsluice.remedies import remedy
+        from mailsluice.reports.remedies import remedy
 
         if self._report is not None:
             with voice.unheard_is_fine():

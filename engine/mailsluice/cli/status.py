@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from mailsluice.model import Counts
-    from mailsluice.overview import Overview
+    from mailsluice.reports.overview import Overview
 
 WIDTH = 80
 """Characters of a line, where no single word is longer."""
@@ -29,10 +29,10 @@ def status(
     """What a run is doing, or why it stands still: counts, holds, doubts, and what to do next."""
     import orjson
 
-    from mailsluice import overview
     from mailsluice.cli import voice
     from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
+    from mailsluice.reports import overview
 
     running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)
@@ -50,7 +50,7 @@ def status(
 def _table(found: Overview, journal: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from mailsluice.export import utc
+    from mailsluice.reports.export import utc
 
     run = found.run
     return {
@@ -79,7 +79,7 @@ def _next(found: Overview, journal: Path) -> list[str]:
     """What its operator may do now."""
     import shlex
 
-    from mailsluice.remedies import next_steps
+    from mailsluice.reports.remedies import next_steps
 
     path = shlex.quote(str(journal))
     return next_steps(found.state, found.hold, found.counts, path, found.again)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from mailsluice.history import Attempt, Story
+    from mailsluice.reports.history import Attempt, Story
 
 NOT_FOUND = 1
 """The exit code where the journal does not know the address, as grep has it."""
@@ -24,10 +24,10 @@ def why(
     """Every attempt for a recipient: when, batch, answer, MessageId, wait. 1 if there is none."""
     import orjson
 
-    from mailsluice import history
     from mailsluice.cli import voice
     from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
+    from mailsluice.reports import history
 
     running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)
@@ -58,8 +58,8 @@ def _state(story: Story, *, running: bool) -> str:
 
 def _tell(story: Story, *, running: bool) -> None:
     from mailsluice.cli import voice
-    from mailsluice.export import utc
-    from mailsluice.history import Attempt
+    from mailsluice.reports.export import utc
+    from mailsluice.reports.history import Attempt
 
     to, cc, bcc, key = story.addresses
     everybody = ", ".join((*to, *(f"cc {each}" for each in cc), *(f"bcc {each}" for each in bcc)))
@@ -81,7 +81,7 @@ def _tell(story: Story, *, running: bool) -> None:
 
 def _tell_answer(attempt: Attempt) -> None:
     from mailsluice.cli import voice
-    from mailsluice.export import utc
+    from mailsluice.reports.export import utc
 
     if attempt.answered_at is None:
         voice.tell("    no answer recorded")
@@ -96,7 +96,7 @@ def _tell_answer(attempt: Attempt) -> None:
 def _table(story: Story, *, running: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from mailsluice.export import utc
+    from mailsluice.reports.export import utc
 
     return {
         "seq": story.seq,

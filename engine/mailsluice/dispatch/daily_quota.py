@@ -23,7 +23,7 @@ is."""
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the coming days have room for, in recipients; `forecast` makes a plan of it.
+    """What the coming days have room for, in recipients; `reports.forecast` makes a plan of it.
 
     Calls under way are not in it: they are still to be sent.
     """

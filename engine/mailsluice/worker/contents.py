@@ -9,13 +9,13 @@ from pathlib import Path
 
 import orjson
 
-from mailsluice import overview
 from mailsluice.config import loading
 from mailsluice.config.settings import SesSettings, Settings
 from mailsluice.journal import Journal
 from mailsluice.mailing.mailing import Mailing
 from mailsluice.model import Counts
 from mailsluice.model.errors import ConfigurationError, JournalError
+from mailsluice.reports import overview
 from mailsluice.sources import files, reading
 from mailsluice.sources.files import FileSource
 from mailsluice.worker import body

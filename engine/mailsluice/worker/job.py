@@ -11,7 +11,7 @@ import anyio
 from mailsluice.current import Statistics
 from mailsluice.engine import Engine
 from mailsluice.model import Counts
-from mailsluice.report import Report
+from mailsluice.reports.report import Report
 
 
 class JobState(enum.StrEnum):

@@ -15,7 +15,6 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from mailsluice import history
 from mailsluice.engine import Engine
 from mailsluice.journal import Journal
 from mailsluice.mailing.message import InDoubt, Message, Receipt
@@ -23,6 +22,7 @@ from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import Lane
 from mailsluice.model.wait_reason import Reason
 from mailsluice.outbox import OutboxStatistics
+from mailsluice.reports import history
 from mailsluice.worker.keys import JournalClock, Keys
 
 logger = logging.getLogger(__name__)

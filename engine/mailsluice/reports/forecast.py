@@ -105,7 +105,7 @@ class _Simulated:
         return self.at - last_end <= self._outlook.day_s * TOGETHER
 
     def send(self, weight: int, seconds: float) -> None:
-        """It goes; as in `daily`, all of it leaves the window when its last one does."""
+        """It goes; as in `daily_quota`, all of it leaves the window when its last one does."""
         begin, sending = self.at, self._sending
         self.at += seconds
         self._leaving.append((self.at + self._outlook.day_s, weight))

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mailsluice.export import Line
 from mailsluice.model import State
 from mailsluice.model.codes import RESOLVED
+from mailsluice.reports.export import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
