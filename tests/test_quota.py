@@ -4,9 +4,9 @@ import pytest
 
 from mailsluice import QuotaSettings
 from mailsluice.emulator import Emulator
+from mailsluice.engine.account import AccountGate, rate_per_s
 from mailsluice.journal.standing import Standing
 from mailsluice.model import Account
-from mailsluice.quota import AccountGate, rate_per_s
 from mailsluice.ses.client import Client
 
 

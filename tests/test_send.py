@@ -32,10 +32,10 @@ from mailsluice import (
     Rejected,
     Settings,
     State,
-    outbox,
 )
 from mailsluice.config.settings import QuotaSettings, SesSettings
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
+from mailsluice.engine import outbox
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports.export import lines
 from tests.chance import a_seed

@@ -11,8 +11,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from mailsluice import Engine, Mailing, Settings, tracing
+from mailsluice import Engine, Mailing, Settings
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.engine import tracing
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def test_each_call_is_a_span(
 def test_nothing_needs_it() -> None:
     script = (
         "import sys; sys.modules['opentelemetry'] = None\n"
-        "from mailsluice import tracing\n"
+        "from mailsluice.engine import tracing\n"
         "from mailsluice.model import Answer, Batch\n"
         "with tracing.call(Batch(1, ()), 'bulk') as answered: answered(Answer())\n"
     )

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from mailsluice.config.settings import RecipientsSettings as RecipientsSettings
     from mailsluice.config.settings import SesSettings as SesSettings
     from mailsluice.config.settings import Settings as Settings
-    from mailsluice.current import Statistics as Statistics
-    from mailsluice.engine import Engine as Engine
+    from mailsluice.engine.engine import Engine as Engine
+    from mailsluice.engine.outbox import OutboxStatistics as OutboxStatistics
+    from mailsluice.engine.run import Statistics as Statistics
+    from mailsluice.engine.sending import BatchSettled as BatchSettled
     from mailsluice.mailing.mailing import Attachment as Attachment
     from mailsluice.mailing.mailing import Content as Content
     from mailsluice.mailing.mailing import Mailing as Mailing
@@ -47,21 +49,19 @@ if TYPE_CHECKING:
     from mailsluice.model.errors import SourceChangedError as SourceChangedError
     from mailsluice.model.errors import SourceError as SourceError
     from mailsluice.model.errors import UsageError as UsageError
-    from mailsluice.outbox import OutboxStatistics as OutboxStatistics
     from mailsluice.reports.report import ExitCode as ExitCode
     from mailsluice.reports.report import Report as Report
-    from mailsluice.sending import BatchSettled as BatchSettled
 
 _HOMES = {
     "ArgumentError": "model.errors",
     "ArgumentTypeError": "model.errors",
     "Attachment": "mailing.mailing",
-    "BatchSettled": "sending",
+    "BatchSettled": "engine.sending",
     "ConfigurationError": "model.errors",
     "Content": "mailing.mailing",
     "Counts": "model",
     "DeliverySettings": "config.settings",
-    "Engine": "engine",
+    "Engine": "engine.engine",
     "EngineError": "model.errors",
     "ExitCode": "reports.report",
     "Expired": "mailing.message",
@@ -75,7 +75,7 @@ _HOMES = {
     "MailsluiceError": "model.errors",
     "Message": "mailing.message",
     "MessageSettings": "config.settings",
-    "OutboxStatistics": "outbox",
+    "OutboxStatistics": "engine.outbox",
     "QueueFull": "mailing.message",
     "QuotaSettings": "config.settings",
     "Receipt": "mailing.message",
@@ -90,7 +90,7 @@ _HOMES = {
     "SourceChangedError": "model.errors",
     "SourceError": "model.errors",
     "State": "model",
-    "Statistics": "current",
+    "Statistics": "engine.run",
     "UsageError": "model.errors",
 }
 

@@ -25,7 +25,7 @@ import botocore.session
 from botocore.httpsession import get_cert_path
 
 import mailsluice.cli.app
-import mailsluice.engine
+import mailsluice.engine.engine
 import mailsluice.reports.audit
 import mailsluice.reports.export
 import mailsluice.reports.overview

@@ -69,14 +69,14 @@ MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
     Mutant(
         "no intent before the call",
-        "sending.py",
+        "engine/sending.py",
         "            await self._writer.write([journal.intent(batch, started_at)])\n",
         "            pass\n",
         SIM,
     ),
     Mutant(
         "the intent is not waited for",
-        "sending.py",
+        "engine/sending.py",
         "            await self._writer.write([journal.intent(batch, started_at)])\n",
         "            import asyncio\n"
         "            asyncio.ensure_future(\n"
@@ -85,7 +85,7 @@ MUTANTS = [
     ),
     Mutant(
         "settled before the answer",
-        "sending.py",
+        "engine/sending.py",
         "            answer = await self._call_unless_taken_back(batch)\n",
         "            results = tuple(statuses.EntryResult('SUCCESS', 'id') for _ in batch.entries)\n"
         "            await self._settle(batch, Answer(results=results), started_at)\n"
@@ -145,7 +145,7 @@ MUTANTS = [
     ),
     Mutant(
         "a transport that raises ends the stream",
-        "sending.py",
+        "engine/sending.py",
         '            logger.exception("the transport has failed")\n',
         "            raise\n",
         ("tests/test_callers_parts.py",),
@@ -286,7 +286,7 @@ MUTANTS = [
     ),
     Mutant(
         "a stop waits for credentials",
-        "sending.py",
+        "engine/sending.py",
         "                    if reason is Reason.STOPPING:\n",
         "                    if reason is None:\n",
         ("tests/test_taken_back.py",),
@@ -377,7 +377,7 @@ MUTANTS = [
     ),
     Mutant(
         "a cancelled call is taken for not sent",
-        "sending.py",
+        "engine/sending.py",
         "CUT_SHORT if has_left else NEVER_LEFT",
         "NEVER_LEFT",
         (*SIM,),
@@ -412,28 +412,28 @@ MUTANTS = [
     ),
     Mutant(
         "a new process begins with a full bucket",
-        "quota.py",
+        "engine/account.py",
         "resumed=resumed or self._reopened or standing.calls > 0\n",
         "resumed=self._reopened\n",
         ("tests/test_quota.py", "-k", "full_bucket"),
     ),
     Mutant(
         "a second run begins with a full bucket",
-        "quota.py",
+        "engine/account.py",
         "                self._reopened = True\n",
         "",
         ("tests/test_rate_on_the_wire.py", "-k", "second_run"),
     ),
     Mutant(
         "a restart forgets the attempts that were burned",
-        "engine.py",
+        "engine/engine.py",
         "            burned=standing.burned,\n",
         "            burned={},\n",
         ("tests/test_engine.py", "-k", "attempts"),
     ),
     Mutant(
         "a restart forgets what was doubtful",
-        "engine.py",
+        "engine/engine.py",
         "            doubted=standing.doubted,\n",
         "            doubted=(),\n",
         SIM,
@@ -547,7 +547,7 @@ MUTANTS = [
     ),
     Mutant(
         "a batch that missed its turn leaves all the same",
-        "sending.py",
+        "engine/sending.py",
         "            await anyio.sleep_until(moment)\n\n",
         "            await anyio.sleep_until(moment)\n"
         "            self._dispatcher.pacer._departures.leave(batch.number, moment)\n"
@@ -556,7 +556,7 @@ MUTANTS = [
     ),
     Mutant(
         "a batch gets its turn while calls are taken back",
-        "sending.py",
+        "engine/sending.py",
         "            if self._ending:\n                self._aboard",
         "            if not self._aboard:\n                self._aboard",
         ("tests/test_taken_back.py", "-k", "departure"),
@@ -579,7 +579,7 @@ MUTANTS = [
     ),
     Mutant(
         "a restarted run forgets the day",
-        "quota.py",
+        "engine/account.py",
         "        return standing.sends.day(self._wall(), anyio.current_time(), self._day_s)\n",
         "        return Standing().sends.day(self._wall(), anyio.current_time(), self._day_s)\n",
         ("tests/sim/test_pace.py", "-k", "restarted"),
@@ -698,7 +698,7 @@ MUTANTS = [
     ),
     Mutant(
         "who is in doubt is not excepted",
-        "excepted.py",
+        "engine/excepted.py",
         "(State.REJECTED, State.FAILED)",
         "(State.REJECTED, State.FAILED, State.IN_DOUBT)",
         (EXCEPT, "-k", "left_out"),
@@ -733,14 +733,14 @@ MUTANTS = [
     ),
     Mutant(
         "addresses in the log",
-        "sending.py",
+        "engine/sending.py",
         '"batch %d: SES gave a status unknown to us: %s", batch.number, said',
         '"batch %s: SES gave a status unknown to us: %s", batch.entries, said',
         ("tests/test_privacy.py",),
     ),
     Mutant(
         "a stop cancels the calls in flight",
-        "current.py",
+        "engine/run.py",
         "        self._dispatcher.stopping = True\n        self._sending.wake()\n",
         "        self._dispatcher.stopping = True\n        raise KeyboardInterrupt\n",
         (SIGNALS, "-k", "stops_the_run_with_4"),
@@ -755,14 +755,14 @@ MUTANTS = [
     ),
     Mutant(
         "keys are forgotten when the journal is opened",
-        "delivery.py",
+        "engine/outbox_lifetime.py",
         "                    known=known,\n",
         "                    known={},\n",
         ("tests/test_send.py", "-k", "one_key"),
     ),
     Mutant(
         "an outcome is told before it is durable",
-        "sending.py",
+        "engine/sending.py",
         "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
         "        self._listener.settled(batch, verdicts, outcomes)\n"
         "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
@@ -800,7 +800,7 @@ MUTANTS = [
     ),
     Mutant(
         "keys of older processes are not looked at",
-        "reports/history.py",
+        "engine/message_keys.py",
         "        return self._found\n",
         "        return {}\n",
         (QUEUE, "-k", "one_key"),
@@ -957,7 +957,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run begun by key is carried on in order",
-        "provenance.py",
+        "engine/provenance.py",
         "    if prints.known and prints.width == KEYED_BYTES and not by_key:\n",
         "    if prints.known < 0:\n",
         (WHOSE_ROW, "-k", "not_carried_on_otherwise"),
@@ -978,7 +978,7 @@ MUTANTS = [
     ),
     Mutant(
         "whom an excepted run has mailed since stays pending",
-        "pipeline.py",
+        "engine/pipeline.py",
         "        if mailed:\n",
         "        if False:\n",
         (EXCEPT, "-k", "meanwhile"),
@@ -999,21 +999,21 @@ MUTANTS = [
     ),
     Mutant(
         "who is gone stays pending in a finished run",
-        "pipeline.py",
+        "engine/pipeline.py",
         "            await self._give_up_the_gone(rows.missing)\n",
         "            pass\n",
         (WHOSE_ROW, "-k", "order_is_free or any_edit"),
     ),
     Mutant(
         "a list that has lost its end is taken for finished",
-        "pipeline.py",
+        "engine/pipeline.py",
         "        elif rows.missing:\n",
         "        elif False:\n",
         (WHOSE_ROW, "-k", "lost_its_end"),
     ),
     Mutant(
         "the content that was read is not looked at again",
-        "provenance.py",
+        "engine/provenance.py",
         "        if found is not None and found != standing.head:\n",
         "        if found is None:\n",
         (CHANGED_LISTS, "-k", "another_content"),

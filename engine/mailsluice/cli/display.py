@@ -14,8 +14,8 @@ from rich.table import Table
 
 from mailsluice.cli import forecast_text, voice
 from mailsluice.cli.expected import Expected
-from mailsluice.current import Statistics
-from mailsluice.engine import Engine
+from mailsluice.engine.engine import Engine
+from mailsluice.engine.run import Statistics
 from mailsluice.model import State
 from mailsluice.model.plain import plain
 from mailsluice.model.recent_rate import RecentRate

@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from mailsluice import excepted, provenance
-from mailsluice import quota as quotas
 from mailsluice.cli import forecast_text, voice
 from mailsluice.config.settings import QuotaSettings, Settings
 from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
+from mailsluice.engine import account as quotas
+from mailsluice.engine import excepted, provenance
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.recovery import Scope

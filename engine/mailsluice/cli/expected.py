@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailsluice.current import Statistics
+from mailsluice.engine.run import Statistics
 from mailsluice.sources.files import Estimate
 
 

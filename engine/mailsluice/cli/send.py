@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
     from mailsluice.config.settings import Settings
-    from mailsluice.engine import Engine
+    from mailsluice.engine.engine import Engine
     from mailsluice.journal.recovery import Only, Scope
     from mailsluice.mailing.mailing import Mailing
     from mailsluice.reports.report import Report
@@ -185,7 +185,7 @@ class Job:
         import anyio
 
         from mailsluice.cli import failure
-        from mailsluice.engine import Engine
+        from mailsluice.engine.engine import Engine
         from mailsluice.model.errors import root_of
 
         _check_writable(self._report)

@@ -1,7 +1,7 @@
 """The one place that decides: which recipients, how many, when; and what an answer leads to.
 
 Nothing here does I/O or reads a clock: `decide(now)` says what to do, `judge` what an answer means
-for each recipient, `absorb` takes note of it once it is durable. `pipeline` does the rest.
+for each recipient, `absorb` takes note of it once it is durable. `engine.sending` does the rest.
 """
 
 from __future__ import annotations

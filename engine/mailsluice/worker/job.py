@@ -8,8 +8,8 @@ from pathlib import Path
 
 import anyio
 
-from mailsluice.current import Statistics
-from mailsluice.engine import Engine
+from mailsluice.engine.engine import Engine
+from mailsluice.engine.run import Statistics
 from mailsluice.model import Counts
 from mailsluice.reports.report import Report
 

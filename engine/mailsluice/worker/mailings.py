@@ -15,7 +15,8 @@ from anyio.abc import TaskGroup
 
 from mailsluice.config.settings import SesSettings
 from mailsluice.config.worker import FolderSettings
-from mailsluice.engine import Engine
+from mailsluice.engine.account import AccountRefusedError
+from mailsluice.engine.engine import Engine
 from mailsluice.model import Counts
 from mailsluice.model.codes import SOURCE_BROKEN
 from mailsluice.model.errors import (
@@ -25,7 +26,6 @@ from mailsluice.model.errors import (
     SourceError,
     SourceUnavailableError,
 )
-from mailsluice.quota import AccountRefusedError
 from mailsluice.worker import contents
 from mailsluice.worker.body import BodyError, FromList
 from mailsluice.worker.folder import Folder, Mark

@@ -15,14 +15,14 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
-from mailsluice.engine import Engine
+from mailsluice.engine import message_keys
+from mailsluice.engine.engine import Engine
+from mailsluice.engine.outbox import OutboxStatistics
 from mailsluice.journal import Journal
 from mailsluice.mailing.message import InDoubt, Message, Receipt
 from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import Lane
 from mailsluice.model.wait_reason import Reason
-from mailsluice.outbox import OutboxStatistics
-from mailsluice.reports import history
 from mailsluice.worker.keys import JournalClock, Keys
 
 logger = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class Segments:
         """What that journal knows."""
         journal = self._open_journal(path)
         try:
-            known = history.keys_of(clock.watch(journal.replay(details=True)), self._in_doubt)
+            known = message_keys.keys_of(clock.watch(journal.replay(details=True)), self._in_doubt)
         finally:
             journal.close()
         segment = Segment(path, self._monotonic() - clock.age_s)

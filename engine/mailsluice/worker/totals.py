@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from mailsluice.engine.sending import BatchSettled
 from mailsluice.model import LANE_SHARES, Lane, State
-from mailsluice.sending import BatchSettled
 
 
 class Totals:

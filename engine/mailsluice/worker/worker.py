@@ -13,10 +13,10 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from mailsluice.config.worker import WorkerSettings
 from mailsluice.dispatch.pacer import PacerStatistics
-from mailsluice.engine import Engine
+from mailsluice.engine.account import AccountHeldError, AccountRefusedError
+from mailsluice.engine.engine import Engine
+from mailsluice.engine.sending import OnEvent
 from mailsluice.model.errors import JournalLockedError
-from mailsluice.quota import AccountHeldError, AccountRefusedError
-from mailsluice.sending import OnEvent
 from mailsluice.worker.consumer import Consumer
 from mailsluice.worker.folder import Folder, Mark
 from mailsluice.worker.mailings import Mailings

@@ -19,7 +19,6 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
-from mailsluice import arguments, excepted, provenance
 from mailsluice.config.settings import (
     DeliverySettings,
     LaneSettings,
@@ -28,14 +27,19 @@ from mailsluice.config.settings import (
     RecipientsSettings,
     Settings,
 )
-from mailsluice.current import Current, Statistics, report_of
-from mailsluice.delivery import Delivery, aside
 from mailsluice.dispatch.attempts import Attempts
 from mailsluice.dispatch.dispatcher import Dispatcher
 from mailsluice.dispatch.gate import Gate
 from mailsluice.dispatch.pacer import PacerStatistics
-from mailsluice.excepted import Excepted
-from mailsluice.home import Home
+from mailsluice.engine import arguments, excepted, provenance
+from mailsluice.engine.account import AccountGate, AccountHeldError
+from mailsluice.engine.excepted import Excepted
+from mailsluice.engine.home import Home
+from mailsluice.engine.outbox import Outbox, OutboxStatistics
+from mailsluice.engine.outbox_lifetime import Delivery, aside
+from mailsluice.engine.pipeline import Pipeline
+from mailsluice.engine.run import Current, Statistics, report_of
+from mailsluice.engine.sending import OnEvent, Sending
 from mailsluice.journal import Event, Journal, Run, recovery
 from mailsluice.journal.none import NoJournal
 from mailsluice.journal.recovery import Only, Scope
@@ -49,11 +53,7 @@ from mailsluice.mailing.recognition import Recogniser
 from mailsluice.model import Lane
 from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
 from mailsluice.model.rolling_window import DAY_S
-from mailsluice.outbox import Outbox, OutboxStatistics
-from mailsluice.pipeline import Pipeline
-from mailsluice.quota import AccountGate, AccountHeldError
 from mailsluice.reports.report import Report
-from mailsluice.sending import OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct

@@ -10,14 +10,14 @@ from typing import TypeVar
 from anyio import to_thread
 
 from mailsluice.config.settings import DeliverySettings, MessageSettings
+from mailsluice.engine import message_keys
+from mailsluice.engine.account import AccountGate, AccountHeldError
+from mailsluice.engine.outbox import Outbox
+from mailsluice.engine.sending import OnEvent
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.message import Held
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT
-from mailsluice.outbox import Outbox
-from mailsluice.quota import AccountGate, AccountHeldError
-from mailsluice.reports import history
-from mailsluice.sending import OnEvent
 from mailsluice.ses import Transport
 
 GIVEN_UP_S = 2.0
@@ -106,7 +106,7 @@ class Delivery:
         journal = self._journal
         try:
             known = (
-                await aside(journal.blocks, history.keys_of, journal.replay(details=True))
+                await aside(journal.blocks, message_keys.keys_of, journal.replay(details=True))
                 if self._remembers_keys
                 else {}
             )

@@ -24,6 +24,8 @@ from mailsluice.config.settings import DeliverySettings, MessageSettings
 from mailsluice.dispatch.attempts import Attempts
 from mailsluice.dispatch.dispatcher import Dispatcher, Ruling
 from mailsluice.dispatch.gate import Gate
+from mailsluice.engine.pending import GivenUp, StreamKey, Waiting, check, deadline_at, resolutions
+from mailsluice.engine.sending import Listener, OnEvent, Sending
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.intake import Intake
@@ -43,11 +45,9 @@ from mailsluice.model import Batch, Counts, Entry, Lane, Outcome, Remark, State
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT, REFUSED, WITHDRAWN
 from mailsluice.model.errors import EngineError, MailsluiceError, root_of
 from mailsluice.model.wait_reason import Reason
-from mailsluice.sending import Listener, OnEvent, Sending
 from mailsluice.ses import Transport
 from mailsluice.ses.statuses import Action, Verdict
 from mailsluice.sources import Row
-from mailsluice.waiting import GivenUp, StreamKey, Waiting, check, deadline_at, resolutions
 
 TAKEN_MAX = 1_024
 """Messages taken in together: some 3 ms of the event loop."""

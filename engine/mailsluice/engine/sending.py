@@ -18,8 +18,9 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
-from mailsluice import journal, tracing
+from mailsluice import journal
 from mailsluice.dispatch.dispatcher import Dispatcher, Done, Ruling, Send, Wait
+from mailsluice.engine import tracing
 from mailsluice.journal import Record, Resolution
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.mailing import assemble

@@ -1,7 +1,7 @@
 """Whether a source is the one that a journal's rows were taken from.
 
 The bytes of a file or an object are compared as far as the run has read them, whatever their time
-or place. The rows of any source are compared as they come (`recognition`).
+or place. The rows of any source are compared as they come (`mailing.recognition`).
 """
 
 from __future__ import annotations

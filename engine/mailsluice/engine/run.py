@@ -10,14 +10,14 @@ import anyio
 
 from mailsluice.dispatch.dispatcher import Dispatcher, DispatcherStatistics
 from mailsluice.dispatch.pacer import PacerStatistics
+from mailsluice.engine.pipeline import Pipeline
+from mailsluice.engine.sending import Sending, SendingStatistics
 from mailsluice.journal import Event
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
 from mailsluice.model.wait_reason import Reason
-from mailsluice.pipeline import Pipeline
 from mailsluice.reports.report import Report
-from mailsluice.sending import Sending, SendingStatistics
 from mailsluice.sources import Source
 
 CHRONICLE_S = 2.0

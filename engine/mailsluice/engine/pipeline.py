@@ -13,6 +13,7 @@ from contextlib import aclosing
 import anyio
 
 from mailsluice.dispatch.dispatcher import Dispatcher
+from mailsluice.engine.sending import Sending
 from mailsluice.journal import Resolution, Taken
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.intake import EXCEPTED_TEXT, Intake
@@ -21,7 +22,6 @@ from mailsluice.model import Chunk, Head, Remark, State
 from mailsluice.model.codes import EXCEPTED, GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER
 from mailsluice.model.errors import JournalError, SourceChangedError, SourceError
 from mailsluice.reports.remedies import remedy
-from mailsluice.sending import Sending
 from mailsluice.sources import Source
 
 logger = logging.getLogger(__name__)

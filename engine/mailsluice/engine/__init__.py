@@ -1,0 +1,9 @@
+"""The running engine: it puts the other rooms together and moves values between them.
+
+`engine` is the public facade and the only module that names concrete adapters. A run is `run` and
+`pipeline`; single messages are `outbox` (with `pending`, `message_keys` and `outbox_lifetime`).
+Both send by `sending`: permit, intent, call, settlement, count, in this order. `account` asks
+GetAccount. What is checked before a run begins: `arguments`, `provenance`, `excepted`, `home`.
+
+It knows all rooms but the worker, the commands and the emulator. Start with `engine.Engine.run`.
+"""
