@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from mailsluice.worker import body
+from mailsluice.worker.queue import messages
 
 SCHEMA = Path("docs/message.schema.json")
 
@@ -67,22 +67,22 @@ def valid(read: Any) -> bool:
 
 
 def test_the_schema_in_the_documentation_is_that_of_the_models() -> None:
-    assert json.loads(SCHEMA.read_text()) == body.schema(), (
-        "write it again: python -m mailsluice.worker.body > docs/message.schema.json"
+    assert json.loads(SCHEMA.read_text()) == messages.schema(), (
+        "write it again: python -m mailsluice.worker.queue.messages > docs/message.schema.json"
     )
-    jsonschema.Draft202012Validator.check_schema(body.schema())
+    jsonschema.Draft202012Validator.check_schema(messages.schema())
 
 
 @pytest.mark.parametrize("read", GOOD, ids=json.dumps)
 def test_a_good_message_is_read_and_the_schema_says_so_too(read: dict[str, Any]) -> None:
-    assert body.parse(json.dumps(read)).mailing.template == "welcome"
+    assert messages.parse(json.dumps(read)).mailing.template == "welcome"
     assert valid(read)
 
 
 @pytest.mark.parametrize(("read", "why"), BAD, ids=lambda each: json.dumps(each)[:60])
 def test_a_bad_message_is_refused_with_the_field_and_by_the_schema_too(read: Any, why: str) -> None:
-    with pytest.raises(body.BodyError) as refused:
-        body.parse(json.dumps(read))
+    with pytest.raises(messages.BodyError) as refused:
+        messages.parse(json.dumps(read))
     assert str(refused.value).startswith(why)
     assert not valid(read)
 
@@ -91,12 +91,12 @@ def test_a_bad_message_is_refused_with_the_field_and_by_the_schema_too(read: Any
     "mailing", [{"from": "nobody"}, {"from": "a@example.com"}, MAILING | {"tags": {"ä": "b"}}]
 )
 def test_what_no_schema_can_say_is_checked_all_the_same(mailing: dict[str, Any]) -> None:
-    with pytest.raises(body.BodyError, match="mailing"):
-        body.parse(json.dumps(ONE | {"mailing": mailing}))
+    with pytest.raises(messages.BodyError, match="mailing"):
+        messages.parse(json.dumps(ONE | {"mailing": mailing}))
 
 
 def test_an_attachment_comes_out_of_its_base64() -> None:
-    read = body.parse(json.dumps(ONE | {"mailing": MAILING | {"attachments": [PDF]}}))
+    read = messages.parse(json.dumps(ONE | {"mailing": MAILING | {"attachments": [PDF]}}))
     (attachment,) = read.mailing.attachments
     assert (attachment.content, attachment.file_name) == (b"%PDF", "invoice.pdf")
     assert b'"FileName":"invoice.pdf"' in read.mailing.prefix()
@@ -104,7 +104,7 @@ def test_an_attachment_comes_out_of_its_base64() -> None:
 
 def test_messages_of_one_mailing_share_it() -> None:
     first, second = (
-        body.parse(json.dumps(ONE | {"to": to})) for to in ("a@b.example", "c@d.example")
+        messages.parse(json.dumps(ONE | {"to": to})) for to in ("a@b.example", "c@d.example")
     )
     assert first.mailing is second.mailing
 
@@ -114,6 +114,6 @@ def test_each_recipient_has_a_key_of_its_own() -> None:
         "mailing": MAILING,
         "recipients": [{"to": "a@b.example"}, {"to": "c@d.example", "key": "k"}],
     }
-    read = body.parse(json.dumps(many))
-    assert isinstance(read, body.Many)
-    assert [part.message.key for part in body.parts(read, "id-1")] == ["id-1/1", "k"]
+    read = messages.parse(json.dumps(many))
+    assert isinstance(read, messages.Many)
+    assert [part.message.key for part in messages.parts(read, "id-1")] == ["id-1/1", "k"]

@@ -21,7 +21,7 @@ from mailsluice.config.settings import (
 from mailsluice.config.worker import FolderSettings, HttpSettings, LogSettings, QueueSettings
 from mailsluice.mailing.mailing import Attachment, Content, Mailing, Tracking
 from mailsluice.model.complaints import complaints, keys_of
-from mailsluice.worker.body import FromList, Many, One, QueueAttachment, QueueRecipient
+from mailsluice.worker.queue.messages import FromList, Many, One, QueueAttachment, QueueRecipient
 
 MODELS: list[type[BaseModel]] = [
     *(Mailing, Content, Attachment, Tracking),

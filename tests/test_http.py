@@ -28,8 +28,8 @@ from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.ses.statuses import Action, classify
 from mailsluice.sources import s3
-from mailsluice.worker import queue as queues
-from mailsluice.worker.queue import Queue
+from mailsluice.worker.queue import sqs as queues
+from mailsluice.worker.queue.sqs import Queue
 from tests.prove.peer import Exchange, Peer, Script, listening
 
 BODY = b'{"BulkEmailEntries":[]}'

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice.journal import Event
-from mailsluice.worker import keys
-from mailsluice.worker.keys import GAP_MAX_S, JournalClock, Keys
+from mailsluice.worker.queue import known_keys
+from mailsluice.worker.queue.known_keys import GAP_MAX_S, JournalClock, Keys
 
 RETENTION_S = 100.0
 
@@ -44,7 +44,7 @@ def test_memory_is_bounded_by_what_the_queue_keeps() -> None:
 
 
 def test_none_is_forgotten_where_many_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "SHARE_MAX", 100)
+    monkeypatch.setattr(known_keys, "SHARE_MAX", 100)
     known = Keys(RETENTION_S)
     for n in range(1_000):
         known.add(str(n), 1.0)

@@ -21,7 +21,7 @@ import pytest
 from mailsluice.emulator import CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports.export import Line, lines
-from mailsluice.worker import body
+from mailsluice.worker.queue import messages
 from tests.waiting import PATIENCE_S
 
 DOCS = Path(__file__).parent.parent / "docs" / "embedding.md"
@@ -165,6 +165,6 @@ async def test_a_second_process_is_told_how_several_can_send(
 def test_what_a_service_puts_into_the_queue_is_what_the_worker_reads() -> None:
     names: dict[str, Any] = {}
     exec(BLOCKS["enqueue.py"], names)  # the example itself
-    read = body.parse(names["message"]("ann@example.com", "7"))
-    assert isinstance(read, body.One)
+    read = messages.parse(names["message"]("ann@example.com", "7"))
+    assert isinstance(read, messages.One)
     assert (read.to, read.key) == ("ann@example.com", "signup-7")

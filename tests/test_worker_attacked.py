@@ -16,9 +16,9 @@ import pytest
 from mailsluice.cli.worker import load
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.worker.consumer import TELLERS
-from mailsluice.worker.queue import Received
-from mailsluice.worker.teller import Teller, Told
+from mailsluice.worker.queue.acks import Teller, Told
+from mailsluice.worker.queue.consumer import TELLERS
+from mailsluice.worker.queue.sqs import Received
 from mailsluice.worker.worker import Worker
 from tests import aws
 from tests.aws import Aws
@@ -30,7 +30,7 @@ SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=100, daily_ma
 
 SMALL_SEGMENTS = """\
 import sys
-from mailsluice.worker import segments
+from mailsluice.worker.queue import journals as segments
 segments.ROWS_MAX = 20
 from mailsluice.cli import main
 main()

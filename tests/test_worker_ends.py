@@ -19,10 +19,10 @@ from mailsluice.config.worker import FolderSettings
 from mailsluice.emulator import Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.worker.folder import Folder
-from mailsluice.worker.job import ENDED, Job, JobState
-from mailsluice.worker.mailings import Mailings
-from mailsluice.worker.segments import OpenJournal
+from mailsluice.worker.mailings.inbox import Folder
+from mailsluice.worker.mailings.job import ENDED, Job, JobState
+from mailsluice.worker.mailings.jobs import Mailings
+from mailsluice.worker.queue.journals import OpenJournal
 from tests.test_worker import drop, worker
 from tests.waiting import PATIENCE_S
 

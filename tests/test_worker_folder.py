@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mailsluice.emulator import Emulator
-from mailsluice.worker.folder import Folder, Mark
-from mailsluice.worker.queue import Received
+from mailsluice.worker.mailings.inbox import Folder, Mark
+from mailsluice.worker.queue.sqs import Received
 from tests.test_worker import drop, worker
 
 ATTACHED = 'attachments = ["{}"]\n[recipients]'

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailsluice.emulator import Emulator
-from mailsluice.worker.connections import most_of
+from mailsluice.worker.http.connections import most_of
 from tests.test_worker import Running, drop, worker
 
 FEW = """\
@@ -25,7 +25,7 @@ main()
 """
 
 QUICK = """\
-from mailsluice.worker import connections
+from mailsluice.worker.http import connections
 connections.MOST = 8
 connections.REQUEST_S = 0.5
 from mailsluice.cli import main

@@ -42,7 +42,7 @@ IMPORTED_LATER = (
     "mailsluice.cli.display",
     "mailsluice.cli.dry_run",
     "mailsluice.cli.failure",
-    "mailsluice.worker.page",
+    "mailsluice.worker.http.server",
     "pythonjsonlogger.orjson",
     "rich._emoji_codes",
     "uvloop",

@@ -70,7 +70,7 @@ JOURNAL_ROWS = {"short": 100, "full": 20_000}
 """The next journal of messages is begun every five minutes, and not after half an hour."""
 
 WORKER = """\
-from mailsluice.worker import segments
+from mailsluice.worker.queue import journals as segments
 segments.ROWS_MAX = {rows}
 from mailsluice.cli import main
 main()

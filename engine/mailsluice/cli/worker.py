@@ -103,7 +103,7 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
     from mailsluice.cli import failure
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.model.errors import root_of
-    from mailsluice.worker.page import Page
+    from mailsluice.worker.http.server import Page
     from mailsluice.worker.totals import Totals
     from mailsluice.worker.worker import Worker
 

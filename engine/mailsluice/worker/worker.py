@@ -17,11 +17,11 @@ from mailsluice.engine.account import AccountHeldError, AccountRefusedError
 from mailsluice.engine.engine import Engine
 from mailsluice.engine.sending import OnEvent
 from mailsluice.model.errors import JournalLockedError
-from mailsluice.worker.consumer import Consumer
-from mailsluice.worker.folder import Folder, Mark
-from mailsluice.worker.mailings import Mailings
-from mailsluice.worker.queue import Queue, UnreachableError, back_off_s
-from mailsluice.worker.segments import OpenJournal, Segments
+from mailsluice.worker.mailings.inbox import Folder, Mark
+from mailsluice.worker.mailings.jobs import Mailings
+from mailsluice.worker.queue.consumer import Consumer
+from mailsluice.worker.queue.journals import OpenJournal, Segments
+from mailsluice.worker.queue.sqs import Queue, UnreachableError, back_off_s
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from mailsluice.model import State
-from mailsluice.worker.consumer import Consumer
-from mailsluice.worker.job import JobState
-from mailsluice.worker.recipients import COUNTED
-from mailsluice.worker.segments import Segments
+from mailsluice.worker.mailings.job import JobState
+from mailsluice.worker.queue.consumer import Consumer
+from mailsluice.worker.queue.journals import Segments
+from mailsluice.worker.queue.sender import COUNTED
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 

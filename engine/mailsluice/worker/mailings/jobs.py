@@ -26,12 +26,12 @@ from mailsluice.model.errors import (
     SourceError,
     SourceUnavailableError,
 )
-from mailsluice.worker import contents
-from mailsluice.worker.body import BodyError, FromList
-from mailsluice.worker.folder import Folder, Mark
-from mailsluice.worker.job import ENDED, Job, JobState
-from mailsluice.worker.queue import AT_THE_END, GivenBack
-from mailsluice.worker.segments import OpenJournal
+from mailsluice.worker.mailings import contents
+from mailsluice.worker.mailings.inbox import Folder, Mark
+from mailsluice.worker.mailings.job import ENDED, Job, JobState
+from mailsluice.worker.queue.journals import OpenJournal
+from mailsluice.worker.queue.messages import BodyError, FromList
+from mailsluice.worker.queue.sqs import AT_THE_END, GivenBack
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from mailsluice.mailing.message import InDoubt, Message, Receipt
 from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import Lane
 from mailsluice.model.wait_reason import Reason
-from mailsluice.worker.keys import JournalClock, Keys
+from mailsluice.worker.queue.known_keys import JournalClock, Keys
 
 logger = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mailsluice.config.worker import HttpSettings
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.worker.connections import Connections
-from mailsluice.worker.metrics import Metrics
+from mailsluice.worker.http.connections import Connections
+from mailsluice.worker.http.metrics import Metrics
+from mailsluice.worker.http.status import Watch
 from mailsluice.worker.totals import Totals
-from mailsluice.worker.watch import Watch
 from mailsluice.worker.worker import Worker
 
 logger = logging.getLogger(__name__)

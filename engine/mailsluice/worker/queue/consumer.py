@@ -16,9 +16,12 @@ from anyio.abc import TaskGroup
 
 from mailsluice.config.worker import QueueSettings
 from mailsluice.model.errors import EngineError, JournalError, root_of
-from mailsluice.worker import body
-from mailsluice.worker.body import BodyError, FromList
-from mailsluice.worker.queue import (
+from mailsluice.worker.queue import messages
+from mailsluice.worker.queue.acks import Teller, Told
+from mailsluice.worker.queue.journals import Segments
+from mailsluice.worker.queue.messages import BodyError, FromList
+from mailsluice.worker.queue.sender import Recipients
+from mailsluice.worker.queue.sqs import (
     BATCH_MAX,
     GivenBack,
     Queue,
@@ -26,9 +29,6 @@ from mailsluice.worker.queue import (
     UnreachableError,
     back_off_s,
 )
-from mailsluice.worker.recipients import Recipients
-from mailsluice.worker.segments import Segments
-from mailsluice.worker.teller import Teller, Told
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ class Consumer:
 
     async def _sent(self, received: Received) -> GivenBack | None:
         text = received.body
-        read = body.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
+        read = messages.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
             return await self._send_list(received.origin, read, text)
         return await self.recipients.send(read, received.origin)
@@ -290,5 +290,5 @@ class Consumer:
         changed.set()
 
 
-async def _parse_aside(text: str) -> body.Body:
-    return await to_thread.run_sync(body.parse, text)
+async def _parse_aside(text: str) -> messages.Body:
+    return await to_thread.run_sync(messages.parse, text)

@@ -18,11 +18,11 @@ from mailsluice.model.errors import ConfigurationError, JournalError
 from mailsluice.reports import overview
 from mailsluice.sources import files, reading
 from mailsluice.sources.files import FileSource
-from mailsluice.worker import body
-from mailsluice.worker.body import BodyError, FromList
-from mailsluice.worker.folder import JOURNAL, MESSAGE, mailing_file
-from mailsluice.worker.job import Job, JobState
-from mailsluice.worker.segments import OpenJournal
+from mailsluice.worker.mailings.inbox import JOURNAL, MESSAGE, mailing_file
+from mailsluice.worker.mailings.job import Job, JobState
+from mailsluice.worker.queue import messages
+from mailsluice.worker.queue.journals import OpenJournal
+from mailsluice.worker.queue.messages import BodyError, FromList
 
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 """A message of SQS has 1 MiB at most (SQS API reference, SendMessage)."""
@@ -41,12 +41,12 @@ def mailing_of(path: Path) -> tuple[Mailing, Settings]:
     if not os.path.lexists(message):
         return loading.load(mailing_file(path), within=path)
     try:
-        read = body.parse(reading.read(message, MESSAGE_BYTES_MAX, within=path))
+        read = messages.parse(reading.read(message, MESSAGE_BYTES_MAX, within=path))
     except OSError as error:
         raise ConfigurationError(f"{message}: it cannot be read: {error.strerror}") from error
     if not isinstance(read, FromList):
         raise BodyError(f"{MESSAGE}: it names no list")
-    return read.mailing, body.settings_of(read)
+    return read.mailing, messages.settings_of(read)
 
 
 def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from mailsluice.worker.queue import BATCH_MAX, Received, UnreachableError, back_off_s
+from mailsluice.worker.queue.sqs import BATCH_MAX, Received, UnreachableError, back_off_s
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from mailsluice.model import LANE_SHARES, State
 from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
 from mailsluice.model.errors import ConfigurationError, EngineError, JournalError
 from mailsluice.ses.statuses import holds_mailing
-from mailsluice.worker import body
-from mailsluice.worker.body import Many, One, Part
-from mailsluice.worker.queue import AT_THE_END, GivenBack
-from mailsluice.worker.segments import Segments
+from mailsluice.worker.queue import messages
+from mailsluice.worker.queue.journals import Segments
+from mailsluice.worker.queue.messages import Many, One, Part
+from mailsluice.worker.queue.sqs import AT_THE_END, GivenBack
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Recipients:
     async def send(self, read: One | Many, message_id: str) -> GivenBack | None:
         """Send all its recipients."""
         if isinstance(read, One):
-            return await self._send_once(next(body.parts(read, message_id)))
+            return await self._send_once(next(messages.parts(read, message_id)))
         unsent: list[GivenBack] = []
         failures: list[Exception] = []
 
@@ -79,7 +79,7 @@ class Recipients:
                 self._slots[part.lane].release()
 
         async with anyio.create_task_group() as tasks:
-            for part in body.parts(read, message_id):
+            for part in messages.parts(read, message_id):
                 await self._slots[part.lane].acquire()
                 tasks.start_soon(send, part)
         if failures:

@@ -10,8 +10,8 @@ from typing import Any
 from mailsluice.model import LANE_SHARES, Lane, State
 from mailsluice.model.recent_rate import RecentRate
 from mailsluice.model.wait_reason import Reason
-from mailsluice.worker.job import Job, JobState
-from mailsluice.worker.recipients import COUNTED
+from mailsluice.worker.mailings.job import Job, JobState
+from mailsluice.worker.queue.sender import COUNTED
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
