@@ -189,7 +189,8 @@ def _signed(host: str, target: str, body: bytes) -> dict[str, str]:
 
 def mailsluice_without_journal(path: Path, url: str) -> None:
     """The library, over the same list."""
-    from mailsluice import Engine, Mailing, Settings, loop
+    from mailsluice import Engine, Mailing, Settings
+    from mailsluice.cli import runtime
     from mailsluice.config.settings import SesSettings
     from mailsluice.sources import Fields, files
 
@@ -203,7 +204,7 @@ def mailsluice_without_journal(path: Path, url: str) -> None:
         async with Engine.open(Settings(ses=SesSettings(endpoint_url=url))) as engine:
             await engine.run(mailing, files.open_source(path, Fields()))
 
-    loop.run(main())
+    runtime.run(main())
 
 
 CONTENDERS: dict[str, Callable[[Path, str], None]] = {

@@ -28,7 +28,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from mailsluice import loop
+from mailsluice.cli import runtime as loop
 from mailsluice.emulator import (
     AccountSettings,
     EmulatorOptions,

@@ -10,7 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from mailsluice import Engine, Mailing, QuotaSettings, Settings, loop
+from mailsluice import Engine, Mailing, QuotaSettings, Settings
+from mailsluice.cli import runtime
 from mailsluice.sources import Fields, files
 
 REFRESH_S = 1.0
@@ -27,4 +28,4 @@ async def main(folder: Path, day_s: float) -> None:
 
 
 if __name__ == "__main__":
-    loop.run(main(Path(sys.argv[1]), float(sys.argv[2])))
+    runtime.run(main(Path(sys.argv[1]), float(sys.argv[2])))

@@ -26,7 +26,8 @@ from urllib.request import urlopen
 
 from benchmarks.compare import null_server, send_command, spawn
 from benchmarks.lists import write_list
-from mailsluice import Engine, Mailing, Settings, loop
+from mailsluice import Engine, Mailing, Settings
+from mailsluice.cli import runtime
 from mailsluice.config.settings import SesSettings
 from mailsluice.sources import Fields, files
 
@@ -176,7 +177,7 @@ def main(lengths: list[int]) -> None:
         os.environ |= {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-e"}
         list_ = folder / "blocked.csv"
         write_list(list_, min(BLOCKED_RECIPIENTS, lengths[-1]))
-        late = sorted(loop.run(blocked(list_, folder / "blocked.journal", url)))
+        late = sorted(runtime.run(blocked(list_, folder / "blocked.journal", url)))
         print(
             f"event loop away, of {len(late):,} looks: longest {late[-1] * 1e3:.0f} ms, "
             f"99.9 % below {late[len(late) * 999 // 1000] * 1e3:.1f} ms"

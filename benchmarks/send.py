@@ -22,7 +22,8 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.compare import ENVIRONMENT, null_server
-from mailsluice import Engine, Mailing, Message, Recipient, Report, Settings, loop
+from mailsluice import Engine, Mailing, Message, Recipient, Report, Settings
+from mailsluice.cli import runtime
 from mailsluice.config.settings import SesSettings
 from mailsluice.emulator import AccountSettings, EmulatorOptions, EmulatorProcess, emulator_process
 from mailsluice.emulator.options import Latency
@@ -104,10 +105,10 @@ def child(what: str, url: str) -> None:
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         if what == "sdk":
-            cpu_s = loop.run(sdk_sends(url))
+            cpu_s = runtime.run(sdk_sends(url))
         else:
             journal = Path(folder) / "messages.journal" if what == "journal" else None
-            cpu_s = loop.run(engine_sends(url, journal))
+            cpu_s = runtime.run(engine_sends(url, journal))
     print(cpu_s, time.perf_counter() - begun)
 
 
@@ -244,7 +245,7 @@ def main() -> None:
     cpu()
     for part in (added_latency, lanes, fairness):
         with tempfile.TemporaryDirectory(prefix="mailsluice-send-") as folder:
-            loop.run(part(Path(folder)))
+            runtime.run(part(Path(folder)))
 
 
 if __name__ == "__main__":

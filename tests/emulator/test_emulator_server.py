@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import mailsluice.emulator
-from mailsluice import loop
+from mailsluice.cli import runtime as loop
 from mailsluice.emulator import (
     AccountSettings,
     Emulator,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 
-from mailsluice import loop
+from mailsluice.cli import runtime
 from tests.prove.figures import Proved, Size
 
 
@@ -24,7 +24,7 @@ class Proof:
     def run(self, size: Size) -> Proved:
         """Run it."""
         prove = importlib.import_module(f"tests.prove.{self.module}").prove
-        proved: Proved = loop.run(prove(size)) if iscoroutinefunction(prove) else prove(size)
+        proved: Proved = runtime.run(prove(size)) if iscoroutinefunction(prove) else prove(size)
         return proved
 
 

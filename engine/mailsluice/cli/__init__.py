@@ -1,4 +1,10 @@
-"""The command's entry point, and the one border at which errors become exit codes."""
+"""The command: its entry point, and the one border at which errors become exit codes.
+
+One file a command, each importing what it needs when it runs, so that `--help` stays quick. `app`
+has them all; `runtime` runs an event loop, `voice` prints, `failure` says what ended a command.
+
+It knows every room; no room knows it. Start with `app`, then the command in question.
+"""
 
 from __future__ import annotations
 

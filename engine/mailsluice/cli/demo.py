@@ -52,9 +52,9 @@ def demo(
     List and journal stay, for `status`, `why` and `export`. Exit code 0 if what the journal
     believes is what the emulated SES accepted.
     """
-    from mailsluice import loop
+    from mailsluice.cli import runtime
 
-    raise typer.Exit(loop.run(_Demo(_made(folder), recipients).run()))
+    raise typer.Exit(runtime.run(_Demo(_made(folder), recipients).run()))
 
 
 def _made(folder: Path | None) -> Path:

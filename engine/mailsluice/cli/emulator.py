@@ -37,14 +37,14 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     It prints the environment that an AWS SDK needs to send to it.
     """
     from mailsluice import emulator as emulators
-    from mailsluice import loop
+    from mailsluice.cli import runtime
     from mailsluice.emulator.process import serve_child
 
     if child:
-        loop.run(serve_child())
+        runtime.run(serve_child())
         return
     options = _options(port, rate, daily, latency, faults, resources, ledger)
-    statistics = loop.run(emulators.serve(options, announce=lambda url: _say(options, url)))
+    statistics = runtime.run(emulators.serve(options, announce=lambda url: _say(options, url)))
     account = statistics.account
     print(
         f"{account.calls:,} calls: {account.accepted:,} recipients accepted, "

@@ -89,7 +89,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted; 70 an error
     that nobody foresaw.
     """
-    from mailsluice import loop
+    from mailsluice.cli import runtime
 
     for number in obeyed(SIGNALS):
         signal.signal(number, _stop_at_once)
@@ -104,7 +104,7 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         excepted=except_ or (),
         quiet=quiet,
     )
-    raise typer.Exit(loop.run(job.plan() if dry_run else job.send()))
+    raise typer.Exit(runtime.run(job.plan() if dry_run else job.send()))
 
 
 def _source(mailing: Path, recipients: str | None, settings: Settings) -> FileSource:

@@ -37,12 +37,12 @@ def worker(
     """
     for number in obeyed(SIGNALS):
         signal.signal(number, _obey_early)
-    from mailsluice import loop
+    from mailsluice.cli import runtime
 
     overrides = set_ or []
     settings = load(file, overrides)
     _log(settings.log)
-    loop.run(_serve(settings, file, overrides), loop.GC_THRESHOLDS_LASTING)
+    runtime.run(_serve(settings, file, overrides), runtime.GC_THRESHOLDS_LASTING)
 
 
 def _obey_early(number: int, _: object) -> None:
@@ -99,8 +99,7 @@ def _log(settings: LogSettings) -> None:
 async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str]) -> None:
     import anyio
 
-    from mailsluice import loop
-    from mailsluice.cli import failure
+    from mailsluice.cli import failure, runtime
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.model.errors import root_of
     from mailsluice.worker.http.server import Page
@@ -108,7 +107,7 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
     from mailsluice.worker.worker import Worker
 
     totals = Totals()
-    made = Worker(settings, SqliteJournal.open, on_event=totals.settled, on_ready=loop.set_apart)
+    made = Worker(settings, SqliteJournal.open, on_event=totals.settled, on_ready=runtime.set_apart)
     with failure.midway(lambda: made.has_begun):
         try:
             async with Page(made, totals, settings.http).open(), anyio.create_task_group() as tasks:

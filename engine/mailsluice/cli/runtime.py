@@ -56,7 +56,7 @@ def run(
     gc.freeze()
     gc.set_threshold(*gc_thresholds)
     try:
-        import uvloop  # noqa: PLC0415  # it does not exist for every platform
+        import uvloop  # it does not exist for every platform
     except ImportError:
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
