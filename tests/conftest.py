@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.aws import Aws, running
+from tests.support.aws import Aws, running
 
 # How long an example takes says nothing: other programs share the machine. `make test` draws the
 # same examples each time, so a failure is a change of the code; the proofs draw new ones.

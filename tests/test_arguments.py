@@ -32,7 +32,7 @@ from mailsluice.emulator import Emulator
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 WELCOME = Mailing(from_address="news@example.com", template="welcome")
 ANN = Message(WELCOME, to="ann@example.com")

@@ -24,7 +24,7 @@ from mailsluice.journal import Intent, Record
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 WELCOME = Mailing(from_address="news@example.com", template="welcome")
 ACCOUNT = Account(rate_per_s=1_000.0, daily_max=-1.0, daily_sent=0.0)

@@ -13,8 +13,8 @@ from mailsluice.model import Answer
 from mailsluice.ses.aws.deadline import Deadline
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
-from tests.prove.peer import Exchange, Script, listening
-from tests.prove.wire import BODY, CREDENTIALS, OK
+from tests.support.peer import Exchange, Script, listening
+from tests.support.ses import BODY, CREDENTIALS, OK
 
 LARGE = OK + 600_000 * b" "
 """An answer that is read in several turns of the event loop."""

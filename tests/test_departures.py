@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mailsluice.dispatch import batching
 from mailsluice.dispatch.pacer import Pacer
-from tests.test_pacing import excess
+from tests.support.rate import excess
 
 ROUNDING = 1e-6
 

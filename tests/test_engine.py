@@ -38,7 +38,7 @@ from mailsluice.ses.client import Client
 from mailsluice.sources import Fields
 from mailsluice.sources.dialect import Reader
 from mailsluice.sources.files import open_source
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 MAILING = Mailing(from_address="News <news@example.com>", template="welcome")
 

@@ -30,7 +30,7 @@ from mailsluice.ses.statuses import Action, classify
 from mailsluice.sources import s3
 from mailsluice.worker.queue import sqs as queues
 from mailsluice.worker.queue.sqs import Queue
-from tests.prove.peer import Exchange, Peer, Script, listening
+from tests.support.peer import Exchange, Peer, Script, listening
 
 BODY = b'{"BulkEmailEntries":[]}'
 

@@ -14,9 +14,9 @@ from anyio import to_thread
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
-from tests.prove.peer import Exchange, Peer, listening
-from tests.prove.wire import BODY, OK, answering
-from tests.waiting import PATIENCE_S
+from tests.support.peer import Exchange, Peer, listening
+from tests.support.ses import BODY, OK, answering
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 

@@ -8,6 +8,7 @@ from mailsluice.dispatch import batching
 from mailsluice.dispatch.adaptive_rate import Answered
 from mailsluice.dispatch.pacer import CALLS_REFUSED_MAX, HAIR, NARROW_PER_S, Pacer
 from mailsluice.model.wait_reason import Reason
+from tests.support.rate import excess
 
 Step = tuple[float, int]
 """How late the caller is, and how many recipients there are."""
@@ -24,16 +25,6 @@ def submit(pacer: Pacer, steps: list[Step]) -> list[tuple[float, int]]:
         pacer.spend(weight, now)
         sent.append((now, weight))
     return sent
-
-
-def excess(sent: list[tuple[float, int]], rate: float, batch: int) -> float:
-    """Most of any window over what rate and one batch allow; `sent` is in order."""
-    most = level = 0.0
-    before = sent[0][0]
-    for moment, weight in sent:
-        level = max(0.0, level - (moment - before) * rate) + weight
-        most, before = max(most, level), moment
-    return most - batch
 
 
 @given(

@@ -22,9 +22,9 @@ from mailsluice.dispatch import batching
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart
-from tests.chance import a_seed
-from tests.test_pacing import excess
-from tests.waiting import PATIENCE_S
+from tests.support.chance import a_seed
+from tests.support.rate import excess
+from tests.support.waiting import PATIENCE_S
 
 MAILING = Mailing(from_address="news@example.com", template="welcome")
 

@@ -25,47 +25,19 @@ from mailsluice import (
     JournalError,
     Mailing,
     Message,
-    MessageSettings,
     QueueFull,
     Receipt,
     Recipient,
     Rejected,
-    Settings,
     State,
 )
-from mailsluice.config.settings import QuotaSettings, SesSettings
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.engine import outbox
-from mailsluice.journal.sqlite import SqliteJournal
-from mailsluice.reports.export import lines
-from tests.chance import a_seed
-from tests.waiting import PATIENCE_S
-
-WELCOME = Mailing(from_address="news@example.com", template="welcome", data={"city": "Lisbon"})
-OTHER = Mailing(from_address="news@example.com", template="other")
+from tests.support.chance import a_seed
+from tests.support.messages import OTHER, WELCOME, message, settings, states, until
+from tests.support.waiting import PATIENCE_S
 
 KILLS = 3
-
-
-def settings(emulator: Emulator, **messages: float) -> Settings:
-    return Settings(
-        ses=SesSettings(endpoint_url=emulator.url),
-        quota=QuotaSettings(refresh_s=1.0),
-        messages=MessageSettings.model_validate(messages),
-    )
-
-
-def message(n: int, **fields: object) -> Message:
-    return Message(WELCOME, to=f"user{n}@example.com", **fields)  # type: ignore[arg-type]
-
-
-def states(path: Path) -> dict[int, str]:
-    """By row, of a journal."""
-    journal = SqliteJournal.read(path)
-    try:
-        return {line.seq: line.state for line in lines(journal)}
-    finally:
-        journal.close()
 
 
 @pytest.fixture
@@ -376,12 +348,6 @@ async def test_two_engines_in_one_process_know_nothing_of_each_other(fast: Emula
         await held
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let others run until it holds."""
-    while not condition():  # noqa: ASYNC110  # a condition of the engine's, which has no event
-        await asyncio.sleep(0)
-
-
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=1_000, daily_max=-1))
 @pytest.mark.process
 def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
@@ -390,7 +356,11 @@ def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
     """SIGKILL at a moment of the ledger's, three times; the next process gives the same keys."""
     count, moments = 600, random.Random(a_seed())
     path = tmp_path / "messages.journal"
-    command = [sys.executable, str(Path(__file__).parent / "messages_child.py"), str(path)]
+    command = [
+        sys.executable,
+        str(Path(__file__).parent / "support" / "messages_child.py"),
+        str(path),
+    ]
     for _ in range(KILLS):
         at = len(ses_emulator.ledger) + moments.randint(1, 150)
         with subprocess.Popen([*command, str(count)], stdout=subprocess.DEVNULL) as process:

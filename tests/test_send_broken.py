@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from mailsluice import (
-    DeliverySettings,
     Engine,
     Expired,
     Failed,
@@ -21,19 +20,26 @@ from mailsluice import (
     Mailing,
     Message,
     Receipt,
-    Recipient,
     Rejected,
     SendError,
-    Settings,
 )
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.journal.recovery import standing_of
 from mailsluice.journal.sqlite import SqliteJournal
-from tests.chance import a_seed
-from tests.test_send import OTHER, WELCOME, message, settings, states, until
-from tests.waiting import NEVER_S, PATIENCE_S
-
-BULK = [Recipient(to=f"bulk{n}@example.com") for n in range(5_000)]
+from tests.support.chance import a_seed
+from tests.support.messages import (
+    BULK,
+    OTHER,
+    WELCOME,
+    ended,
+    message,
+    resending,
+    sending,
+    settings,
+    states,
+    until,
+)
+from tests.support.waiting import NEVER_S, PATIENCE_S
 
 
 @pytest.fixture
@@ -41,22 +47,6 @@ def fast(ses_emulator: Emulator) -> Emulator:
     """An account that limits nothing."""
     ses_emulator.change_account(rate_per_s=1e6, daily_max=-1)
     return ses_emulator
-
-
-def resending(emulator: Emulator, **messages: float) -> Settings:
-    delivery = DeliverySettings(in_doubt="resend")
-    return settings(emulator, **messages).model_copy(update={"delivery": delivery})
-
-
-async def ended(*tasks: asyncio.Task[Receipt], within_s: float = PATIENCE_S) -> list[Any]:
-    """What became of each; none may hang."""
-    _, hanging = await asyncio.wait(tasks, timeout=within_s)
-    assert not hanging
-    return [None if each.cancelled() else each.exception() or each.result() for each in tasks]
-
-
-def sending(engine: Engine, *messages: Message, **options: Any) -> list[asyncio.Task[Receipt]]:
-    return [asyncio.create_task(engine.send(each, **options)) for each in messages]
 
 
 async def test_time_limits_close_to_the_linger_disturb_nobody(fast: Emulator) -> None:

@@ -22,7 +22,7 @@ from mailsluice.emulator import CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports.export import Line, lines
 from mailsluice.worker.queue import messages
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 DOCS = Path(__file__).parent.parent / "docs" / "embedding.md"
 BLOCKS = dict(

@@ -14,10 +14,9 @@ import pytest
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import audit, export
-from tests import shutdown_child
-from tests.prove import child
+from tests.support import forked, shutdown_child
 
-FORKED = child.context()
+FORKED = forked.context()
 
 LATE_S = 600.0
 """An answer that never comes as long as the test lasts."""

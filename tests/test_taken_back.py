@@ -13,8 +13,8 @@ from mailsluice import Counts, DeliverySettings, Engine, Mailing, Settings
 from mailsluice.emulator import Emulator
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart, at_once
-from tests.prove.peer import Exchange, listening
 from tests.sim.virtual import VirtualLoop
+from tests.support.peer import Exchange, listening
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 PATIENCE_S = 30.0

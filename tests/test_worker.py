@@ -3,141 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
-from tests.prove import child
-from tests.waiting import NEVER_S, PATIENCE_S
-
-FORKED = child.context()
-
-MAILING = """\
-[mailing]
-from = "news@example.com"
-template = "{template}"
-[recipients]
-path = "list.csv"
-"""
-
-WORKER = """\
-[folder]
-path = "mail"
-poll_s = 0.05
-hold_s = 0.2
-[http]
-port = 0
-"""
-
-UNANSWERED = f"""\
-[messages]
-drain_s = 1
-[delivery]
-timeout_s = {NEVER_S}
-"""
-"""Nothing but the time for its end makes it give up a call."""
-
-
-def drop(folder: Path, name: str, recipients: int, template: str = "welcome") -> None:
-    """Put a mailing together and rename it into the inbox."""
-    inbox = folder / "mail" / "inbox"
-    inbox.mkdir(parents=True, exist_ok=True)
-    made = inbox / f".{name}"
-    made.mkdir()
-    (made / "mailing.toml").write_text(MAILING.format(template=template))
-    rows = "".join(f"{name}{n}@example.com\n" for n in range(recipients))
-    (made / "list.csv").write_text(f"email\n{rows}")
-    made.rename(inbox / name)
-
-
-class Running:
-    """A worker's process."""
-
-    def __init__(self, process: subprocess.Popen[bytes] | child.Forked, log: Path) -> None:
-        self.process = process
-        self.log = log
-        self.query = ""
-
-    @property
-    def url(self) -> str:
-        """Where it serves; empty before it does."""
-        found = re.search(r'serving (http://[^"\s]+)', self.log.read_text())
-        return found[1] if found else ""
-
-    def get(self, path: str, method: str = "GET") -> Any:
-        request = urllib.request.Request(f"{self.url}{path}{self.query}", method=method)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            body = answer.read().decode()
-        return json.loads(body) if body.startswith("{") else body
-
-    def is_ready(self) -> bool:
-        """Whether it takes in anything."""
-        try:
-            return bool(self.get("/readyz") == "ok\n")
-        except urllib.error.HTTPError as error:
-            error.close()
-            return False
-
-    def states(self) -> dict[str, str]:
-        return {each["name"]: each["state"] for each in self.get("/status")["mailings"]}
-
-    def until(self, condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
-        ends, pause_s = time.monotonic() + within_s, 0.02
-        while not condition():
-            assert time.monotonic() < ends, self.log.read_text()
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(pause_s)  # another process, which has no event to wait for
-            pause_s = min(2 * pause_s, 0.1)
-
-
-@contextmanager
-def worker(  # noqa: PLR0913  # what a test of a worker may choose
-    folder: Path,
-    emulator: Emulator,
-    text: str = WORKER,
-    environment: dict[str, str] | None = None,
-    program: Sequence[str] = (),
-    *,
-    becomes_ready: bool = True,
-) -> Iterator[Running]:
-    (folder / "worker.toml").write_text(text)
-    arguments = ["worker", str(folder / "worker.toml")]
-    environment = os.environ | emulator.environment | (environment or {})
-    log = folder / "worker.log"
-    log.write_text("")
-    with ExitStack() as stack:
-        process: subprocess.Popen[bytes] | child.Forked
-        if program:
-            stderr = stack.enter_context(log.open("w"))
-            command = [sys.executable, *program, *arguments]
-            process = subprocess.Popen(command, env=environment, stderr=stderr)
-        else:
-            process = child.Forked(
-                FORKED, Path.cwd(), environment, arguments, child.Streams(stderr=log)
-            )
-        running = Running(process, log)
-        try:
-            running.until(lambda: running.url != "")
-            if becomes_ready:
-                running.until(running.is_ready)
-            yield running
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE_S) in {0, -signal.SIGKILL}
+from tests.support.waiting import NEVER_S, PATIENCE_S
+from tests.support.worker import UNANSWERED, WORKER, command, drop, worker
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
@@ -239,11 +118,6 @@ def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
         assert refused.value.code == 409
         refused.value.close()
     assert (tmp_path / "mail/failed/one/report.json").exists()
-
-
-def command(folder: Path, *arguments: str, **environment: str) -> child.Ended:
-    name, *others = arguments
-    return child.run(FORKED, folder, os.environ | environment, [name, "worker.toml", *others])
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))

@@ -14,19 +14,17 @@ import anyio
 import pytest
 
 from mailsluice.cli.worker import load
-from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.emulator import CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.worker.queue.acks import Teller, Told
 from mailsluice.worker.queue.consumer import TELLERS
 from mailsluice.worker.queue.sqs import Received
 from mailsluice.worker.worker import Worker
-from tests import aws
-from tests.aws import Aws
-from tests.test_worker import WORKER, Running, drop, worker
-from tests.test_worker_queue import FAST, MAILING, SETTINGS, Fed
-from tests.waiting import NEVER_S, PATIENCE_S
-
-SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=100, daily_max=-1))
+from tests.support import aws
+from tests.support.aws import Aws
+from tests.support.sqs import FAST, MAILING, SETTINGS, Fed
+from tests.support.waiting import NEVER_S, PATIENCE_S
+from tests.support.worker import SLOW, WORKER, Running, drop, killed, worker
 
 SMALL_SEGMENTS = """\
 import sys
@@ -40,14 +38,6 @@ main()
 @pytest.fixture
 def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
     return Fed(aws, ses_emulator, tmp_path)
-
-
-def killed(running: Running) -> None:
-    running.process.kill()
-    running.process.wait()
-
-
-# --- what an operator has said ----------------------------------------------------------------
 
 
 @SLOW
@@ -127,9 +117,6 @@ def test_a_pause_holds_when_the_next_journal_of_messages_is_begun(fed: Fed) -> N
         running.get("/resume", "POST")
         running.until(lambda: fed.left() == 0)
     assert fed.emulator.ledger.by_address() == {f"one{n}@example.com": 1 for n in range(60)}
-
-
-# --- what does not bring it down --------------------------------------------------------------
 
 
 @FAST
@@ -221,9 +208,6 @@ def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
         assert made.wait(PATIENCE_S) == 0
 
 
-# --- signals ------------------------------------------------------------------------------------
-
-
 @FAST
 def test_it_ends_within_its_time_with_messages_in_flight(fed: Fed) -> None:
     fed.emulator.faults.add(CallFault(fault="late", delay_s=NEVER_S))
@@ -261,9 +245,6 @@ def _catches(status: str, number: int) -> bool:
         line.split()[1] for line in Path(status).read_text().splitlines() if "SigCgt" in line
     ]
     return bool(int(mask, 16) >> (number - 1) & 1)
-
-
-# --- the rest -----------------------------------------------------------------------------------
 
 
 async def test_the_queue_is_told_by_several_at_once() -> None:

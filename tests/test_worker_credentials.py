@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
-from tests.aws import Aws
-from tests.prove.peer import Exchange, listening
 from tests.prove.wire import HANG
-from tests.test_worker import Running, drop, worker
-from tests.test_worker_queue import MAILING, Fed
-from tests.waiting import PATIENCE_S
+from tests.support.aws import Aws
+from tests.support.peer import Exchange, listening
+from tests.support.sqs import MAILING, Fed
+from tests.support.waiting import PATIENCE_S
+from tests.support.worker import Running, drop, worker
 
 SETTINGS = """\
 [folder]

@@ -23,8 +23,8 @@ from mailsluice.worker.mailings.inbox import Folder
 from mailsluice.worker.mailings.job import ENDED, Job, JobState
 from mailsluice.worker.mailings.jobs import Mailings
 from mailsluice.worker.queue.journals import OpenJournal
-from tests.test_worker import drop, worker
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
+from tests.support.worker import drop, worker
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 

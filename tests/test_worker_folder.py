@@ -13,7 +13,7 @@ import pytest
 from mailsluice.emulator import Emulator
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.queue.sqs import Received
-from tests.test_worker import drop, worker
+from tests.support.worker import drop, worker
 
 ATTACHED = 'attachments = ["{}"]\n[recipients]'
 OUTSIDE = "outside of the mailing's folder"

@@ -15,7 +15,7 @@ import pytest
 
 from mailsluice.emulator import Emulator
 from mailsluice.worker.http.connections import most_of
-from tests.test_worker import Running, drop, worker
+from tests.support.worker import Running, drop, worker
 
 FEW = """\
 import resource

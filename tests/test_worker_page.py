@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mailsluice.emulator import AccountSettings, Emulator, EntryFault
-from tests import browser
-from tests.test_worker import WORKER, Running, drop, worker
+from tests.support import browser
+from tests.support.worker import WORKER, Running, drop, worker
 
 pytestmark = [
     pytest.mark.browser,

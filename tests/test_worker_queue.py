@@ -11,34 +11,17 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
-from tests.aws import Aws, left
-from tests.test_worker import Running, worker
-from tests.waiting import PATIENCE_S
-
-MAILING = {"from": "news@example.com", "template": "welcome"}
-
-SETTINGS = """\
-[folder]
-path = "mail"
-poll_s = 0.05
-hold_s = 0.2
-[queue]
-url = "{url}"
-visibility_s = {visibility_s}
-wait_s = 1
-hold_s = 1
-[http]
-port = 0
-"""
+from tests.support.aws import Aws
+from tests.support.sqs import FAST, FAST_ACCOUNT, MAILING, SETTINGS, Fed
+from tests.support.waiting import PATIENCE_S
 
 NO_ROOM = """
 import resource, signal, sys
@@ -47,54 +30,6 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096 * 8, 4096 * 8))
 main()
 """
-
-FAST_ACCOUNT = AccountSettings(rate_per_s=5_000, daily_max=-1)
-FAST = pytest.mark.ses_emulator(account=FAST_ACCOUNT)
-
-
-class Fed:
-    """A queue, and the worker that it feeds."""
-
-    def __init__(
-        self, aws: Aws, emulator: Emulator, folder: Path, dead_letters: Fed | None = None
-    ) -> None:
-        self.aws = aws
-        self.emulator = emulator
-        self.folder = folder
-        self.sqs = aws.client("sqs")
-        name = f"queue{random.getrandbits(48)}"
-        attributes = {}
-        if dead_letters is not None:
-            policy = {"deadLetterTargetArn": dead_letters._arn(), "maxReceiveCount": "3"}
-            attributes["RedrivePolicy"] = json.dumps(policy)
-        self.url = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-
-    def _arn(self) -> str:
-        asked = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
-        arn: str = asked["Attributes"]["QueueArn"]
-        return arn
-
-    def put(self, *bodies: Any) -> list[str]:
-        """The ids of these messages."""
-        return [
-            self.sqs.send_message(
-                QueueUrl=self.url, MessageBody=body if isinstance(body, str) else json.dumps(body)
-            )["MessageId"]
-            for body in bodies
-        ]
-
-    def left(self) -> int:
-        """Messages that have not been deleted."""
-        return left(self.sqs, self.url)
-
-    @contextmanager
-    def working(
-        self, visibility_s: int = 30, program: Sequence[str] = (), **environment: str
-    ) -> Iterator[Running]:
-        text = SETTINGS.format(url=self.url, visibility_s=visibility_s)
-        environment |= self.aws.environment
-        with worker(self.folder, self.emulator, text, environment, program) as started:
-            yield started
 
 
 @pytest.fixture

@@ -18,49 +18,15 @@ import pytest
 from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import overview
-from tests.aws import Aws
-from tests.test_worker import WORKER, Running, drop, worker
-from tests.test_worker_queue import FAST, MAILING, Fed
-from tests.waiting import PATIENCE_S
-
-SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=40, daily_max=-1))
+from tests.support.aws import Aws
+from tests.support.sqs import FAST, MAILING, Fed, Lists
+from tests.support.waiting import PATIENCE_S
+from tests.support.worker import SLOWER, WORKER, Running, drop, mailing, sent_to, worker
 
 
 @pytest.fixture
 def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
     return Fed(aws, ses_emulator, tmp_path)
-
-
-class Lists:
-    """Lists in S3, and messages that name them."""
-
-    def __init__(self, aws: Aws) -> None:
-        self._s3 = aws.client("s3")
-        self._s3.create_bucket(Bucket="lists")
-        self._folder = random.getrandbits(48)
-
-    def put(self, name: str, rows: int) -> None:
-        text = "".join(f"{name}{n}@example.com\n" for n in range(rows))
-        self._s3.put_object(
-            Bucket="lists", Key=f"{self._folder}/{name}.csv", Body=f"email\n{text}".encode()
-        )
-
-    def message(self, name: str, key: str | None, suffix: str = "csv") -> dict[str, Any]:
-        path = f"s3://lists/{self._folder}/{name}.{suffix}"
-        return {"mailing": MAILING, "recipients": {"path": path}, "key": key}
-
-
-def sent_to(emulator: Emulator, name: str) -> int:
-    return sum(address.startswith(name) for address in emulator.ledger.by_address())
-
-
-def mailing(running: Running, name: str) -> dict[str, Any]:
-    """What the status says of it."""
-    found = [each for each in running.get("/status")["mailings"] if each["name"] == name]
-    return found[0] if found else {"state": None}
-
-
-# --- the folder ------------------------------------------------------------------------------
 
 
 def test_a_file_whose_name_is_no_text_does_not_end_the_worker(
@@ -76,7 +42,7 @@ def test_a_file_whose_name_is_no_text_does_not_end_the_worker(
         running.until(lambda: running.states() == {"bad": "failed", "good": "finished"})
 
 
-@SLOW
+@SLOWER
 def test_a_mailing_that_waits_for_its_turn_is_cancelled_at_once(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -97,7 +63,7 @@ def test_a_mailing_that_waits_for_its_turn_is_cancelled_at_once(
     assert sent_to(ses_emulator, "second") == 0
 
 
-@SLOW
+@SLOWER
 def test_what_an_earlier_worker_sent_is_counted(ses_emulator: Emulator, tmp_path: Path) -> None:
     drop(tmp_path, "one", 400)
     with worker(tmp_path, ses_emulator) as running:
@@ -117,7 +83,7 @@ def test_what_an_earlier_worker_sent_is_counted(ses_emulator: Emulator, tmp_path
     assert report["counts"]["sent"] == sent
 
 
-@SLOW
+@SLOWER
 def test_a_pause_holds_for_the_other_workers_of_a_folder(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -177,9 +143,6 @@ def test_a_pipe_in_place_of_a_mailing_file_does_not_stop_it(
         running.until(lambda: running.states() == {"bad": "failed"})
 
 
-# --- mailings that come as messages ----------------------------------------------------------
-
-
 @FAST
 def test_a_mailing_of_which_nothing_was_sent_may_come_again(fed: Fed) -> None:
     lists = Lists(fed.aws)
@@ -195,7 +158,7 @@ def test_a_mailing_of_which_nothing_was_sent_may_come_again(fed: Fed) -> None:
     assert list((fed.folder / "mail/failed").iterdir()) == []
 
 
-@SLOW
+@SLOWER
 def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> None:
     lists = Lists(fed.aws)
     lists.put("list", 400)
@@ -214,7 +177,7 @@ def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> 
     assert [each.name for each in (fed.folder / "mail/failed").iterdir()] == ["queue-november"]
 
 
-@SLOW
+@SLOWER
 def test_a_message_whose_mailing_another_worker_has_is_kept(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -271,7 +234,7 @@ def test_what_comes_back_from_the_dead_letter_queue_is_known(
     assert ses_emulator.ledger.by_address() == dict.fromkeys(everybody, 1)
 
 
-@SLOW
+@SLOWER
 def test_a_list_that_comes_back_from_the_dead_letter_queue_goes_on(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -291,9 +254,6 @@ def test_a_list_that_comes_back_from_the_dead_letter_queue_goes_on(
     assert ses_emulator.ledger.by_address() == {f"list{n}@example.com": 1 for n in range(120)}
 
 
-# --- operators -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "broken",
     [f"x = {'[' * 5_000}", f"x = {'9' * 5_000}", '[folder]\npath = "ma\\u0000il"', "x = \x00"],
@@ -308,7 +268,7 @@ def test_no_file_ends_a_worker_that_reads_it_again(
         running.until(lambda: "the settings stay as they were" in running.log.read_text())
 
 
-@SLOW
+@SLOWER
 def test_what_an_operator_says_twice_is_refused_with_the_reason(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -358,9 +318,6 @@ def test_the_limit_on_calls_that_is_named_is_the_mailings_own(
         )
 
 
-# --- messages --------------------------------------------------------------------------------
-
-
 @FAST
 def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: Fed) -> None:
     denied = CallFault(fault="error", code="AccessDeniedException", address="poison*")
@@ -401,7 +358,7 @@ def test_one_message_tries_for_all_while_the_account_is_held(fed: Fed) -> None:
     assert rows <= 10 + 40 + tries + 1, "once each before the hold and after it, and a row per try"
 
 
-@SLOW
+@SLOWER
 def test_messages_are_received_again_when_a_hold_has_ended(fed: Fed) -> None:
     fed.emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
     many = [{"to": f"many{n}@example.com"} for n in range(300)]
@@ -436,7 +393,7 @@ def test_a_killed_worker_has_not_forgotten_what_only_its_log_says(fed: Fed) -> N
     assert fed.emulator.ledger.by_address() == {"ann@example.com": 1, "bob@example.com": 1}
 
 
-@SLOW
+@SLOWER
 def test_mailings_to_lists_take_no_place_of_single_messages(fed: Fed) -> None:
     lists = Lists(fed.aws)
     lists.put("list", 1_000)
@@ -448,7 +405,7 @@ def test_mailings_to_lists_take_no_place_of_single_messages(fed: Fed) -> None:
         assert set(running.states().values()) <= {"sending", "waiting"}
 
 
-@SLOW
+@SLOWER
 def test_the_lanes_hold_for_messages_to_many(fed: Fed) -> None:
     def many(name: str, recipients: int, lane: str) -> dict[str, Any]:
         to = [{"to": f"{name}{n}@example.com"} for n in range(recipients)]

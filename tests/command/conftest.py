@@ -20,13 +20,13 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import audit as audits
 from mailsluice.reports import export
 from mailsluice.reports.export import Line
-from tests.prove import child
-from tests.prove.child import Ended, Forked, Streams
-from tests.waiting import PATIENCE_S
+from tests.support import forked
+from tests.support.forked import Ended, Forked, Streams
+from tests.support.waiting import PATIENCE_S
 
 COMMAND = (sys.executable, "-m", "mailsluice")
 
-FORKED = child.context()
+FORKED = forked.context()
 
 MAILING = """\
 [mailing]
@@ -101,7 +101,7 @@ class Folder:
             out, err = process.communicate(stdin, PATIENCE_S)
             ended = Ended(process.wait(), out.decode(), err.decode())
         else:
-            ended = child.run(FORKED, place, all_of_it, arguments, PATIENCE_S)
+            ended = forked.run(FORKED, place, all_of_it, arguments, PATIENCE_S)
         self.check_privacy(ended)
         return ended
 

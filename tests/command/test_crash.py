@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailsluice.emulator import CallFault
-from tests.waiting import NEVER_S
+from tests.support.waiting import NEVER_S
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder

@@ -15,11 +15,11 @@ import pytest
 from mailsluice.cli.send import TWICE_S
 from mailsluice.emulator import CallFault
 from mailsluice.journal import Event
-from tests.waiting import NEVER_S, PATIENCE_S
+from tests.support.waiting import NEVER_S, PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
-    from tests.prove.child import Forked
+    from tests.support.forked import Forked
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 

@@ -12,7 +12,7 @@ import pytest
 
 import mailsluice
 from mailsluice.emulator import CallFault
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder

@@ -18,7 +18,7 @@ from mailsluice.reports.report import ExitCode
 
 if TYPE_CHECKING:
     from tests.command.conftest import Folder
-    from tests.prove.child import Ended
+    from tests.support.forked import Ended
 
 SHALLOW = """
 import sys

@@ -22,8 +22,8 @@ from mailsluice.emulator import Emulator
 from mailsluice.ses import client as clients
 from tests.command.conftest import Folder
 from tests.prove import wire
-from tests.prove.peer import listening
-from tests.waiting import PATIENCE_S
+from tests.support.peer import listening
+from tests.support.waiting import PATIENCE_S
 
 ROWS = [row for row in wire.BEFORE if row.scheme == "http"]
 ANSWERED = [row for row in ROWS if "never" not in row.name]

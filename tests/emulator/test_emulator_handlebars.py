@@ -11,9 +11,9 @@ import pytest
 from mailsluice.emulator.handlebars import Handlebars, RenderingFailure
 from mailsluice.emulator.tags import TemplateRefusedError
 from mailsluice.mailing.rendering import Source, Template, Verdict
-from tests.chance import a_seed
 from tests.rendering import generated, golden
 from tests.rendering.golden import Golden
+from tests.support.chance import a_seed
 
 REFUSED = golden.NOT_EMULATED | golden.UNJUDGED - {"a condition that asks too deep"}
 GOLDEN = [case for case in golden.read() if not case.name.startswith("beyond")]

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mailsluice.emulator import AccountSettings, Latency
-from tests.waiting import NEVER_S
+from tests.support.waiting import NEVER_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

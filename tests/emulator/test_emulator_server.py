@@ -31,7 +31,7 @@ from mailsluice.emulator import (
 )
 from mailsluice.emulator.connection import BODY_BYTES_MAX, HEAD_BYTES_MAX, Connection
 from mailsluice.model.errors import ConfigurationError
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -43,8 +43,8 @@ from mailsluice.reports import export
 from mailsluice.sources import Fields
 from mailsluice.sources.encoding import Parser
 from mailsluice.sources.files import PARSERS
-from tests.prove import child
 from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly
+from tests.support import forked
 
 EXAMPLES = {"short": 80, "full": 20_000}
 """Fuzzed files of each format."""
@@ -407,8 +407,8 @@ def send(nasty: Nasty, emulator: Emulator) -> str | None:
         packed = gzip.compress(nasty.content, 1) if nasty.suffix.endswith(".gz") else nasty.content
         (folder / f"list{nasty.suffix}").write_bytes(packed)
         before = len(emulator.ledger)
-        process = child.start(
-            child.context(),
+        process = forked.start(
+            forked.context(),
             folder,
             emulator.environment,
             ["send", "mailing.toml", "--recipients", f"list{nasty.suffix}", "--quiet", *columns],
@@ -416,7 +416,7 @@ def send(nasty: Nasty, emulator: Emulator) -> str | None:
         process.join(PATIENCE_S)
         code = process.exitcode
         process.kill()
-        said = (folder / child.OUTPUT).read_text(errors="replace")
+        said = (folder / forked.OUTPUT).read_text(errors="replace")
         states = _states(folder / "mailing.journal")
         came = (code, len(emulator.ledger) - before, states.count("sent"), states.count("refused"))
         wanted = (nasty.code, nasty.sent, nasty.sent, nasty.refused)

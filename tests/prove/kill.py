@@ -33,8 +33,9 @@ from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model import InDoubt
 from mailsluice.model.codes import BROKEN_ANSWER, NO_ANSWER
 from mailsluice.reports import export
-from tests.prove import child, jepsen
+from tests.prove import jepsen
 from tests.prove.figures import Figure, Proved, Size, at_least, at_most, exactly
+from tests.support import forked
 
 MAILING = """\
 [mailing]
@@ -171,16 +172,16 @@ def _kill_until_finished(
     folder: Path, emulator: Emulator, arguments: Sequence[str], random: Random
 ) -> tuple[int, bool]:
     """How often it was killed, and whether it never came to its end."""
-    context = child.context()
+    context = forked.context()
     environment = emulator.environment
     for kills in range(KILLS_A_RUN):
-        process = child.start(context, folder, environment, arguments)
+        process = forked.start(context, folder, environment, arguments)
         _wait_for_a_moment(process, emulator, random)
         process.kill()
         process.join()
         if process.exitcode is not None and process.exitcode >= 0:
             return kills, process.exitcode not in {0, 1}
-    process = child.start(context, folder, environment, arguments)
+    process = forked.start(context, folder, environment, arguments)
     process.join(PATIENCE_S)
     stuck = process.exitcode not in {0, 1}
     process.kill()

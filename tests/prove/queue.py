@@ -33,8 +33,8 @@ from mailsluice.emulator import (
 )
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import export
-from tests import aws
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
+from tests.support import aws
 
 MESSAGES = {"short": 600, "full": 100_000}
 KILLS = {"short": 2, "full": 10}

@@ -36,8 +36,8 @@ from mailsluice.emulator import (
 )
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import export
-from tests import aws
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
+from tests.support import aws
 
 LASTS_S = {"short": 6.0, "full": 3_600.0}
 

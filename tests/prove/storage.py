@@ -29,8 +29,9 @@ from mailsluice.journal import Intent, Record
 from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
 from mailsluice.model.errors import JournalError
 from mailsluice.reports import export
-from tests.prove import child, jepsen
+from tests.prove import jepsen
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly
+from tests.support import forked
 
 MAILING = """\
 [mailing]
@@ -88,7 +89,7 @@ class Folder:
 
     def send(self) -> tuple[int, str]:
         """Run the command; exit code and what it said."""
-        ended = child.run(child.context(), self.path, self.environment, COMMAND, PATIENCE_S)
+        ended = forked.run(forked.context(), self.path, self.environment, COMMAND, PATIENCE_S)
         return ended.code, ended.err
 
     def send_by(self, *program: str) -> tuple[int, str]:
@@ -206,7 +207,7 @@ def _locked(at: Folder, _: Random) -> tuple[int, str]:
 
 def _begun(at: Folder) -> None:
     """A journal in which a process died in the middle."""
-    process = child.start(child.context(), at.path, at.emulator.environment, COMMAND)
+    process = forked.start(forked.context(), at.path, at.emulator.environment, COMMAND)
     assert at.emulator.wait_for(accepted=ROWS // 4, timeout_s=PATIENCE_S)
     process.kill()
     process.join()

@@ -38,15 +38,13 @@ from mailsluice.ses import client as clients
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
-from tests.prove.peer import Exchange, Peer, Script, free_port, listening
+from tests.support.peer import Exchange, Peer, Script, free_port, listening
+from tests.support.ses import BODY, CREDENTIALS, OK, SUCCESS, answering, results
 
 MAILING = Mailing(from_address="a@example.com", template="t")
 RECIPIENTS = ("a@example.com", "b@example.com", "c@example.com")
 TIMEOUT_S = 0.4
 HOST = "unresolvable.example"
-
-BODY = b'{"BulkEmailEntries":[]}'
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "anyone", "AWS_SECRET_ACCESS_KEY": "anything"}
 
 
 class Expected(NamedTuple):
@@ -91,26 +89,6 @@ class Row:
     environment: Environment | None = None
     """What else the environment has, for the length of the row; None: a variable that it has not.
     """
-
-
-def results(*each: dict[str, str]) -> bytes:
-    """The body of an answer."""
-    return orjson.dumps({"BulkEmailEntryResults": list(each)})
-
-
-SUCCESS = [{"Status": "SUCCESS", "MessageId": f"id-{n}"} for n in range(3)]
-OK = results(*SUCCESS)
-
-
-def answering(status: int, body: bytes, code: str | None = None) -> Script:
-    """Read the request, answer it."""
-
-    def script(exchange: Exchange) -> None:
-        if exchange.read_head():
-            exchange.read_body()
-            exchange.answer(status, body, code)
-
-    return script
 
 
 def refusing(status: int, code: str, text: str = "because") -> Script:
@@ -185,8 +163,6 @@ def refuse_to_connect(exchange: Exchange) -> None:
     exchange.answer(407, b"<html>Who are you?</html>")
     exchange.close()
 
-
-# --- credentials that cannot be obtained ----------------------------------------------------------
 
 _WITHOUT: dict[str, str | None] = {
     "AWS_ACCESS_KEY_ID": None,
@@ -531,9 +507,6 @@ def _unresolvable(*_: object, **__: object) -> list[object]:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
-# --- connections that the peer has closed while they were idle -----------------------------------
-
-
 class Stale(NamedTuple):
     """Calls on a kept-alive connection that the peer closes about then."""
 
@@ -602,9 +575,6 @@ def _close_at(peer: Peer, moment: float) -> None:
 def _spin_until(moment: float) -> None:
     while time.perf_counter() < moment:
         pass
-
-
-# --- the proof -----------------------------------------------------------------------------------
 
 
 async def prove(size: Size) -> Proved:

@@ -15,10 +15,10 @@ from mailsluice.mailing.rendering import (
     Verdict,
     verdict_of,
 )
-from tests.chance import a_seed
 from tests.rendering import generated, golden, handlebars
 from tests.rendering.corpus import CORPUS
 from tests.rendering.golden import Golden
+from tests.support.chance import a_seed
 
 GOLDEN = golden.read()
 

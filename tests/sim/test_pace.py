@@ -6,8 +6,8 @@ from statistics import median
 import pytest
 
 from benchmarks.quota_cases import Case, cases
-from tests.chance import a_seed, seeds
 from tests.sim import pace
+from tests.support.chance import a_seed, seeds
 
 pytestmark = pytest.mark.slow
 

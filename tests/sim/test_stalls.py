@@ -8,7 +8,7 @@ from mailsluice.dispatch import batching
 from tests.sim import stalls
 from tests.sim.stalls import Stalls
 from tests.sim.world import ROUNDING
-from tests.test_pacing import excess
+from tests.support.rate import excess
 
 LIVES = [
     Stalls(),

@@ -15,8 +15,8 @@ import pytest
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.model.errors import SourceError
 from mailsluice.sources import Fields, files, s3
-from tests.aws import ACCESS, Aws
-from tests.prove import child
+from tests.support import forked
+from tests.support.aws import ACCESS, Aws
 
 MAILING = """\
 [mailing]
@@ -116,7 +116,7 @@ def test_a_mailing_file_may_name_it(
     command = ["send", "mailing.toml", "--report", "report", "--quiet"]
     environment = os.environ | aws.environment | ses_emulator.environment
     for _ in range(2):  # the second time there is nothing left to be done
-        ended = child.run(child.context(), tmp_path, environment, command)
+        ended = forked.run(forked.context(), tmp_path, environment, command)
         assert ended.code == 0, ended.err
     assert json.loads((tmp_path / "report").read_text())["counts"]["sent"] == ROWS
     assert len(ses_emulator.ledger) == ROWS
@@ -132,8 +132,8 @@ def test_an_object_is_the_same_if_its_content_is_whatever_its_entity_tag(
     (tmp_path / "mailing.toml").write_text(MAILING.format(path=f"s3://{bucket}/uploaded.csv"))
     environment = os.environ | aws.environment | ses_emulator.environment
 
-    def send() -> child.Ended:
-        return child.run(child.context(), tmp_path, environment, ["send", "mailing.toml"])
+    def send() -> forked.Ended:
+        return forked.run(forked.context(), tmp_path, environment, ["send", "mailing.toml"])
 
     paused = CallFault(fault="error", code="SendingPausedException", nth=tuple(range(6, 500)))
     ses_emulator.faults.add(paused)

@@ -32,7 +32,7 @@ import mailsluice.reports.overview
 import mailsluice.sources.files
 from mailsluice.ses import aws
 from mailsluice.ses.aws import http
-from tests.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 IMPORTED_LATER = (
     "anyio._backends._asyncio",

@@ -1,4 +1,4 @@
-"""The server of `tests/aws.py`, as a process: prints its port.
+"""The server of `tests/support/aws.py`, as a process: prints its port.
 
 moto changes a queue's list in two steps and from several threads, so that messages would be lost
 which no client can find again: here one request is served after the other. A long poll looks again

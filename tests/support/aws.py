@@ -43,7 +43,10 @@ def running() -> Iterator[Aws]:
     """moto's server, as long as the context lasts."""
     environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
     with Popen(
-        [sys.executable, "-m", "tests.aws_server"], stdout=PIPE, env=environment | ACCESS, text=True
+        [sys.executable, "-m", "tests.support.aws_server"],
+        stdout=PIPE,
+        env=environment | ACCESS,
+        text=True,
     ) as process:
         assert process.stdout is not None
         try:
