@@ -26,8 +26,16 @@ settings.register_profile("ci", settings.get_profile("test"), max_examples=100)
 settings.register_profile("prove", settings.get_profile("ci"), derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
-STARTS_PROCESSES = ("command/", "test_worker", "test_services")
+STARTS_PROCESSES = ("cli/", "worker/", "test_embedding_examples")
 """Beginnings of paths in tests/: all tests there start processes."""
+
+STARTS_NONE = (
+    "cli/test_forecast_text",
+    "worker/test_acks",
+    "worker/test_known_keys",
+    "worker/test_message_schema",
+)
+"""Beginnings of paths whose tests start none all the same."""
 
 PROCESS_FIXTURES = {"aws"}
 """Fixtures that start a process."""
@@ -56,7 +64,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         path = item.path.relative_to(here).as_posix()
         fixtures = set(getattr(item, "fixturenames", ()))
-        if path.startswith(STARTS_PROCESSES) or fixtures & PROCESS_FIXTURES:
+        by_path = path.startswith(STARTS_PROCESSES) and not path.startswith(STARTS_NONE)
+        if by_path or fixtures & PROCESS_FIXTURES:
             item.add_marker("process")
     items[:] = _side_by_side(items)
 

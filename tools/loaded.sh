@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Run the tests three times on a machine that has other things to do: under nice, beside four busy
-# loops. Arguments are pytest's: `tools/loaded.sh tests/command -k signal`; without any, those of
+# loops. Arguments are pytest's: `tools/loaded.sh tests/cli -k signal`; without any, those of
 # `make test`. Prints how long each run took; exits with 1 if one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."

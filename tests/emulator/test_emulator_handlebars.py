@@ -11,8 +11,8 @@ import pytest
 from mailsluice.emulator.handlebars import Handlebars, RenderingFailure
 from mailsluice.emulator.tags import TemplateRefusedError
 from mailsluice.mailing.rendering import Source, Template, Verdict
-from tests.rendering import generated, golden
-from tests.rendering.golden import Golden
+from tests.mailing.rendering import generated, golden
+from tests.mailing.rendering.golden import Golden
 from tests.support.chance import a_seed
 
 REFUSED = golden.NOT_EMULATED | golden.UNJUDGED - {"a condition that asks too deep"}

@@ -38,8 +38,8 @@ class Mutant:
 
 
 SIM = ("tests/sim/test_simulation.py", "-k", "accounted_for")
-ANSWERS = "tests/test_answers.py"
-SIGNALS = "tests/command/test_signals.py"
+ANSWERS = "tests/engine/test_ses_answers.py"
+SIGNALS = "tests/cli/test_signals.py"
 SQLITE = "tests/journal/test_sqlite.py"
 SHORT = "a settled row may be sent again"
 """The mutant of the short version."""
@@ -48,22 +48,22 @@ STANDING = "tests/journal/test_standing.py"
 MACHINE = "tests/journal/test_machine.py"
 LOG = "tests/journal/test_log.py"
 STALLS = ("tests/sim/test_stalls.py",)
-DISPATCHER = "tests/test_dispatcher.py"
+DISPATCHER = "tests/dispatch/test_dispatcher.py"
 PROOFS = "tests/prove/test_proofs.py"
-QUEUE = "tests/test_worker_queue.py"
-HTTP = "tests/test_http.py"
+QUEUE = "tests/worker/test_queue_delivery.py"
+HTTP = "tests/ses/test_http.py"
 LOCK = "tests/journal/test_lock.py"
-WORKER_HTTP = "tests/test_worker_http.py"
-READING = ("tests/test_reading.py",)
-FOLDER_OF_MAILING = ("tests/test_worker_folder.py",)
-EXCEPT = "tests/command/test_except.py"
-ENDS = "tests/test_worker_ends.py"
-NEXT_MAILING = "tests/command/test_next_mailing.py"
-WHOSE_ROW = "tests/test_whose_row.py"
-CHANGED_LISTS = "tests/command/test_changed_lists.py"
+WORKER_HTTP = "tests/worker/test_http_interface.py"
+READING = ("tests/sources/test_reading.py",)
+FOLDER_OF_MAILING = ("tests/worker/test_own_folder.py",)
+EXCEPT = "tests/cli/test_except.py"
+ENDS = "tests/worker/test_put_away.py"
+NEXT_MAILING = "tests/cli/test_next_mailing.py"
+WHOSE_ROW = "tests/engine/test_whose_row.py"
+CHANGED_LISTS = "tests/cli/test_changed_lists.py"
 FATE = "tests/feedback/test_fate.py"
 RECORDS = "tests/feedback/test_records.py"
-RENDERING = ("tests/rendering",)
+RENDERING = ("tests/mailing/rendering",)
 
 MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
@@ -148,7 +148,7 @@ MUTANTS = [
         "engine/sending.py",
         '            logger.exception("the transport has failed")\n',
         "            raise\n",
-        ("tests/test_callers_parts.py",),
+        ("tests/engine/test_callers_parts.py",),
     ),
     Mutant(
         "a cancelled leaving waits for no commit",
@@ -162,7 +162,7 @@ MUTANTS = [
         "ses/client.py",
         '            retries={"total_max_attempts": 1, "mode": "standard"},\n',
         '            retries={"total_max_attempts": 5, "mode": "standard"},\n',
-        ("tests/test_client.py", "-k", "made_once"),
+        ("tests/ses/test_client.py", "-k", "made_once"),
         (
             (
                 '        if retries.get("total_max_attempts") != 1:\n',
@@ -175,7 +175,7 @@ MUTANTS = [
         "ses/client.py",
         '        if retries.get("total_max_attempts") != 1:\n',
         '        if retries.get("total_max_attempts") == 0:\n',
-        ("tests/test_client.py",),
+        ("tests/ses/test_client.py",),
     ),
     Mutant(
         "results are matched by something else than position",
@@ -254,49 +254,49 @@ MUTANTS = [
         "ses/exchange.py",
         "        code = NO_ANSWER if passage.left else NOT_SENT\n",
         "        code = NO_ANSWER\n",
-        ("tests/test_direct.py", "-k", "signed_as_the_sdk_does"),
+        ("tests/ses/test_direct.py", "-k", "signed_as_the_sdk_does"),
     ),
     Mutant(
         "the error page of a proxy is taken for SES's refusal",
         "ses/answers.py",
         "        return Answer(code=NOT_SES, http_status=response.status, error=told(text, secrets))\n",
         '        return Answer(code="Unknown", http_status=response.status, error=text)\n',
-        ("tests/test_border.py", "-k", "somebody_else"),
+        ("tests/ses/test_answers.py", "-k", "somebody_else"),
     ),
     Mutant(
         "an error text of any type is believed",
         "ses/answers.py",
         "    if error is not None and type(error) is not str:\n",
         "    if error is not None and type(error) is float:\n",
-        ("tests/test_border.py", "-k", "one_wrong_field"),
+        ("tests/ses/test_answers.py", "-k", "one_wrong_field"),
     ),
     Mutant(
         "what STS raises is taken for SES's answer",
         "ses/aws/credentials.py",
         "                raise failure from error\n",
         "                raise\n",
-        ("tests/test_credentials.py", "-k", "no_answer_of_the_service"),
+        ("tests/ses/test_credentials.py", "-k", "no_answer_of_the_service"),
     ),
     Mutant(
         "a deadline cuts off what has arrived",
         "ses/aws/deadline.py",
         "TURNS = 50\n",
         "TURNS = 0\n",
-        ("tests/test_deadline.py",),
+        ("tests/ses/test_deadline.py",),
     ),
     Mutant(
         "a stop waits for credentials",
         "engine/sending.py",
         "                    if reason is Reason.STOPPING:\n",
         "                    if reason is None:\n",
-        ("tests/test_taken_back.py",),
+        ("tests/engine/test_taken_back.py",),
     ),
     Mutant(
         "what left without an answer is not sent",
         "ses/exchange.py",
         "        code = NO_ANSWER if passage.left else NOT_SENT\n",
         "        code = NOT_SENT\n",
-        ("tests/test_client.py", "-k", "made_once"),
+        ("tests/ses/test_client.py", "-k", "made_once"),
     ),
     Mutant(
         "a 5xx is taken for not sent",
@@ -310,7 +310,7 @@ MUTANTS = [
         "ses/statuses.py",
         "    if rule is _SENT and not message_id:\n",
         "    if rule is _SENT and message_id is False:\n",
-        ("tests/test_statuses.py",),
+        ("tests/ses/test_statuses.py",),
     ),
     Mutant(
         "an unknown status is a success",
@@ -415,21 +415,21 @@ MUTANTS = [
         "engine/account.py",
         "resumed=resumed or self._reopened or standing.calls > 0\n",
         "resumed=self._reopened\n",
-        ("tests/test_quota.py", "-k", "full_bucket"),
+        ("tests/engine/test_account.py", "-k", "full_bucket"),
     ),
     Mutant(
         "a second run begins with a full bucket",
         "engine/account.py",
         "                self._reopened = True\n",
         "",
-        ("tests/test_rate_on_the_wire.py", "-k", "second_run"),
+        ("tests/engine/test_rate_on_the_wire.py", "-k", "second_run"),
     ),
     Mutant(
         "a restart forgets the attempts that were burned",
         "engine/engine.py",
         "            burned=standing.burned,\n",
         "            burned={},\n",
-        ("tests/test_engine.py", "-k", "attempts"),
+        ("tests/engine/test_engine.py", "-k", "attempts"),
     ),
     Mutant(
         "a restart forgets what was doubtful",
@@ -559,7 +559,7 @@ MUTANTS = [
         "engine/sending.py",
         "            if self._ending:\n                self._aboard",
         "            if not self._aboard:\n                self._aboard",
-        ("tests/test_taken_back.py", "-k", "departure"),
+        ("tests/engine/test_taken_back.py", "-k", "departure"),
     ),
     Mutant(
         "the turn is taken before the connection stands",
@@ -568,14 +568,14 @@ MUTANTS = [
         "        if (depart := _depart.get()) is not None:\n"
         "            await depart()\n"
         "        depart = None\n",
-        ("tests/test_paced_connections.py", "-k", "handshake"),
+        ("tests/ses/test_paced_connections.py", "-k", "handshake"),
     ),
     Mutant(
         "a stop between turn and write is forgotten",
         "dispatch/departures.py",
         "        return min(super().level(now), self._depth - self._unwritten)\n",
         "        return super().level(now)\n",
-        ("tests/test_departures.py",),
+        ("tests/dispatch/test_departures.py",),
     ),
     Mutant(
         "a restarted run forgets the day",
@@ -589,7 +589,7 @@ MUTANTS = [
         "dispatch/adaptive_rate.py",
         "        if number <= self._cut_number:\n",
         "        if number < 0:\n",
-        ("tests/test_adaptation.py",),
+        ("tests/dispatch/test_adaptive_rate.py",),
     ),
     # --- intake, sources, operators --------------------------------------------------------------
     Mutant(
@@ -606,7 +606,7 @@ MUTANTS = [
         "mailing/addresses.py",
         "    if found := _control(text):\n",
         "    if found := None:\n",
-        ("tests/test_addresses.py",),
+        ("tests/mailing/test_addresses.py",),
     ),
     Mutant(
         "a list may be half NUL",
@@ -629,7 +629,7 @@ MUTANTS = [
         "        self.revisable[was].discard(rows)\n"
         "        if becomes in self.revisable:\n"
         "            self.revisable[becomes].add(rows)\n",
-        ("tests/command/test_journal_commands.py", "-k", "dropped"),
+        ("tests/cli/test_journal_commands.py", "-k", "dropped"),
     ),
     Mutant(
         "--only begins anew each time",
@@ -637,7 +637,7 @@ MUTANTS = [
         "    if standing.reopened is state and not standing.finished:\n        return []\n",
         "    if standing.reopened is state and not standing.finished:\n"
         "        return list(standing.revisable[state])\n",
-        ("tests/command/test_journal_commands.py", "-k", "part or once_more"),
+        ("tests/cli/test_journal_commands.py", "-k", "part or once_more"),
     ),
     Mutant(
         "a second writer in one process",
@@ -680,7 +680,7 @@ MUTANTS = [
         "worker/queue/known_keys.py",
         "    return min(max(0.0, after - before), GAP_MAX_S)\n",
         "    return max(0.0, after - before)\n",
-        ("tests/test_keys.py", "-k", "jump"),
+        ("tests/worker/test_known_keys.py", "-k", "jump"),
     ),
     Mutant(
         "a mailing that is dropped twice is sent twice",
@@ -751,14 +751,14 @@ MUTANTS = [
         "dispatch/dispatcher.py",
         "        self._withdrawn.add(seq)\n",
         "        pass\n",
-        ("tests/test_send.py", "-k", "withdraws_what_is_not"),
+        ("tests/engine/test_send.py", "-k", "withdraws_what_is_not"),
     ),
     Mutant(
         "keys are forgotten when the journal is opened",
         "engine/outbox_lifetime.py",
         "                    known=known,\n",
         "                    known={},\n",
-        ("tests/test_send.py", "-k", "one_key"),
+        ("tests/engine/test_send.py", "-k", "one_key"),
     ),
     Mutant(
         "an outcome is told before it is durable",
@@ -766,14 +766,14 @@ MUTANTS = [
         "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
         "        self._listener.settled(batch, verdicts, outcomes)\n"
         "        await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])\n",
-        ("tests/test_send.py",),
+        ("tests/engine/test_send.py",),
     ),
     Mutant(
         "a lane that waits is not asked for",
         "dispatch/dispatcher.py",
         "        if not self._gate.is_next(self._place):\n",
         "        if self.stopping:\n",
-        ("tests/test_gate.py",),
+        ("tests/dispatch/test_gate.py",),
     ),
     Mutant(
         "a stream that finds no free call gives up its turn",
@@ -781,14 +781,14 @@ MUTANTS = [
         "        if not self._gate.may_start(self._place):\n",
         "        if not self._gate.may_start(self._place):\n"
         "            self._gate.rest(self._place)\n",
-        ("tests/test_gate.py",),
+        ("tests/dispatch/test_gate.py",),
     ),
     Mutant(
         "a pause is not looked for again when a mailing's journal is free",
         "worker/mailings/jobs.py",
         "            await self._see_marks(job)  # who",
         "            # who",
-        ("tests/test_worker_reviewed.py", "-k", "pause_holds"),
+        ("tests/worker/test_worker_reviewed.py", "-k", "pause_holds"),
     ),
     Mutant(
         "a message is deleted before it is sent",
@@ -810,7 +810,7 @@ MUTANTS = [
         "worker/queue/sqs.py",
         "        return said if _ID.fullmatch(said) else self.id\n",
         "        return self.id\n",
-        ("tests/test_worker_reviewed.py", "-k", "comes_back"),
+        ("tests/worker/test_worker_reviewed.py", "-k", "comes_back"),
     ),
     Mutant(
         "each message tries for itself while the account is held",
@@ -818,14 +818,14 @@ MUTANTS = [
         "            if self.hold is not None:\n                await self._change.wait()\n"
         "                continue\n",
         "",
-        ("tests/test_worker_reviewed.py", "-k", "tries_for_all"),
+        ("tests/worker/test_worker_reviewed.py", "-k", "tries_for_all"),
     ),
     Mutant(
         "a hold that has ended keeps the queue closed",
         "worker/queue/sender.py",
         "            self._went_on()\n",
         "",
-        ("tests/test_worker_reviewed.py", "-k", "hold_has_ended"),
+        ("tests/worker/test_worker_reviewed.py", "-k", "hold_has_ended"),
     ),
     Mutant(
         "a message in hand is not kept hidden",
@@ -931,14 +931,14 @@ MUTANTS = [
         "model/hold.py",
         "    return plain(without_addresses(f",
         "    return (without_addresses(f",
-        ("tests/test_statuses.py",),
+        ("tests/ses/test_statuses.py",),
     ),
     Mutant(
         "a record of a text log may forge another",
         "cli/voice.py",
         '        self._keep = "\\n" if lines else ""\n',
         '        self._keep = "\\n"\n',
-        ("tests/command/test_command_terminal.py", "-k", "forge"),
+        ("tests/cli/test_terminal.py", "-k", "forge"),
     ),
     # --- whose row it is -------------------------------------------------------------------------
     Mutant(

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from mailsluice.emulator.handlebars import Handlebars, RenderingFailure
 from mailsluice.emulator.tags import TemplateRefusedError
+from tests.mailing.rendering import generated, golden, handlebars
+from tests.mailing.rendering.generated import Draw
+from tests.mailing.rendering.handlebars import Answer
 from tests.prove.figures import Proved, Size, at_least, exactly, told
-from tests.rendering import generated, golden, handlebars
-from tests.rendering.generated import Draw
-from tests.rendering.handlebars import Answer
 
 GENERATED = 10_000
 """Templates of the documented subset; as many again from beyond it."""

@@ -15,7 +15,7 @@ from mailsluice.emulator import CallFault, EntryFault
 from mailsluice.journal.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 

@@ -13,7 +13,7 @@ from mailsluice.emulator import CallFault
 from tests.support.waiting import NEVER_S
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 COUNT = 20_000
 FAST = {

@@ -11,7 +11,7 @@ import pytest
 from mailsluice.emulator import CallFault
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 WORKERS = 8
 

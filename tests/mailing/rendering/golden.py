@@ -1,6 +1,6 @@
 """What Handlebars.js makes of the corpus and of some generated cases, kept in golden.json.
 
-    python -m tests.rendering.golden
+    python -m tests.mailing.rendering.golden
 
 makes the file again, which needs node and npm. `make test` compares with the file alone.
 """
@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from tests.rendering import generated, handlebars
-from tests.rendering.corpus import CORPUS, Case
-from tests.rendering.handlebars import Answer
+from tests.mailing.rendering import generated, handlebars
+from tests.mailing.rendering.corpus import CORPUS, Case
+from tests.mailing.rendering.handlebars import Answer
 
 FILE = Path(__file__).with_name("golden.json")
 

@@ -26,7 +26,7 @@ from mailsluice.sources import Fields
 from mailsluice.sources.files import open_source
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 

@@ -15,7 +15,7 @@ import pytest
 from mailsluice.emulator import AccountSettings, CallFault
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 pytestmark = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=1e6, daily_max=-1))
 

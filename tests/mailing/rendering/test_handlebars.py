@@ -15,9 +15,9 @@ from mailsluice.mailing.rendering import (
     Verdict,
     verdict_of,
 )
-from tests.rendering import generated, golden, handlebars
-from tests.rendering.corpus import CORPUS
-from tests.rendering.golden import Golden
+from tests.mailing.rendering import generated, golden, handlebars
+from tests.mailing.rendering.corpus import CORPUS
+from tests.mailing.rendering.golden import Golden
 from tests.support.chance import a_seed
 
 GOLDEN = golden.read()

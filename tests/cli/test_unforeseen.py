@@ -17,7 +17,7 @@ from mailsluice.model.errors import ConfigurationError, JournalError
 from mailsluice.reports.report import ExitCode
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
     from tests.support.forked import Ended
 
 SHALLOW = """

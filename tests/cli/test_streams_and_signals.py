@@ -15,7 +15,7 @@ from mailsluice.emulator import CallFault
 from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 COMMAND = f"exec {sys.executable} -m mailsluice"
 

@@ -7,7 +7,7 @@ import pytest
 from mailsluice.config import loading
 from mailsluice.model.errors import ConfigurationError
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
 CONFIGS = [path for path in EXAMPLES if path.stem != "worker"]
 
 MINIMAL = '[mailing]\nfrom = "a@example.com"\ntemplate = "t"\n'

@@ -10,7 +10,7 @@ import pytest
 from mailsluice.emulator import CallFault, EntryFault
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 

@@ -21,7 +21,7 @@ from mailsluice.emulator import EntryFault
 from mailsluice.model.plain import plain, plain_json
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 

@@ -20,7 +20,7 @@ from mailsluice import (
 )
 from mailsluice.emulator import Emulator
 from mailsluice.ses import client as clients
-from tests.command.conftest import Folder
+from tests.cli.conftest import Folder
 from tests.prove import wire
 from tests.support.peer import listening
 from tests.support.waiting import PATIENCE_S

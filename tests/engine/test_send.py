@@ -358,7 +358,7 @@ def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
     path = tmp_path / "messages.journal"
     command = [
         sys.executable,
-        str(Path(__file__).parent / "support" / "messages_child.py"),
+        str(Path(__file__).parents[1] / "support" / "messages_child.py"),
         str(path),
     ]
     for _ in range(KILLS):

@@ -18,7 +18,7 @@ from mailsluice.journal import Event
 from tests.support.waiting import NEVER_S, PATIENCE_S
 
 if TYPE_CHECKING:
-    from tests.command.conftest import Folder
+    from tests.cli.conftest import Folder
     from tests.support.forked import Forked
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
