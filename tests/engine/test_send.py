@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,29 +18,17 @@ from mailsluice import (
     Failed,
     Held,
     InDoubt,
-    JournalError,
     Mailing,
     Message,
     QueueFull,
     Receipt,
-    Recipient,
     Rejected,
     State,
 )
-from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
+from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.engine import outbox
-from tests.support.chance import a_seed
-from tests.support.messages import OTHER, WELCOME, message, settings, states, until
-from tests.support.waiting import PATIENCE_S
-
-KILLS = 3
-
-
-@pytest.fixture
-def fast(ses_emulator: Emulator) -> Emulator:
-    """An account that limits nothing."""
-    ses_emulator.change_account(rate_per_s=1e6, daily_max=-1)
-    return ses_emulator
+from tests.support.messages import OTHER, WELCOME, ended, message, sending, settings, states
+from tests.support.waiting import NEVER_S, PATIENCE_S
 
 
 async def test_a_thousand_concurrent_messages_are_twenty_calls(fast: Emulator) -> None:
@@ -154,20 +138,6 @@ async def test_a_bad_request_is_rejected_alone_however_few_there_are(fast: Emula
             await engine.send(message(2))
 
 
-async def test_one_key_is_sent_once(fast: Emulator, tmp_path: Path) -> None:
-    path = tmp_path / "messages.journal"
-    async with Engine.open(settings(fast), journal=path) as engine:
-        first = await asyncio.gather(*(engine.send(message(1, key="order-7")) for _ in range(20)))
-        again = await engine.send(message(2, key="order-7"))
-        later = await (await engine.send_nowait(message(3, key="order-7")))
-    assert {receipt.message_id for receipt in first} == {again.message_id} == {later.message_id}
-    async with Engine.open(settings(fast), journal=path) as engine:
-        restarted = await engine.send(message(1, key="order-7"))
-        await engine.send(message(1, key="order-8"))
-    assert restarted.message_id == again.message_id
-    assert len(fast.ledger) == 2
-
-
 async def test_the_queue_is_bounded(fast: Emulator) -> None:
     async with Engine.open(settings(fast, queue_max=10)) as engine:
         engine.pause()
@@ -180,138 +150,6 @@ async def test_the_queue_is_bounded(fast: Emulator) -> None:
         engine.resume()
         await asyncio.gather(*waiting, late)
     assert len(fast.ledger) == 11
-
-
-async def test_a_deadline_comes_before_the_call_or_not_at_all(
-    fast: Emulator, tmp_path: Path, skip: Callable[[float], None]
-) -> None:
-    path = tmp_path / "messages.journal"
-    async with Engine.open(settings(fast), journal=path) as engine:
-        engine.pause()
-        with pytest.raises(Expired):
-            await engine.send(message(1), deadline_s=0.05)
-        engine.resume()
-        await engine.send(message(2), deadline_s=60)
-        fast.faults.add(CallFault(fault="late", delay_s=0.3))
-        late = asyncio.create_task(engine.send(message(3), deadline_s=20))
-        await asyncio.to_thread(fast.wait_for, calls=2, timeout_s=PATIENCE_S)
-        skip(20.1)  # the call is under way by then
-        assert isinstance(await late, Receipt)
-    assert states(path) == {1: "failed", 2: "sent", 3: "sent"}
-    assert len(fast.ledger) == 2
-
-
-async def test_a_cancelled_caller_withdraws_what_is_not_under_way(
-    fast: Emulator, tmp_path: Path
-) -> None:
-    path = tmp_path / "messages.journal"
-    async with Engine.open(settings(fast), journal=path) as engine:
-        await engine.send(message(0))
-        engine.pause()
-        tasks = [asyncio.create_task(engine.send(message(n, key=f"k{n}"))) for n in range(1, 9)]
-        await until(lambda: engine.message_statistics().counts.pending == 8)  # type: ignore[union-attr]
-        for task in tasks[:4]:
-            task.cancel()
-        await asyncio.wait(tasks[:4])
-        engine.resume()
-        await asyncio.gather(*tasks[4:])
-        await engine.send(message(1, key="k1"))  # it was not sent, so its key is free
-    assert Counter(states(path).values()) == {"sent": 6, "failed": 4}
-    assert len(fast.ledger) == 6
-
-
-async def test_a_cancelled_caller_does_not_undo_a_call_under_way(
-    fast: Emulator, tmp_path: Path
-) -> None:
-    path = tmp_path / "messages.journal"
-    fast.faults.add(CallFault(fault="late", delay_s=0.2))
-    async with Engine.open(settings(fast), journal=path) as engine:
-        task = asyncio.create_task(engine.send(message(1)))
-        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=PATIENCE_S)
-        task.cancel()
-        await asyncio.wait([task])
-        assert task.cancelled()
-    assert states(path) == {1: "sent"}
-
-
-async def test_closing_sends_what_was_taken(fast: Emulator) -> None:
-    async with Engine.open(settings(fast)) as engine:
-        waiting = [await engine.send_nowait(message(n)) for n in range(200)]
-    assert all(each.done() for each in waiting)
-    assert len(fast.ledger) == 200
-    with pytest.raises(RuntimeError, match="not open"):
-        await engine.send(message(1))
-
-
-async def test_closing_gives_up_in_time_and_says_so(fast: Emulator, tmp_path: Path) -> None:
-    path = tmp_path / "messages.journal"
-    async with Engine.open(settings(fast, drain_s=0.05), journal=path) as engine:
-        await engine.send(message(0))
-        engine.pause()
-        waiting = [await engine.send_nowait(message(n)) for n in range(1, 100)]
-    assert {type(each.exception()) for each in waiting} == {Held}
-    assert Counter(states(path).values()) == {"sent": 1, "failed": 99}
-    assert len(fast.ledger) == 1
-
-
-async def test_what_a_dead_process_left_is_settled_when_the_journal_is_opened(
-    fast: Emulator, tmp_path: Path
-) -> None:
-    path = tmp_path / "messages.journal"
-    async with Engine.open(settings(fast, drain_s=0.0), journal=path) as engine:
-        fast.faults.add(CallFault(fault="late", delay_s=20.0))
-        under_way = await engine.send_nowait(message(1))
-        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=PATIENCE_S)
-    assert isinstance(under_way.exception(), InDoubt)
-    assert states(path) == {1: "in_doubt"}
-
-
-async def test_a_run_and_messages_side_by_side(fast: Emulator, tmp_path: Path) -> None:
-    people = [Recipient(to=f"bulk{n}@example.com") for n in range(2_000)]
-    async with Engine.open(settings(fast), journal=tmp_path / "messages.journal") as engine:
-        run = asyncio.create_task(engine.run(OTHER, people, journal=tmp_path / "run.journal"))
-        await asyncio.gather(*(engine.send(message(n)) for n in range(300)))
-        report = await run
-    assert (report.state, report.counts.sent) == ("finished", 2_000)
-    assert set(fast.ledger.by_address().values()) == {1}
-    assert len(fast.ledger) == 2_300
-    assert Counter(states(tmp_path / "run.journal").values()) == {"sent": 2_000}
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
-async def test_the_transactional_lane_overtakes_a_mailing_that_takes_the_whole_rate(
-    ses_emulator: Emulator,
-) -> None:
-    people = (Recipient(to=f"bulk{n}@example.com") for n in range(100_000))
-    before: list[int] = []
-    async with Engine.open(settings(ses_emulator)) as engine:
-        run = asyncio.create_task(engine.run(OTHER, people))
-        await asyncio.to_thread(ses_emulator.wait_for, accepted=100, timeout_s=PATIENCE_S)
-        for n in range(20):
-            before.append(len(ses_emulator.ledger))
-            await engine.send(message(n))
-        engine.stop()
-        report = await run
-    assert report.throttled == 0
-    addresses = [each.addresses[0] for each in ses_emulator.ledger.entries()]
-    ahead = [addresses.index(f"user{n}@example.com") - before[n] for n in range(20)]
-    assert sorted(ahead)[-2] <= 2 * 50, "of the mailing no more than two batches go first"
-
-
-async def test_a_journal_is_a_runs_or_the_messages(fast: Emulator, tmp_path: Path) -> None:
-    path = tmp_path / "one.journal"
-    async with Engine.open(settings(fast), journal=path) as engine:
-        await engine.run(OTHER, ["a@example.com"])
-        with pytest.raises(JournalError, match="single messages need their own"):
-            await engine.send(message(1))
-    path = tmp_path / "two.journal"
-    async with Engine.open(settings(fast), journal=path) as engine:
-        await engine.send(message(1))
-        with pytest.raises(JournalError, match="give the run its own"):
-            await engine.run(OTHER, ["a@example.com"])
-    async with Engine.open(settings(fast), journal=path) as engine:
-        with pytest.raises(JournalError, match="a mailing's run needs its own"):
-            await engine.run(OTHER, ["a@example.com"])
 
 
 async def test_the_hook_is_told_of_every_call_and_may_fail(fast: Emulator) -> None:
@@ -346,35 +184,6 @@ async def test_two_engines_in_one_process_know_nothing_of_each_other(fast: Emula
         assert not held.done()
         one.resume()
         await held
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=1_000, daily_max=-1))
-@pytest.mark.process
-def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
-    ses_emulator: Emulator, tmp_path: Path
-) -> None:
-    """SIGKILL at a moment of the ledger's, three times; the next process gives the same keys."""
-    count, moments = 600, random.Random(a_seed())
-    path = tmp_path / "messages.journal"
-    command = [
-        sys.executable,
-        str(Path(__file__).parents[1] / "support" / "messages_child.py"),
-        str(path),
-    ]
-    for _ in range(KILLS):
-        at = len(ses_emulator.ledger) + moments.randint(1, 150)
-        with subprocess.Popen([*command, str(count)], stdout=subprocess.DEVNULL) as process:
-            assert ses_emulator.wait_for(accepted=at, timeout_s=PATIENCE_S)
-            process.kill()
-    ended = subprocess.run([*command, str(count)], capture_output=True, text=True, check=True)
-    assert ended.stdout.endswith("done\n")
-    in_doubt = {f"user{line.split()[2]}@example.com" for line in ended.stdout.splitlines()[:-1]}
-    delivered = ses_emulator.ledger.by_address()
-    assert set(delivered.values()) == {1}
-    everybody = {f"user{n}@example.com" for n in range(count)}
-    assert everybody - set(delivered) <= in_doubt
-    assert len(in_doubt) <= KILLS * 32 * 50
-    assert {*states(path).values()} <= {"sent", "in_doubt", "failed"}
 
 
 async def test_an_attachment_that_is_gone_is_its_senders_trouble_alone(
@@ -417,3 +226,46 @@ async def test_a_mailing_made_for_each_message_costs_no_memory_for_ever(
         statistics = engine.message_statistics()
     assert statistics is not None
     assert statistics.streams == 1
+
+
+async def test_one_bad_mailing_or_lane_is_its_senders_trouble(fast: Emulator) -> None:
+    changed = Mailing(from_address="news@example.com", template="t", data={"a": 1})
+    changed.data["a"] = object()
+    async with Engine.open(settings(fast)) as engine:
+        tasks = sending(engine, message(1), Message(changed, to="b@e.org"), message(2))
+        good, bad, other = await ended(*tasks)
+        assert [type(good), type(bad), type(other)] == [Receipt, Rejected, Receipt]
+        with pytest.raises(TypeError, match="it must be a Mailing"):
+            await engine.send(Message(None, to="a@e.org"))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="lane is"):
+            await engine.send(message(3), lane="bulkk")  # type: ignore[arg-type]
+        await engine.send(message(4))
+
+
+async def test_more_mailings_than_streams_are_all_sent(fast: Emulator) -> None:
+    mailings = [Mailing(from_address="news@example.com", template=f"t{n}") for n in range(70)]
+    async with Engine.open(settings(fast, drain_s=NEVER_S)) as engine:
+        for _ in range(2):
+            tasks = sending(engine, *(Message(each, to="a@e.org") for each in mailings))
+            assert {type(each) for each in await ended(*tasks)} == {Receipt}
+
+
+async def test_tags_are_part_of_what_a_mailing_is(fast: Emulator) -> None:
+    tagless = Mailing(
+        from_address="news@example.com", template="welcome", data={"city": "Lisbon"}, tags_id=False
+    )
+    async with Engine.open(settings(fast)) as engine:
+        await ended(*sending(engine, message(1), Message(tagless, to="user2@example.com")))
+    tags = {each.addresses[0]: dict(each.tags) for each in fast.ledger.entries()}
+    assert [len(tags[f"user{n}@example.com"]) for n in (1, 2)] == [1, 0]
+
+
+async def test_what_is_refused_alone_does_not_wait_for_others(fast: Emulator) -> None:
+    fast.faults.add(CallFault(fault="error", code="BadRequestException", address="user2@*"))
+    fast.faults.add(EntryFault(status="TRANSIENT_FAILURE", address="user1@*"))
+    async with Engine.open(settings(fast, drain_s=0.1)) as engine:
+        tasks = sending(engine, message(1))
+        await asyncio.to_thread(fast.wait_for, calls=1, timeout_s=PATIENCE_S)
+        with pytest.raises(Rejected, match="BadRequestException"):
+            await asyncio.wait_for(engine.send(message(2)), PATIENCE_S)
+    await ended(*tasks)

@@ -751,14 +751,14 @@ MUTANTS = [
         "dispatch/dispatcher.py",
         "        self._withdrawn.add(seq)\n",
         "        pass\n",
-        ("tests/engine/test_send.py", "-k", "withdraws_what_is_not"),
+        ("tests/engine/test_deadlines_and_cancellation.py", "-k", "withdraws_what_is_not"),
     ),
     Mutant(
         "keys are forgotten when the journal is opened",
         "engine/outbox_lifetime.py",
         "                    known=known,\n",
         "                    known={},\n",
-        ("tests/engine/test_send.py", "-k", "one_key"),
+        ("tests/engine/test_message_keys.py", "-k", "one_key"),
     ),
     Mutant(
         "an outcome is told before it is durable",
@@ -788,7 +788,7 @@ MUTANTS = [
         "worker/mailings/jobs.py",
         "            await self._see_marks(job)  # who",
         "            # who",
-        ("tests/worker/test_worker_reviewed.py", "-k", "pause_holds"),
+        ("tests/worker/test_several_workers.py", "-k", "pause_holds"),
     ),
     Mutant(
         "a message is deleted before it is sent",
@@ -803,14 +803,14 @@ MUTANTS = [
         "engine/message_keys.py",
         "        return self._found\n",
         "        return {}\n",
-        (QUEUE, "-k", "one_key"),
+        ("tests/worker/test_queue_keys.py", "-k", "one_key"),
     ),
     Mutant(
         "a message that comes back from the dead-letter queue is a new one",
         "worker/queue/sqs.py",
         "        return said if _ID.fullmatch(said) else self.id\n",
         "        return self.id\n",
-        ("tests/worker/test_worker_reviewed.py", "-k", "comes_back"),
+        ("tests/worker/test_dead_letters.py", "-k", "comes_back"),
     ),
     Mutant(
         "each message tries for itself while the account is held",
@@ -818,14 +818,14 @@ MUTANTS = [
         "            if self.hold is not None:\n                await self._change.wait()\n"
         "                continue\n",
         "",
-        ("tests/worker/test_worker_reviewed.py", "-k", "tries_for_all"),
+        ("tests/worker/test_account_holds.py", "-k", "tries_for_all"),
     ),
     Mutant(
         "a hold that has ended keeps the queue closed",
         "worker/queue/sender.py",
         "            self._went_on()\n",
         "",
-        ("tests/worker/test_worker_reviewed.py", "-k", "hold_has_ended"),
+        ("tests/worker/test_account_holds.py", "-k", "hold_has_ended"),
     ),
     Mutant(
         "a message in hand is not kept hidden",
@@ -852,7 +852,7 @@ MUTANTS = [
         "worker/queue/consumer.py",
         "        if not await self._queue.bury(received, reason):\n",
         "        if False:\n",
-        (QUEUE, "-k", "malformed or the_dead_letter_queue"),
+        ("tests/worker/test_dead_letters.py", "-k", "malformed or the_dead_letter_queue"),
     ),
     Mutant(
         "a mailing's list may lie anywhere",

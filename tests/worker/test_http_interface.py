@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import select
+import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 from mailsluice.emulator import Emulator
 from mailsluice.worker.http.connections import most_of
+from tests.support.waiting import PATIENCE_S
 from tests.support.worker import Running, drop, worker
 
 FEW = """\
@@ -211,3 +214,29 @@ def test_pages_leave_room_for_probes_and_operators(ses_emulator: Emulator, tmp_p
 )
 def test_connections_take_a_quarter_of_the_descriptors_at_most(descriptors: int, most: int) -> None:
     assert most_of(descriptors) == most
+
+
+def test_other_sites_pages_may_not_operate_it(ses_emulator: Emulator, tmp_path: Path) -> None:
+    with worker(tmp_path, ses_emulator) as running:
+        for name, value in (
+            ("Origin", "https://evil.example"),
+            ("Origin", "null"),
+            ("Host", "evil.example:8025"),
+        ):
+            request = urllib.request.Request(
+                f"{running.url}/pause", method="POST", headers={name: value}
+            )
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request, timeout=PATIENCE_S)
+            assert refused.value.code == 403
+            refused.value.close()
+        assert not running.get("/status")["paused"]
+
+
+def test_an_open_page_does_not_keep_a_worker(ses_emulator: Emulator, tmp_path: Path) -> None:
+    with worker(tmp_path, ses_emulator) as running:
+        with urllib.request.urlopen(f"{running.url}/events", timeout=PATIENCE_S) as events:
+            assert events.readline().startswith(b"data: ")
+            running.process.send_signal(signal.SIGTERM)
+            events.read()  # to its end, and not broken off
+        assert running.process.wait(PATIENCE_S) == 0

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,13 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.emulator import AccountSettings, Emulator
+from tests.support import aws
 from tests.support.aws import Aws
-from tests.support.sqs import FAST, FAST_ACCOUNT, MAILING, SETTINGS, Fed
+from tests.support.sqs import FAST, MAILING, SETTINGS, Fed
 from tests.support.waiting import PATIENCE_S
+from tests.support.worker import SLOWER, Running, sent_to
 
 NO_ROOM = """
 import resource, signal, sys
@@ -30,11 +30,6 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096 * 8, 4096 * 8))
 main()
 """
-
-
-@pytest.fixture
-def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
-    return Fed(aws, ses_emulator, tmp_path)
 
 
 @FAST
@@ -49,89 +44,6 @@ def test_messages_to_one_and_to_many_are_sent_and_deleted(fed: Fed) -> None:
         **{f"one{n}@example.com": 1 for n in range(40)},
         **{f"many{n}@example.com": 1 for n in range(120)},
     }
-
-
-@FAST
-def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_rest(fed: Fed) -> None:
-    one = {"mailing": MAILING, "to": "one@example.com"}
-    bad = {
-        "no JSON": "it is not JSON",
-        json.dumps([1]): "it is not a JSON object",
-        json.dumps({"to": "one@example.com"}): "mailing: it is missing",
-        json.dumps(one | {"tpo": 1}): "tpo: unknown key",
-        json.dumps(one | {"mailing": {"from": "nobody"}}): "mailing.from",
-        json.dumps(one | {"lane": "fast"}): "lane",
-        json.dumps({"mailing": MAILING, "recipients": []}): "recipients",
-        json.dumps({"mailing": MAILING, "recipients": {"path": "/etc/passwd"}}): "recipients.path",
-        json.dumps(one | {"mailing": MAILING | {"attachments": ["/etc/passwd"]}}): "attachments",
-    }
-    ids = fed.put(*bad)
-    fed.put(one)
-    with fed.working() as running:
-        running.until(lambda: fed.left() == 0)
-        assert running.get("/status")["queue"]["malformed"] == len(bad)
-    quarantine = fed.folder / "mail" / "quarantine"
-    assert sorted(each.stem for each in quarantine.iterdir()) == sorted(ids)
-    for each, (body, reason) in zip(ids, bad.items(), strict=True):
-        kept = json.loads((quarantine / f"{each}.json").read_text())
-        assert kept["body"] == body
-        assert reason in kept["reason"]
-    assert fed.emulator.ledger.by_address() == {"one@example.com": 1}
-
-
-@FAST
-def test_the_dead_letter_queue_is_used_where_there_is_one(
-    aws: Aws, ses_emulator: Emulator, tmp_path: Path
-) -> None:
-    dead = Fed(aws, ses_emulator, tmp_path)
-    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
-    fed.put("no JSON")
-    with fed.working() as running:
-        running.until(lambda: fed.left() == 0)
-    (found,) = fed.sqs.receive_message(QueueUrl=dead.url, MessageAttributeNames=["All"])["Messages"]
-    assert found["Body"] == "no JSON"
-    assert "not JSON" in found["MessageAttributes"]["mailsluice-reason"]["StringValue"]
-    assert list((tmp_path / "mail" / "quarantine").iterdir()) == []
-
-
-@FAST
-def test_a_list_in_s3_is_sent_once(fed: Fed) -> None:
-    s3 = fed.aws.client("s3")
-    s3.create_bucket(Bucket="lists")
-    rows = "".join(f"row{n}@example.com\n" for n in range(1_000))
-    key = f"{random.getrandbits(48)}/november.csv.gz"
-    s3.put_object(Bucket="lists", Key=key, Body=gzip.compress(f"mail\n{rows}".encode()))
-    recipients = {"path": f"s3://lists/{key}", "address": "mail"}
-    body = {"mailing": MAILING, "recipients": recipients, "key": "november"}
-    fed.put(body, body)
-    with fed.working() as running:
-        running.until(lambda: fed.left() == 0)
-        (mailing,) = running.get("/status")["mailings"]
-        assert (mailing["name"], mailing["state"]) == ("queue-november", "finished")
-        fed.put(body)
-        running.until(lambda: fed.left() == 0)
-    assert len(fed.emulator.ledger) == 1_000
-    report = json.loads((fed.folder / "mail/done/queue-november/report.json").read_text())
-    assert report["report"]["counts"]["sent"] == 1_000
-    fed.put(body | {"recipients": recipients | {"path": "s3://lists/gone.csv"}, "key": "gone"})
-    with fed.working() as running:
-        running.until(lambda: fed.left() == 0)
-    report = json.loads((fed.folder / "mail/failed/queue-gone/report.json").read_text())
-    assert "s3://lists/gone.csv: there is no such object" in report["why"]
-
-
-@FAST
-def test_one_key_is_sent_once_whatever_the_queue_and_its_senders_do(fed: Fed) -> None:
-    one = {"mailing": MAILING, "to": "one@example.com", "key": "order-7"}
-    fed.put(*[one] * 20)
-    with fed.working() as running:
-        running.until(lambda: fed.left() == 0)
-        counts = running.get("/status")["queue"]["counts"]
-        assert (counts["sent"], counts["duplicate"]) == (1, 19)
-    fed.put(one)
-    with fed.working() as running:
-        running.until(lambda: fed.left() == 0)
-    assert fed.emulator.ledger.by_address() == {"one@example.com": 1}
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=20, daily_max=-1))
@@ -215,46 +127,6 @@ def test_what_is_given_back_is_not_hidden_by_an_earlier_call_that_comes_later(
     assert back == 60 - len(ses_emulator.ledger)
 
 
-@FAST
-def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: Fed) -> None:
-    with fed.working() as running:
-        fed.emulator.change_account(sending_enabled=False)
-        fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
-        running.until(lambda: (running.get("/status")["queue"]["hold"] or "").startswith("ACCOUNT"))
-        fed.emulator.change_account(sending_enabled=True)
-        running.until(lambda: fed.left() == 0)
-    assert fed.emulator.ledger.by_address() == {f"one{n}@example.com": 1 for n in range(30)}
-
-
-@pytest.mark.ses_emulator(account=FAST_ACCOUNT, resources={"templates": ["welcome"]})
-def test_a_missing_template_keeps_its_messages_in_the_queue_and_no_others(fed: Fed) -> None:
-    gone = MAILING | {"template": "gone"}
-    fed.put(*({"mailing": gone, "to": f"gone{n}@example.com"} for n in range(3)))
-    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
-    with fed.working() as running:
-        running.until(lambda: len(fed.emulator.ledger) == 30)
-        running.until(lambda: running.get("/status")["queue"]["in_hand"] == 0)
-        assert fed.left() == 3
-    assert "TEMPLATE_NOT_FOUND" in fed.folder.joinpath("worker.log").read_text()
-
-
-def test_a_second_worker_on_one_folder_is_refused(fed: Fed) -> None:
-    with fed.working():
-        text = (fed.folder / "worker.toml").read_text()
-        other = fed.folder / "other"
-        other.mkdir()
-        (other / "worker.toml").write_text(text.replace('"mail"', f'"{fed.folder}/mail"'))
-        ended = subprocess.run(
-            [sys.executable, "-m", "mailsluice", "worker", str(other / "worker.toml")],
-            env=os.environ | fed.emulator.environment | fed.aws.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ended.returncode == 5
-    assert "another worker is at it; each needs a [folder] path of its own" in ended.stderr
-
-
 def test_a_queue_that_does_not_exist_is_named(fed: Fed) -> None:
     text = SETTINGS.format(url=fed.url + "x", visibility_s=30)
     (fed.folder / "worker.toml").write_text(text)
@@ -267,28 +139,6 @@ def test_a_queue_that_does_not_exist_is_named(fed: Fed) -> None:
     )
     assert ended.returncode == 2
     assert f"[queue] url: {fed.url}x" in ended.stderr
-
-
-@FAST
-@pytest.mark.parametrize("in_doubt", ["hold", "resend"])
-def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_doubt: str) -> None:
-    fed.emulator.faults.add(CallFault(fault="late", delay_s=60, times=1))
-    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
-    choice = {"MAILSLUICE_DELIVERY__IN_DOUBT": in_doubt}
-    with fed.working(visibility_s=3, **choice) as running:
-        assert fed.emulator.wait_for(calls=1, timeout_s=PATIENCE_S)
-        running.until(lambda: running.get("/status")["queue"]["in_flight"] == 1)
-        assert "mailsluice_queue_calls_in_flight 1.0\n" in running.get("/metrics")
-        running.process.kill()
-        running.process.wait()
-    with fed.working(visibility_s=3, **choice) as running:
-        running.until(lambda: fed.left() == 0)
-        counts = running.get("/status")["queue"]["counts"]
-    mails = fed.emulator.ledger.by_address()
-    twice = sum(times == 2 for times in mails.values())
-    assert len(mails) == 10
-    assert counts["sent"] + counts["duplicate"] == 10
-    assert (twice > 0, counts["duplicate"] > 0) == (in_doubt == "resend", in_doubt == "hold")
 
 
 DEFECT = """
@@ -334,31 +184,38 @@ def test_what_cannot_be_recorded_ends_it_and_deletes_nothing(
     assert set(fed.emulator.ledger.by_address().values()) <= {1}
 
 
-TEN_DAYS_FAST = """
-import os, sys, time
-right, mark = time.time, sys.argv[-1] + ".fast"
-time.time = lambda: right() + 864_000 * os.path.exists(mark)
-from mailsluice.cli import main
-main()
-"""
-
-
 @FAST
-def test_a_clock_that_is_days_fast_at_the_start_makes_no_key_forgotten(fed: Fed) -> None:
-    keyed = [{"mailing": MAILING, "to": f"one{n}@example.com", "key": f"k{n}"} for n in range(10)]
-    with fed.working() as running:
-        fed.put(*keyed)
-        running.until(lambda: fed.left() == 0)
-    fast = fed.folder / "worker.toml.fast"
-    fast.touch()
-    with fed.working(program=("-c", TEN_DAYS_FAST)) as running:
-        fast.unlink()  # the clock has been set right
-        fed.put({"mailing": MAILING, "to": "new@example.com", "key": "new"})
-        running.until(lambda: fed.left() == 0)
-        fed.put(*keyed)
-        running.until(lambda: fed.left() == 0)
-    with fed.working() as running:
-        fed.put(*keyed)
-        running.until(lambda: fed.left() == 0)
-    assert set(fed.emulator.ledger.by_address().values()) == {1}
-    assert len(fed.emulator.ledger) == 11
+def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
+    url = fed.url.replace("://127.0.0.1", "://localhost")
+    port = aws.free_port()
+    text = SETTINGS.format(url=url, visibility_s=30).replace("port = 0", f"port = {port}")
+    (fed.folder / "worker.toml").write_text(text)
+    command = [sys.executable, "-m", "mailsluice", "worker", str(fed.folder / "worker.toml")]
+    nobody = {"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9"}
+    environment = os.environ | fed.emulator.environment | nobody
+    log = fed.folder / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, env=environment, stderr=stderr) as made,
+    ):
+        running = Running(made, log)
+        running.until(lambda: "the queue cannot be reached" in log.read_text())
+        assert not running.is_ready()
+        assert running.get("/status")["why"].startswith("the queue cannot be reached")
+        made.send_signal(signal.SIGTERM)
+        assert made.wait(PATIENCE_S) == 0
+
+
+@SLOWER
+def test_the_lanes_hold_for_messages_to_many(fed: Fed) -> None:
+    def many(name: str, recipients: int, lane: str) -> dict[str, Any]:
+        to = [{"to": f"{name}{n}@example.com"} for n in range(recipients)]
+        return {"mailing": MAILING, "recipients": to, "lane": lane}
+
+    fed.put(*(many(f"bulk{n}.", 100, "bulk") for n in range(10)))
+    with fed.working(MAILSLUICE_QUEUE__IN_HAND="20") as running:
+        running.until(lambda: sent_to(fed.emulator, "bulk") > 0)
+        before = sent_to(fed.emulator, "bulk")
+        fed.put(many("urgent", 40, "transactional"))
+        running.until(lambda: sent_to(fed.emulator, "urgent") == 40)
+        assert sent_to(fed.emulator, "bulk") - before < 100

@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mailsluice.emulator import AccountSettings, CallFault, Emulator, EntryFault
+from mailsluice.cli.worker import load
+from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from mailsluice.journal.sqlite import SqliteJournal
+from mailsluice.worker.worker import Worker
+from tests.support.sqs import FAST, MAILING, Fed
 from tests.support.waiting import NEVER_S, PATIENCE_S
-from tests.support.worker import UNANSWERED, WORKER, command, drop, worker
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
-def test_five_mailings_are_finished_side_by_side(ses_emulator: Emulator, tmp_path: Path) -> None:
-    ses_emulator.change_account(rate_per_s=20)
-    for n in range(5):
-        drop(tmp_path, f"mailing{n}", 400)
-    with worker(tmp_path, ses_emulator, WORKER + "[quota]\nrefresh_s = 1\n") as running:
-        running.until(lambda: list(running.states().values()) == ["sending"] * 5)
-        begun = len(ses_emulator.ledger)
-        ses_emulator.change_account(rate_per_s=2_000)
-        running.until(lambda: set(running.states().values()) == {"finished"})
-        metrics = running.get("/metrics")
-        assert 'mailsluice_recipients{mailing="mailing0",state="sent"} 400.0' in metrics
-        assert running.get("/livez") == running.get("/readyz") == "ok\n"
-        assert "<title>mailsluice</title>" in running.get("/")
-    assert len(ses_emulator.ledger) == 2_000
-    assert set(ses_emulator.ledger.by_address().values()) == {1}
-    first = [each.addresses[0] for each in ses_emulator.ledger.entries()][begun:][:1_000]
-    assert len({address[:8] for address in first}) == 5, "not one after the other"
-    for n in range(5):
-        report = json.loads((tmp_path / f"mail/done/mailing{n}/report.json").read_text())
-        assert (report["state"], report["report"]["counts"]["sent"]) == ("finished", 400)
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=5_000, daily_max=-1))
-def test_calls_in_flight_are_those_of_each_mailing(ses_emulator: Emulator, tmp_path: Path) -> None:
-    ses_emulator.faults.add(CallFault(fault="late", delay_s=NEVER_S))
-    drop(tmp_path, "one", 1)
-    drop(tmp_path, "two", 120)
-    with worker(tmp_path, ses_emulator, WORKER + UNANSWERED) as running:
-        shown = re.compile(r'calls_in_flight\{mailing="one"\} 1\.0\n.*"two"\} [2-9]\.0')
-        running.until(lambda: shown.search(running.get("/metrics")) is not None)
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=10, daily_max=-1))
-def test_why_it_is_not_faster_is_what_holds_for_all(ses_emulator: Emulator, tmp_path: Path) -> None:
-    ses_emulator.faults.add(EntryFault(status="TRANSIENT_FAILURE", address="first*"))
-    drop(tmp_path, "first", 1)
-    drop(tmp_path, "second", 300)
-
-    def seen() -> tuple[str, str | None]:
-        status = running.get("/status")
-        first = [each["why_not_faster"] for each in status["mailings"] if each["name"] == "first"]
-        return status["why"] or "", first[0] if first else None
-
-    with worker(tmp_path, ses_emulator) as running:
-        running.until(lambda: seen() == ("the rate: 10 recipients/s are allowed", "back-off"))
+from tests.support.worker import SLOW, UNANSWERED, WORKER, Running, command, drop, worker
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
@@ -81,83 +36,6 @@ def test_a_worker_told_to_stop_is_carried_on_by_the_next(
         running.until(lambda: running.states().get("long") == "finished")
     assert len(ses_emulator.ledger) == 300
     assert set(ses_emulator.ledger.by_address().values()) == {1}
-
-
-def test_what_cannot_be_sent_is_put_away_with_the_reason(
-    ses_emulator: Emulator, tmp_path: Path
-) -> None:
-    drop(tmp_path, "bad", 3)
-    (tmp_path / "mail/inbox/bad/mailing.toml").write_text("[mailing]\nfrom = 'nobody'\n")
-    drop(tmp_path, "empty", 0)
-    (tmp_path / "mail/inbox/empty/list.csv").unlink()
-    drop(tmp_path, "good", 3)
-    with worker(tmp_path, ses_emulator) as running:
-        ended = {"bad": "failed", "empty": "failed", "good": "finished"}
-        running.until(lambda: running.states() == ended)
-    why = json.loads((tmp_path / "mail/failed/bad/report.json").read_text())["why"]
-    assert "mailing.toml" in why
-    assert "from" in why
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=100, daily_max=-1))
-def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
-    ses_emulator: Emulator, tmp_path: Path
-) -> None:
-    drop(tmp_path, "one", 1_000)
-    with worker(tmp_path, ses_emulator) as running:
-        assert ses_emulator.wait_for(accepted=30, timeout_s=PATIENCE_S)
-        running.get("/mailings/one/pause", "POST")
-        running.until(lambda: running.get("/status")["mailings"][0]["in_flight"] == 0)
-        before = len(ses_emulator.ledger)
-        running.get("/mailings/one/resume", "POST")
-        assert ses_emulator.wait_for(accepted=before + 30, timeout_s=PATIENCE_S)
-        running.get("/mailings/one/cancel", "POST")
-        running.until(lambda: running.states()["one"] == "cancelled")
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            running.get("/mailings/one/pause", "POST")
-        assert refused.value.code == 409
-        refused.value.close()
-    assert (tmp_path / "mail/failed/one/report.json").exists()
-
-
-@pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
-def test_the_commands_pause_resume_and_cancel_with_the_token_of_the_settings(
-    ses_emulator: Emulator, tmp_path: Path
-) -> None:
-    drop(tmp_path, "one", 2_000)
-    token = "x" * 16
-    with worker(tmp_path, ses_emulator, environment={"MAILSLUICE_HTTP__TOKEN": token}) as running:
-        at = ["--set", f"http.port={running.url.rpartition(':')[2]}"]
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            running.get("/status")
-        assert refused.value.code == 401
-        refused.value.close()
-        assert command(tmp_path, "pause", *at).code == 2, "without the token"
-        running.query = f"?token={token}"
-        running.until(lambda: running.states() == {"one": "sending"})
-
-        def tell(*arguments: str) -> None:
-            told = command(tmp_path, *arguments, *at, MAILSLUICE_HTTP__TOKEN=token)
-            assert told.code == 0, told.err
-
-        tell("pause")
-        assert running.get("/status")["paused"]
-        running.until(lambda: running.get("/status")["mailings"][0]["in_flight"] == 0)
-        tell("resume")
-        tell("pause", "one")
-        assert running.states() == {"one": "paused"}
-        tell("resume", "one")
-        running.until(lambda: running.states() == {"one": "sending"})
-        twice = command(tmp_path, "resume", "one", *at, MAILSLUICE_HTTP__TOKEN=token)
-        assert (twice.code, "there is nothing to resume" in twice.err) == (2, True)
-        tell("cancel", "one")
-        running.until(lambda: running.states() == {"one": "cancelled"})
-        again = command(tmp_path, "cancel", "one", *at, MAILSLUICE_HTTP__TOKEN=token)
-        assert (again.code, "there is nothing to cancel" in again.err) == (2, True)
-        gone = command(tmp_path, "pause", "two", *at, MAILSLUICE_HTTP__TOKEN=token)
-        assert (gone.code, "there is no such mailing" in gone.err) == (2, True)
-    nobody = command(tmp_path, "pause", *at)
-    assert (nobody.code, "no worker answers at" in nobody.err) == (2, True)
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
@@ -227,23 +105,6 @@ def test_readiness_ends_with_the_signal_and_logs_are_json_lines(
     ]
 
 
-def test_other_sites_pages_may_not_operate_it(ses_emulator: Emulator, tmp_path: Path) -> None:
-    with worker(tmp_path, ses_emulator) as running:
-        for name, value in (
-            ("Origin", "https://evil.example"),
-            ("Origin", "null"),
-            ("Host", "evil.example:8025"),
-        ):
-            request = urllib.request.Request(
-                f"{running.url}/pause", method="POST", headers={name: value}
-            )
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(request, timeout=PATIENCE_S)
-            assert refused.value.code == 403
-            refused.value.close()
-        assert not running.get("/status")["paused"]
-
-
 def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
     (tmp_path / "worker.toml").write_text(WORKER.replace("port = 0", 'host = "0.0.0.0"'))
     ended = command(tmp_path, "worker")
@@ -264,3 +125,66 @@ def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         ended = command(tmp_path, "worker", "--set", f"http.port={port}")
     assert (ended.code, f"[http] port: {port}" in ended.err) == (2, True)
+
+
+@FAST
+def test_it_ends_within_its_time_with_messages_in_flight(fed: Fed) -> None:
+    fed.emulator.faults.add(CallFault(fault="late", delay_s=NEVER_S))
+    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
+    never = str(NEVER_S)
+    with fed.working(
+        MAILSLUICE_MESSAGES__DRAIN_S="1", MAILSLUICE_DELIVERY__TIMEOUT_S=never
+    ) as running:
+        assert fed.emulator.wait_for(calls=1, timeout_s=PATIENCE_S)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(PATIENCE_S) == 0
+
+
+@SLOW
+def test_a_signal_before_it_has_begun_does_no_harm(ses_emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "worker.toml").write_text(WORKER)
+    command = [sys.executable, "-m", "mailsluice", "worker", str(tmp_path / "worker.toml")]
+    environment = os.environ | ses_emulator.environment
+    log = tmp_path / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(command, env=environment, stderr=stderr) as made,
+    ):
+        running = Running(made, log)
+        ignores = f"/proc/{made.pid}/status"
+        running.until(partial(_catches, ignores, signal.SIGHUP))
+        made.send_signal(signal.SIGHUP)
+        running.until(lambda: running.url != "" and running.is_ready())
+        made.send_signal(signal.SIGTERM)
+        assert made.wait(PATIENCE_S) == 0
+
+
+def _catches(status: str, number: int) -> bool:
+    (mask,) = [
+        line.split()[1] for line in Path(status).read_text().splitlines() if "SigCgt" in line
+    ]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+async def test_a_second_reading_still_names_what_waits_for_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "worker.toml"
+    file.write_text(WORKER)
+    made = Worker(load(file), SqliteJournal.open)
+    file.write_text(WORKER.replace('"mail"', '"post"') + "[ses]\nregion = 'eu-west-1'\n")
+    for _ in range(2):
+        assert made.apply(load(file)) == ["ses.region", "folder.path"]
+    assert made.settings.ses.region is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [f"x = {'[' * 5_000}", f"x = {'9' * 5_000}", '[folder]\npath = "ma\\u0000il"', "x = \x00"],
+    ids=["nested", "number", "path", "byte"],
+)
+def test_no_file_ends_a_worker_that_reads_it_again(
+    ses_emulator: Emulator, tmp_path: Path, broken: str
+) -> None:
+    with worker(tmp_path, ses_emulator) as running:
+        (tmp_path / "worker.toml").write_text(broken)
+        running.process.send_signal(signal.SIGHUP)
+        running.until(lambda: "the settings stay as they were" in running.log.read_text())

@@ -1,0 +1,16 @@
+"""What the worker's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mailsluice.emulator import Emulator
+from tests.support.aws import Aws
+from tests.support.sqs import Fed
+
+
+@pytest.fixture
+def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
+    return Fed(aws, ses_emulator, tmp_path)
