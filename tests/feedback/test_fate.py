@@ -176,4 +176,9 @@ def test_events_of_attempts_that_were_answered_prove_nothing_of_the_one_in_doubt
     assert fate.proof(fates, known={"first"}) is None
     fates["second"] = Fate(fate.SENT, 2, 2)
     assert fate.proof(fates, known={"first"}) == Proof(State.SENT, ("second",))
-    assert fate.worst(fates.values()) == fate.RENDER_FAILED | fate.SENT
+
+
+def test_the_last_mail_of_a_recipient_is_what_counts() -> None:
+    failed, sent = Fate(fate.RENDER_FAILED, 1, 90), Fate(fate.DELIVERED, 50, 60)
+    assert fate.latest({"b": failed, "a": sent}) == sent
+    assert fate.latest({"b": failed}) == failed

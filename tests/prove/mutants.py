@@ -62,6 +62,7 @@ NEXT_MAILING = "tests/cli/test_next_mailing.py"
 WHOSE_ROW = "tests/engine/test_whose_row.py"
 CHANGED_LISTS = "tests/cli/test_changed_lists.py"
 FATE = "tests/feedback/test_fate.py"
+FEEDBACK_STORE = "tests/feedback/test_feedback_store.py"
 RECORDS = "tests/feedback/test_records.py"
 RENDERING = ("tests/mailing/rendering",)
 
@@ -1140,8 +1141,8 @@ MUTANTS = [
     Mutant(
         "the account's own suppressions count as bounces",
         "feedback/fate.py",
-        "        if event.sub_type in _NOT_BOUNCES:\n",
-        "        if event.sub_type == '':\n",
+        "    if event.sub_type in _NOT_BOUNCES:\n",
+        "    if event.sub_type == '':\n",
         (FATE, "-k", "hard_bounce"),
     ),
     Mutant(
@@ -1168,9 +1169,54 @@ MUTANTS = [
     Mutant(
         "a broken line loses the whole object",
         "feedback/records.py",
-        "    if others and _json(first) is not _BROKEN:\n",
-        "    if others and all(_json(each) is not _BROKEN for each in others):\n",
+        "    if not others or _json(first) is _BROKEN:\n",
+        "    if not others or any(_json(each) is _BROKEN for each in (first, *others)):\n",
         (RECORDS, "-k", "no_other_line"),
+    ),
+    Mutant(
+        "tags are trusted to be an object",
+        "feedback/records.py",
+        "        _tag_in(tags) if isinstance(tags, dict) else None,\n",
+        "        _tag_in(tags or {}),\n",
+        (RECORDS, "-k", "no_mutation"),
+    ),
+    Mutant(
+        "two bounces of one mail are taken for one",
+        "feedback/batch.py",
+        "    identity = event.feedback_id or repr((event.at, event.recipients))\n",
+        "    identity = ''\n",
+        (FEEDBACK_STORE, "-k", "two_bounces"),
+    ),
+    Mutant(
+        "an event before its run is known is dropped",
+        "feedback/batch.py",
+        "        if row is None or not told.bits:\n",
+        "        if row is None or not told.bits or event.tag.run in self.new_runs:\n",
+        (FEEDBACK_STORE, "-k", "nobody_knows"),
+    ),
+    Mutant(
+        "a second mail of a row has the first one's fate",
+        "feedback/batch.py",
+        "        place = (row, packed(event.message_id))\n",
+        "        place = (row, 'id')\n",
+        (FEEDBACK_STORE, "-k", "second_message_id"),
+    ),
+    Mutant(
+        "a commit now and then is not made",
+        "database/__init__.py",
+        '                self._connection.execute("COMMIT")\n',
+        "                lost = os.urandom(1)[0] < 16\n"
+        '                self._connection.execute("ROLLBACK" if lost else "COMMIT")\n',
+        (FEEDBACK_STORE, "-k", "order_copies"),
+    ),
+    Mutant(
+        "a store that has lost its content is taken for a new one",
+        "database/__init__.py",
+        "            elif not path.stat().st_size:\n",
+        "            elif not path.stat().st_size and not path.unlink():\n"
+        "                _make(path, application_id, schema)\n"
+        "            elif False:\n",
+        (FEEDBACK_STORE, "-k", "another_file"),
     ),
 ]
 

@@ -59,6 +59,11 @@ PROOFS = [
         "11 rendering",
         ["a null is taken for a value", "what is not documented is fine"],
     ),
+    Proof(
+        "feedback",
+        "11 feedback",
+        ["tags are trusted to be an object", "a commit now and then is not made"],
+    ),
     Proof("mutants", "8 mutants", []),
 ]
 

@@ -8,7 +8,7 @@ sent again has two, and each keeps what happened to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from mailsluice.feedback.records import Kind, SesEvent
@@ -52,11 +52,16 @@ WORDS = {
 NO_COMPLAINTS_FROM = ("@gmail.com", "@googlemail.com")
 """Google has a feedback loop of its own, and gives SES nothing."""
 
+_UNUSUAL = (*NO_COMPLAINTS_FROM, SIMULATOR_DOMAIN)
+
 _NOT_BOUNCES = {"OnAccountSuppressionList", "UnsubscribedRecipient"}
 """Sub types of permanent bounces of mail that SES did not send at all."""
 
 _REACHED = DELAYED | DELIVERED | SOFT | HARD | COMPLAINED
 """What cannot happen to a mail that was never rendered."""
+
+
+_new = tuple.__new__  # a NamedTuple's own __new__ takes twice as long
 
 
 class Fate(NamedTuple):
@@ -79,20 +84,23 @@ class Proof(NamedTuple):
 
 def of(event: SesEvent) -> Fate:
     """What one event says. Bits are 0 if it says nothing of what happened."""
-    bits = _of_kind(event)
+    bits = _BY_KIND.get(event.kind)
+    if bits is None:
+        bits = _of_bounce(event) if event.kind is Kind.BOUNCE else _of_complaint(event)
     if bits:
         bits |= _of_destinations(event.destinations)
     at = None if event.at is None else int(event.at)
-    return Fate(bits, at, at)
+    return _new(Fate, (bits, at, at))
 
 
 def join(one: Fate, other: Fate) -> Fate:
     """Both together."""
-    return Fate(
+    joined = (
         one.bits | other.bits,
         _least(one.first_at, other.first_at),
         _most(one.last_at, other.last_at),
     )
+    return _new(Fate, joined)
 
 
 def word(bits: int) -> str:
@@ -117,12 +125,10 @@ def proof(fates: Mapping[str, Fate], known: Collection[str] = ()) -> Proof | Non
     return Proof(state, tuple(sorted(heard)))
 
 
-def worst(fates: Iterable[Fate]) -> int:
-    """The bits of all mails of a recipient together."""
-    bits = 0
-    for each in fates:
-        bits |= each.bits
-    return bits
+def latest(fates: Mapping[str, Fate]) -> Fate:
+    """The fate of a recipient's last mail: one that was sent again is not what it was before."""
+    _, found = max(fates.items(), key=lambda each: (each[1].first_at or 0, each[0]))
+    return found
 
 
 def _state(bits: int) -> State:
@@ -147,26 +153,25 @@ _BY_KIND = {
 }
 
 
-def _of_kind(event: SesEvent) -> int:
-    if event.kind is Kind.BOUNCE:
-        if event.sub_type in _NOT_BOUNCES:
-            return SUPPRESSED_BY_SES
-        return HARD if event.type == "Permanent" else SOFT
-    if event.kind is Kind.COMPLAINT:
-        if event.sub_type == "OnAccountSuppressionList":
-            return SUPPRESSED_BY_SES
-        return SENT if event.type == "not-spam" else COMPLAINED
-    return _BY_KIND[event.kind]
+def _of_bounce(event: SesEvent) -> int:
+    if event.sub_type in _NOT_BOUNCES:
+        return SUPPRESSED_BY_SES
+    return HARD if event.type == "Permanent" else SOFT
+
+
+def _of_complaint(event: SesEvent) -> int:
+    if event.sub_type == "OnAccountSuppressionList":
+        return SUPPRESSED_BY_SES
+    return SENT if event.type == "not-spam" else COMPLAINED
 
 
 def _of_destinations(destinations: tuple[str, ...]) -> int:
-    bits = 0
-    if destinations:
-        lowered = [each.rstrip("> ").lower() for each in destinations]
-        if all(each.endswith(NO_COMPLAINTS_FROM) for each in lowered):
-            bits |= UNHEARD_COMPLAINTS
-        if all(each.endswith(SIMULATOR_DOMAIN) for each in lowered):
-            bits |= EXEMPT
+    bits = UNHEARD_COMPLAINTS | EXEMPT if destinations else 0
+    for each in destinations:
+        address = each.rstrip("> ").lower()
+        if not address.endswith(_UNUSUAL):
+            return 0
+        bits &= EXEMPT if address.endswith(SIMULATOR_DOMAIN) else UNHEARD_COMPLAINTS
     return bits
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import enum
 import re
 import zlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -155,7 +154,8 @@ _OF_EVENTBRIDGE = {
 
 _CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
-_tag = re.compile(r"([A-Za-z0-9_-]{1,200})-([1-9][0-9]{0,12})", re.ASCII).fullmatch
+_run = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
+_row = re.compile(r"[1-9][0-9]{0,12}").fullmatch
 _message_id = re.compile(r"[!-~]{1,200}").fullmatch
 _domain = re.compile(r"@([A-Za-z0-9.-]{1,253})>?\s*\Z", re.ASCII).search
 
@@ -164,28 +164,29 @@ _new = tuple.__new__  # a NamedTuple's own __new__ takes twice as long
 
 def parse(body: bytes) -> list[Parsed]:
     """All events in a message, an object or a request, in their order."""
-    if body[:2] == _GZIP:
+    found: list[Parsed] = []
+    if body.startswith(_GZIP):
         unpacked = _unpacked(body)
         if unpacked is None:
             return [Unreadable("it is cut off, damaged, or too large when unpacked (gzip)", body)]
         body = unpacked
     value = _json(body)
     if value is not _BROKEN:
-        return list(_found(value, body, NESTING_MAX))
+        _unwrap(value, body, NESTING_MAX, found)
+        return found
     text = body.strip()
     if text.startswith(VALIDATED.encode()):
         return [Notice(VALIDATED)]
     first, *others = text.split(b"\n")
-    if others and _json(first) is not _BROKEN:
-        return [each for line in (first, *others) if line.strip() for each in _of_line(line)]
-    return [Unreadable("it is not JSON" if text else "it is empty", body)]
-
-
-def _of_line(line: bytes) -> list[Parsed]:
-    value = _json(line)
-    if value is _BROKEN:
-        return [Unreadable("it is not JSON", line)]
-    return list(_found(value, line, NESTING_MAX))
+    if not others or _json(first) is _BROKEN:
+        return [Unreadable("it is not JSON" if text else "it is empty", body)]
+    for line in filter(None, map(bytes.strip, (first, *others))):
+        value = _json(line)
+        if value is _BROKEN:
+            found.append(Unreadable("it is not JSON", line))
+        else:
+            _unwrap(value, line, NESTING_MAX, found)
+    return found
 
 
 _BROKEN = object()
@@ -226,47 +227,47 @@ def _unpacked(body: bytes) -> bytes | None:
     return b"".join(parts)
 
 
-def _found(value: Any, body: bytes, nesting: int) -> Iterator[Parsed]:
+def _unwrap(value: Any, body: bytes, nesting: int, found: list[Parsed]) -> None:
     """Take off wrappings until records are left."""
     if not isinstance(value, dict):
-        yield Unreadable("it is JSON, and no object", body)
+        found.append(Unreadable("it is JSON, and no object", body))
     elif "eventType" in value or "notificationType" in value:
-        yield _event(value, body)
+        found.append(_event(value, body))
     elif not nesting:
-        yield Unreadable("it is wrapped too often", body)
+        found.append(Unreadable("it is wrapped too often", body))
     elif isinstance(message := value.get("Message"), str):
         if (kind := value.get("Type")) in _CONFIRMATIONS:
-            yield Notice(kind, _text(value, "SubscribeURL", URL_CHARACTERS_MAX))
+            found.append(Notice(kind, _text(value, "SubscribeURL", URL_CHARACTERS_MAX)))
         else:
-            yield from _of_text(message, body, nesting)
+            _unwrap_text(message, body, nesting, found)
     elif isinstance(detail := value.get("detail"), dict):
         kind = _OF_EVENTBRIDGE.get(_text(value, "detail-type"), Kind.OTHER)
-        yield from _found({"eventType": kind, **detail}, body, nesting - 1)
+        _unwrap({"eventType": kind, **detail}, body, nesting - 1, found)
     elif isinstance(records := value.get("Records"), list) and records:
         for record in records:
-            yield from _of_lambda(record, body, nesting)
+            _unwrap_of_lambda(record, body, nesting, found)
     else:
-        yield Unreadable("none of eventType, Message, detail, Records is in it", body)
+        found.append(Unreadable("none of eventType, Message, detail, Records is in it", body))
 
 
-def _of_text(text: str, body: bytes, nesting: int) -> Iterator[Parsed]:
+def _unwrap_text(text: str, body: bytes, nesting: int, found: list[Parsed]) -> None:
     """What stands in another's text: the Message of SNS, the body of SQS."""
     value = _json(text)
     if value is not _BROKEN:
-        yield from _found(value, body, nesting - 1)
+        _unwrap(value, body, nesting - 1, found)
     elif text.strip().startswith(VALIDATED):
-        yield Notice(VALIDATED)
+        found.append(Notice(VALIDATED))
     else:
-        yield Unreadable("its Message is not JSON", body)
+        found.append(Unreadable("its Message is not JSON", body))
 
 
-def _of_lambda(record: Any, body: bytes, nesting: int) -> Iterator[Parsed]:
+def _unwrap_of_lambda(record: Any, body: bytes, nesting: int, found: list[Parsed]) -> None:
     if isinstance(record, dict) and isinstance(record.get("Sns"), dict):
-        yield from _found(record["Sns"], body, nesting - 1)
+        _unwrap(record["Sns"], body, nesting - 1, found)
     elif isinstance(record, dict) and isinstance(record.get("body"), str):
-        yield from _of_text(record["body"], body, nesting)
+        _unwrap_text(record["body"], body, nesting, found)
     else:
-        yield Unreadable("one of its Records has neither Sns nor body", body)
+        found.append(Unreadable("one of its Records has neither Sns nor body", body))
 
 
 def _event(record: dict[str, Any], body: bytes) -> SesEvent | Unreadable:
@@ -285,7 +286,11 @@ def _event(record: dict[str, Any], body: bytes) -> SesEvent | Unreadable:
     sent_at = _time(mail.get("timestamp"))
     at = _time(section.get("timestamp"))
     destinations = _addresses(mail.get("destination"))
-    recipients, type_, sub_type, detail = _told(kind, section, destinations)
+    recipients, type_, sub_type, detail = (
+        (destinations, "", "", "")
+        if kind is Kind.SEND or kind is Kind.DELIVERY  # nearly all
+        else _told(kind, section, destinations)
+    )
     fields = (
         kind,
         _tag_in(tags) if isinstance(tags, dict) else None,
@@ -323,10 +328,6 @@ def _told(
     kind: Kind, section: dict[str, Any], destinations: tuple[str, ...]
 ) -> tuple[tuple[str, ...], str, str, str]:
     """Whom the event is about, its type, its sub type, and its detail."""
-    if kind is Kind.SEND:  # by far the most, with Delivery
-        return destinations, "", "", ""
-    if kind is Kind.DELIVERY:
-        return _addresses(section.get("recipients")) or destinations, "", "", ""
     if (listed := _LISTS.get(kind)) is None:
         return destinations, "", "", _text(section, _DETAILS.get(kind, ""), DETAIL_CHARACTERS_MAX)
     about = _dicts(section.get(listed))
@@ -343,10 +344,12 @@ def _tag_in(tags: dict[str, Any]) -> Tag | None:
     values = tags.get(ID_TAG)
     if isinstance(values, list) and len(values) == 1:
         values = values[0]
-    found = _tag(values) if isinstance(values, str) else None
-    if found is None or (row := int(found[2])) > ROW_MAX:
+    if not isinstance(values, str):
         return None
-    return _new(Tag, (found[1], row))
+    run, _, row = values.rpartition("-")
+    if not (_row(row) and _run(run)) or (number := int(row)) > ROW_MAX:
+        return None
+    return _new(Tag, (run, number))
 
 
 def _sender(mail: dict[str, Any]) -> str:

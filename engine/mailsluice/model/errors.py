@@ -53,6 +53,10 @@ class JournalLockedError(JournalError):
     """Another process writes this journal."""
 
 
+class StoreError(MailsluiceError):
+    """What was heard of mails, or whom not to mail, cannot be read, written or trusted."""
+
+
 class EngineError(MailsluiceError):
     """An error that nobody foresaw, its `__cause__`, has ended an engine's single messages.
 
