@@ -5,6 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
+unset PYTHONDONTWRITEBYTECODE  # as in the Makefile
 (($#)) || set -- -m "not proof"
 
 busy=()

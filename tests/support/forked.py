@@ -57,8 +57,9 @@ OUTPUT = "output.txt"
 
 def _parse_models() -> None:
     """Have what sessions share parsed before anything is forked: models, and CA certificates."""
-    http._context(get_cert_path(True))  # noqa: FBT003  # botocore's
     core = botocore.session.get_session()
+    for verify in (True, core.get_config_variable("ca_bundle") or True):
+        http._context(get_cert_path(verify))
     loader = aws.session(None, None)._session.get_component("data_loader")
     core.register_component("data_loader", loader)
     for service in ("sesv2", "sqs", "s3"):
