@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.aws import Aws, running
+from tests.support.aws import Aws, shared
 
 # How long an example takes says nothing: other programs share the machine. `make test` draws the
 # same examples each time, so a failure is a change of the code; the proofs draw new ones.
@@ -101,7 +101,9 @@ async def skip(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[Aws]:
-    """SQS and S3; each test makes queues and keys of its own."""
-    with running() as started:
-        yield started
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Aws:
+    """SQS and S3, shared by all of pytest's workers; each test makes queues and keys of its own."""
+    folder, owner = tmp_path_factory.getbasetemp(), os.getpid()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder, owner = folder.parent, os.getppid()
+    return shared(folder, owner)

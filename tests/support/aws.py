@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
@@ -17,6 +19,9 @@ ACCESS = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+
+_LEFT_RUNNING: list[Popen[str]] = []
+"""Servers that end by themselves."""
 
 
 class Aws:
@@ -41,18 +46,37 @@ class Aws:
 @contextmanager
 def running() -> Iterator[Aws]:
     """moto's server, as long as the context lasts."""
+    process = _start(os.getpid())
+    try:
+        yield Aws(_url(process))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def shared(folder: Path, owner: int) -> Aws:
+    """moto's server, one for all processes that name this folder; it ends after process `owner`."""
+    with (folder / "aws").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        url = file.read()
+        if not url:
+            _LEFT_RUNNING.append(process := _start(owner))
+            url = _url(process)
+            file.write(url)
+        return Aws(url)
+
+
+def _start(owner: int) -> Popen[str]:
     environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
-    with Popen(
-        [sys.executable, "-m", "tests.support.aws_server"],
-        stdout=PIPE,
-        env=environment | ACCESS,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield Aws(f"http://127.0.0.1:{int(process.stdout.readline())}")
-        finally:
-            process.terminate()
+    command = [sys.executable, "-m", "tests.support.aws_server", str(owner)]
+    return Popen(command, stdout=PIPE, env=environment | ACCESS, text=True)
+
+
+def _url(process: Popen[str]) -> str:
+    assert process.stdout is not None
+    with process.stdout as printed:
+        return f"http://127.0.0.1:{int(printed.readline())}"
 
 
 def left(sqs: Any, url: str) -> int:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -71,8 +73,19 @@ class OneByOne:
         return list(self._application(environ, start))
 
 
-def main() -> None:
-    """Serve until it is ended."""
+def _end_after(owner: int) -> None:
+    """End this process soon after that one has ended."""
+    while True:
+        time.sleep(1)
+        try:
+            os.kill(owner, 0)
+        except ProcessLookupError:
+            os._exit(0)
+
+
+def main(owner: int) -> None:
+    """Serve until it is ended, or the process `owner` has ended."""
+    threading.Thread(target=_end_after, args=(owner,), daemon=True).start()
     # moto asks for the time for every message in the queue, several times a call, and takes 3 µs.
     vars(models)["unix_time_millis"] = lambda: time.time() * 1000
     WSGIRequestHandler.protocol_version = "HTTP/1.1"  # connections are kept
@@ -86,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))
