@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 READY := .venv/.ready
 
-# Without bytecode, each process of the tests compiles all modules anew: half of a minute's CPU.
+# Without bytecode, each process of the tests compiles all modules anew: half a minute of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

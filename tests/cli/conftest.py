@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -90,11 +89,12 @@ class Folder:
         """Run a command to its end; `file_kib_max` bounds every file that it writes."""
         place, all_of_it = cwd or self.path, self.environment(environment or {})
         if file_kib_max is not None:
-            limited = ["bash", "-c", f'ulimit -f {file_kib_max}; exec "$@"', "", *COMMAND]
-            done = subprocess.run(
-                [*limited, *arguments], cwd=place, env=all_of_it, capture_output=True, check=False
+            limit = f"{file_kib_max} << 10"
+            limited = (
+                f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+                + forked.COMMAND
             )
-            ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+            ended = forked.run(FORKED, place, all_of_it, arguments, program=limited)
         elif stdin:
             pipes = Streams(PIPE, PIPE, PIPE)
             process = Forked(FORKED, place, all_of_it, arguments, pipes)

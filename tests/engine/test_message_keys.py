@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mailsluice import Engine, InDoubt, Receipt
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
+from tests.support import forked
 from tests.support.chance import a_seed
 from tests.support.messages import ended, message, resending, sending, settings, states, until
 from tests.support.waiting import PATIENCE_S
+
+FORKED = forked.context()
 
 KILLS = 3
 
@@ -41,19 +43,20 @@ def test_a_service_that_is_killed_again_and_again_sends_each_key_once(
     """SIGKILL at a moment of the ledger's, three times; the next process gives the same keys."""
     count, moments = 600, random.Random(a_seed())
     path = tmp_path / "messages.journal"
-    command = [
-        sys.executable,
-        str(Path(__file__).parents[1] / "support" / "messages_child.py"),
-        str(path),
-    ]
+    given = [str(path), str(count)]
+    service = (Path(__file__).parents[1] / "support" / "messages_child.py").read_text()
     for _ in range(KILLS):
         at = len(ses_emulator.ledger) + moments.randint(1, 150)
-        with subprocess.Popen([*command, str(count)], stdout=subprocess.DEVNULL) as process:
-            assert ses_emulator.wait_for(accepted=at, timeout_s=PATIENCE_S)
-            process.kill()
-    ended = subprocess.run([*command, str(count)], capture_output=True, text=True, check=True)
-    assert ended.stdout.endswith("done\n")
-    in_doubt = {f"user{line.split()[2]}@example.com" for line in ended.stdout.splitlines()[:-1]}
+        process = forked.Forked(
+            FORKED, tmp_path, os.environ, given, forked.Streams(), program=service
+        )
+        assert ses_emulator.wait_for(accepted=at, timeout_s=PATIENCE_S)
+        process.kill()
+        process.wait()
+    ended = forked.run(FORKED, tmp_path, os.environ, given, program=service)
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith("done\n")
+    in_doubt = {f"user{line.split()[2]}@example.com" for line in ended.out.splitlines()[:-1]}
     delivered = ses_emulator.ledger.by_address()
     assert set(delivered.values()) == {1}
     everybody = {f"user{n}@example.com" for n in range(count)}

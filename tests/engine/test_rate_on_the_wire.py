@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -22,9 +21,11 @@ from mailsluice.dispatch import batching
 from mailsluice.journal.memory import MemoryJournal
 from mailsluice.model import Account, Answer, EntryResult
 from mailsluice.ses import Depart
+from tests.support import forked
 from tests.support.chance import a_seed
 from tests.support.rate import excess
-from tests.support.waiting import PATIENCE_S
+
+FORKED = forked.context()
 
 MAILING = Mailing(from_address="news@example.com", template="welcome")
 
@@ -160,10 +161,9 @@ def test_a_process_that_is_stopped_and_goes_on_is_never_faster_than_the_rate(
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "secret",
     }
-    mailing = str(tmp_path / "mailing.toml")
-    command = [sys.executable, "-m", "mailsluice", "send", mailing]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    mailing, said = str(tmp_path / "mailing.toml"), tmp_path / "said"
+    process = forked.Forked(
+        FORKED, tmp_path, environment, ["send", mailing], forked.Streams(None, said, said)
     )
     while process.poll() is None and not peer.received:
         time.sleep(0.01)
@@ -172,9 +172,8 @@ def test_a_process_that_is_stopped_and_goes_on_is_never_faster_than_the_rate(
         process.send_signal(signal.SIGSTOP)
         time.sleep(random.choice([0.01, 0.3, 1.0]))
         process.send_signal(signal.SIGCONT)
-    said, _ = process.communicate(timeout=PATIENCE_S)
     peer.close()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, said.read_text()
     assert sum(count for _, count in peer.received) == RATE * 5
     over = {
         name: excess(sorted(calls), RATE * (1 + SKEW), batching.size_for(RATE))

@@ -49,6 +49,8 @@ IMPORTED_LATER = (
 )
 """What commands import when they run."""
 
+COMMAND = "from mailsluice.cli import main; main()"
+
 Stream = int | Path | None
 
 OUTPUT = "output.txt"
@@ -102,15 +104,20 @@ class Streams(NamedTuple):
 
 
 class Forked:
-    """A command that is running, with what a test wants of a `subprocess.Popen`."""
+    """A command that is running, with what a test wants of a `subprocess.Popen`.
 
-    def __init__(
+    `program` is Python source that runs in its place, as `python -c` would have it.
+    """
+
+    def __init__(  # noqa: PLR0913  # what a process is started with
         self,
         made: ForkServerContext,
         folder: Path,
         environment: Mapping[str, str],
         arguments: Sequence[str],
         streams: Streams,
+        *,
+        program: str = COMMAND,
     ) -> None:
         self.stdin: IO[bytes] | None = None
         self.stdout: IO[bytes] | None = None
@@ -126,7 +133,7 @@ class Forked:
                     passed.append(_Passed(theirs))
                 else:
                     passed.append(_Passed(stream) if isinstance(stream, int) else stream)
-            given = (folder, dict(environment), list(arguments), passed)
+            given = (folder, dict(environment), list(arguments), passed, program)
             self._process = made.Process(target=_command_alone, args=given)
             self._process.start()
         assert self._process.pid is not None
@@ -212,17 +219,21 @@ class Ended(NamedTuple):
     err: str
 
 
-def run(
+def run(  # noqa: PLR0913  # as above
     made: ForkServerContext,
     folder: Path,
     environment: Mapping[str, str],
     arguments: Sequence[str],
     patience_s: float = PATIENCE_S,
+    *,
+    program: str = COMMAND,
 ) -> Ended:
     """Run it to its end, with this environment and no other."""
     with tempfile.TemporaryDirectory(prefix="mailsluice-child-") as name:
         out, err = Path(name) / "out", Path(name) / "err"
-        process = Forked(made, folder, environment, arguments, Streams(None, out, err))
+        process = Forked(
+            made, folder, environment, arguments, Streams(None, out, err), program=program
+        )
         try:
             code = process.wait(patience_s)
         except TimeoutError:
@@ -236,6 +247,7 @@ def _command_alone(
     environment: dict[str, str],
     arguments: list[str],
     streams: list[int | Path | None],
+    program: str,
 ) -> None:
     for fd, stream in enumerate(streams):
         made = stream if isinstance(stream, int) else _opened(fd, stream)
@@ -248,7 +260,7 @@ def _command_alone(
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["mailsluice", *arguments]
-    mailsluice.cli.main()
+    exec(program, {"__name__": "__main__"})
 
 
 def _opened(fd: int, path: Path | None) -> int:

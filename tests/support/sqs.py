@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mailsluice.emulator import AccountSettings, Emulator
+from tests.support import forked
 from tests.support.aws import Aws, left
 from tests.support.worker import Running, worker
 
@@ -73,7 +74,7 @@ class Fed:
 
     @contextmanager
     def working(
-        self, visibility_s: int = 30, program: Sequence[str] = (), **environment: str
+        self, visibility_s: int = 30, program: str = forked.COMMAND, **environment: str
     ) -> Iterator[Running]:
         text = SETTINGS.format(url=self.url, visibility_s=visibility_s)
         environment |= self.aws.environment

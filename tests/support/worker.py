@@ -6,12 +6,10 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +62,7 @@ def drop(folder: Path, name: str, recipients: int, template: str = "welcome") ->
 class Running:
     """A worker's process."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | forked.Forked, log: Path) -> None:
+    def __init__(self, process: forked.Forked, log: Path) -> None:
         self.process = process
         self.log = log
         self.query = ""
@@ -107,7 +105,7 @@ def worker(  # noqa: PLR0913  # what a test of a worker may choose
     emulator: Emulator,
     text: str = WORKER,
     environment: dict[str, str] | None = None,
-    program: Sequence[str] = (),
+    program: str = forked.COMMAND,
     *,
     becomes_ready: bool = True,
 ) -> Iterator[Running]:
@@ -116,31 +114,26 @@ def worker(  # noqa: PLR0913  # what a test of a worker may choose
     environment = os.environ | emulator.environment | (environment or {})
     log = folder / "worker.log"
     log.write_text("")
-    with ExitStack() as stack:
-        process: subprocess.Popen[bytes] | forked.Forked
-        if program:
-            stderr = stack.enter_context(log.open("w"))
-            command = [sys.executable, *program, *arguments]
-            process = subprocess.Popen(command, env=environment, stderr=stderr)
-        else:
-            process = forked.Forked(
-                FORKED, Path.cwd(), environment, arguments, forked.Streams(stderr=log)
-            )
-        running = Running(process, log)
-        try:
-            running.until(lambda: running.url != "")
-            if becomes_ready:
-                running.until(running.is_ready)
-            yield running
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE_S) in {0, -signal.SIGKILL}
+    streams = forked.Streams(stderr=log)
+    process = forked.Forked(FORKED, Path.cwd(), environment, arguments, streams, program=program)
+    running = Running(process, log)
+    try:
+        running.until(lambda: running.url != "")
+        if becomes_ready:
+            running.until(running.is_ready)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) in {0, -signal.SIGKILL}
 
 
-def command(folder: Path, *arguments: str, **environment: str) -> forked.Ended:
+def command(
+    folder: Path, *arguments: str, program: str = forked.COMMAND, **environment: str
+) -> forked.Ended:
     name, *others = arguments
-    return forked.run(FORKED, folder, os.environ | environment, [name, "worker.toml", *others])
+    given = [name, "worker.toml", *others]
+    return forked.run(FORKED, folder, os.environ | environment, given, program=program)
 
 
 SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=100, daily_max=-1))

@@ -112,11 +112,6 @@ def status_of(running: Running, request: str) -> int:
     return int(found[1]) if found else 0
 
 
-def program(folder: Path, text: str) -> list[str]:
-    (folder / "program.py").write_text(text)
-    return [str(folder / "program.py")]
-
-
 @contextmanager
 def idle(running: Running, clients: int, said: bytes = b"") -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
@@ -167,8 +162,7 @@ def test_hostile_requests_are_answered_and_leave_no_traceback(
 def test_idle_connections_leave_descriptors_for_work(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    run = program(tmp_path, FEW)
-    with worker(tmp_path, ses_emulator, program=run) as running, idle(running, 300):
+    with worker(tmp_path, ses_emulator, program=FEW) as running, idle(running, 300):
         drop(tmp_path, "one", 500)
         running.until(lambda: running.states() == {"one": "finished"})
         assert running.get("/livez") == "ok\n"
@@ -179,8 +173,7 @@ def test_idle_connections_leave_descriptors_for_work(
 def test_a_request_must_be_there_in_time_however_it_trickles_in(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    run = program(tmp_path, QUICK)
-    with worker(tmp_path, ses_emulator, program=run) as running:
+    with worker(tmp_path, ses_emulator, program=QUICK) as running:
         slow = f"GET /status HTTP/1.1\r\n{HOST}X: ".encode()
         with connected(running) as trickling, idle(running, 3, slow) as waiting:
             trickling.sendall(slow)
@@ -198,9 +191,8 @@ def test_a_request_must_be_there_in_time_however_it_trickles_in(
 
 
 def test_pages_leave_room_for_probes_and_operators(ses_emulator: Emulator, tmp_path: Path) -> None:
-    run = program(tmp_path, QUICK)
     events = f"GET /events HTTP/1.1\r\n{HOST}\r\n".encode()
-    with worker(tmp_path, ses_emulator, program=run) as running:
+    with worker(tmp_path, ses_emulator, program=QUICK) as running:
         with idle(running, 4, events) as pages:
             assert all(b"200 OK" in page.recv(4096) for page in pages)
             assert status_of(running, events.decode()) == 503

@@ -17,10 +17,7 @@ main()
 @FAST
 def test_a_pause_holds_when_the_next_journal_of_messages_is_begun(fed: Fed) -> None:
     text = SETTINGS.format(url=fed.url, visibility_s=30)
-    (fed.folder / "small.py").write_text(SMALL_SEGMENTS)
-    with worker(
-        fed.folder, fed.emulator, text, fed.aws.environment, [str(fed.folder / "small.py")]
-    ) as running:
+    with worker(fed.folder, fed.emulator, text, fed.aws.environment, SMALL_SEGMENTS) as running:
         running.get("/pause", "POST")
         fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(60)))
         journals = fed.folder / "mail" / "messages"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -21,7 +18,7 @@ from tests.support import aws
 from tests.support.aws import Aws
 from tests.support.sqs import FAST, MAILING, SETTINGS, Fed
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import SLOWER, Running, sent_to
+from tests.support.worker import SLOWER, command, sent_to, worker
 
 NO_ROOM = """
 import resource, signal, sys
@@ -130,15 +127,9 @@ def test_what_is_given_back_is_not_hidden_by_an_earlier_call_that_comes_later(
 def test_a_queue_that_does_not_exist_is_named(fed: Fed) -> None:
     text = SETTINGS.format(url=fed.url + "x", visibility_s=30)
     (fed.folder / "worker.toml").write_text(text)
-    ended = subprocess.run(
-        [sys.executable, "-m", "mailsluice", "worker", str(fed.folder / "worker.toml")],
-        env=os.environ | fed.emulator.environment | fed.aws.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert f"[queue] url: {fed.url}x" in ended.stderr
+    ended = command(fed.folder, "worker", **fed.aws.environment)
+    assert ended.code == 2
+    assert f"[queue] url: {fed.url}x" in ended.err
 
 
 DEFECT = """
@@ -166,18 +157,11 @@ def test_what_cannot_be_recorded_ends_it_and_deletes_nothing(
 ) -> None:
     to = [{"to": f"one{n}@example.com"} for n in range(recipients)]
     fed.put({"mailing": MAILING} | (to[0] if recipients == 1 else {"recipients": to}))
-    full = [sys.executable, "-c", program, "worker", str(fed.folder / "worker.toml")]
     text = SETTINGS.format(url=fed.url, visibility_s=3)
     (fed.folder / "worker.toml").write_text(text)
-    ended = subprocess.run(
-        full,
-        env=os.environ | fed.emulator.environment | fed.aws.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == code, ended.stderr
-    assert said in ended.stderr
+    ended = command(fed.folder, "worker", program=program, **fed.aws.environment)
+    assert ended.code == code, ended.err
+    assert said in ended.err
     assert fed.left() == 1, "what has no outcome is not deleted"
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
@@ -190,20 +174,11 @@ def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
     port = aws.free_port()
     text = SETTINGS.format(url=url, visibility_s=30).replace("port = 0", f"port = {port}")
     (fed.folder / "worker.toml").write_text(text)
-    command = [sys.executable, "-m", "mailsluice", "worker", str(fed.folder / "worker.toml")]
     nobody = {"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9"}
-    environment = os.environ | fed.emulator.environment | nobody
-    log = fed.folder / "log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, env=environment, stderr=stderr) as made,
-    ):
-        running = Running(made, log)
-        running.until(lambda: "the queue cannot be reached" in log.read_text())
+    with worker(fed.folder, fed.emulator, text, nobody, becomes_ready=False) as running:
+        running.until(lambda: "the queue cannot be reached" in running.log.read_text())
         assert not running.is_ready()
         assert running.get("/status")["why"].startswith("the queue cannot be reached")
-        made.send_signal(signal.SIGTERM)
-        assert made.wait(PATIENCE_S) == 0
 
 
 @SLOWER

@@ -85,7 +85,7 @@ def test_a_clock_that_is_days_fast_at_the_start_makes_no_key_forgotten(fed: Fed)
         running.until(lambda: fed.left() == 0)
     fast = fed.folder / "worker.toml.fast"
     fast.touch()
-    with fed.working(program=("-c", TEN_DAYS_FAST)) as running:
+    with fed.working(program=TEN_DAYS_FAST) as running:
         fast.unlink()  # the clock has been set right
         fed.put({"mailing": MAILING, "to": "new@example.com", "key": "new"})
         running.until(lambda: fed.left() == 0)

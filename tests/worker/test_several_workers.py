@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from mailsluice.emulator import CallFault, Emulator
 from tests.support.aws import Aws
 from tests.support.sqs import FAST, MAILING, Fed, Lists
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import SLOWER, WORKER, drop, mailing, sent_to, worker
+from tests.support.worker import SLOWER, WORKER, command, drop, mailing, sent_to, worker
 
 
 def test_a_second_worker_on_one_folder_is_refused(fed: Fed) -> None:
@@ -22,15 +19,9 @@ def test_a_second_worker_on_one_folder_is_refused(fed: Fed) -> None:
         other = fed.folder / "other"
         other.mkdir()
         (other / "worker.toml").write_text(text.replace('"mail"', f'"{fed.folder}/mail"'))
-        ended = subprocess.run(
-            [sys.executable, "-m", "mailsluice", "worker", str(other / "worker.toml")],
-            env=os.environ | fed.emulator.environment | fed.aws.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert ended.returncode == 5
-    assert "another worker is at it; each needs a [folder] path of its own" in ended.stderr
+        ended = command(other, "worker", **fed.aws.environment)
+    assert ended.code == 5
+    assert "another worker is at it; each needs a [folder] path of its own" in ended.err
 
 
 @SLOWER

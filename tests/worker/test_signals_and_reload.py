@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +15,10 @@ from mailsluice.cli.worker import load
 from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.worker.worker import Worker
+from tests.support import forked
 from tests.support.sqs import FAST, MAILING, Fed
 from tests.support.waiting import NEVER_S, PATIENCE_S
-from tests.support.worker import SLOW, UNANSWERED, WORKER, Running, command, drop, worker
+from tests.support.worker import FORKED, SLOW, UNANSWERED, WORKER, Running, command, drop, worker
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
@@ -81,12 +80,8 @@ def test_a_worker_ends_within_its_time_whatever_ses_does(
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(PATIENCE_S) == 0
     journal = tmp_path / "mail/working/one/mailing.journal"
-    status = subprocess.run(
-        [sys.executable, "-m", "mailsluice", "status", "--json", str(journal)],
-        capture_output=True,
-        check=False,
-    )
-    assert json.loads(status.stdout)["counts"]["in_doubt"] == 100
+    status = forked.run(FORKED, tmp_path, os.environ, ["status", "--json", str(journal)])
+    assert json.loads(status.out)["counts"]["in_doubt"] == 100
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=2_000, daily_max=-1))
@@ -143,20 +138,16 @@ def test_it_ends_within_its_time_with_messages_in_flight(fed: Fed) -> None:
 @SLOW
 def test_a_signal_before_it_has_begun_does_no_harm(ses_emulator: Emulator, tmp_path: Path) -> None:
     (tmp_path / "worker.toml").write_text(WORKER)
-    command = [sys.executable, "-m", "mailsluice", "worker", str(tmp_path / "worker.toml")]
-    environment = os.environ | ses_emulator.environment
     log = tmp_path / "log"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(command, env=environment, stderr=stderr) as made,
-    ):
-        running = Running(made, log)
-        ignores = f"/proc/{made.pid}/status"
-        running.until(partial(_catches, ignores, signal.SIGHUP))
-        made.send_signal(signal.SIGHUP)
-        running.until(lambda: running.url != "" and running.is_ready())
-        made.send_signal(signal.SIGTERM)
-        assert made.wait(PATIENCE_S) == 0
+    environment = os.environ | ses_emulator.environment
+    streams = forked.Streams(stderr=log)
+    made = forked.Forked(FORKED, tmp_path, environment, ["worker", "worker.toml"], streams)
+    running = Running(made, log)
+    running.until(partial(_catches, f"/proc/{made.pid}/status", signal.SIGHUP))
+    made.send_signal(signal.SIGHUP)
+    running.until(lambda: running.url != "" and running.is_ready())
+    made.send_signal(signal.SIGTERM)
+    assert made.wait(PATIENCE_S) == 0
 
 
 def _catches(status: str, number: int) -> bool:
