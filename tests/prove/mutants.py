@@ -61,6 +61,8 @@ ENDS = "tests/worker/test_put_away.py"
 NEXT_MAILING = "tests/cli/test_next_mailing.py"
 WHOSE_ROW = "tests/engine/test_whose_row.py"
 CHANGED_LISTS = "tests/cli/test_changed_lists.py"
+BRAKE = "tests/feedback/test_brake.py"
+EVIDENCE = "tests/feedback/test_evidence.py"
 FATE = "tests/feedback/test_fate.py"
 FEEDBACK_STORE = "tests/feedback/test_feedback_store.py"
 RECORDS = "tests/feedback/test_records.py"
@@ -1179,6 +1181,89 @@ MUTANTS = [
         "        _tag_in(tags) if isinstance(tags, dict) else None,\n",
         "        _tag_in(tags or {}),\n",
         (RECORDS, "-k", "no_mutation"),
+    ),
+    Mutant(
+        "only what was heard of counts as sent",
+        "feedback/brake.py",
+        "            each.evidence.send(bucket, len(rows) - (deaf if each.bits == COMPLAINED else 0))\n",
+        "            each.evidence.send(bucket, 0)\n",
+        (BRAKE, "-k", "good_list"),
+        more=(
+            (
+                "        for each in self._watched:\n            if new & each.bits",
+                "        for each in self._watched:\n            if ended or new & UNRENDERED:\n                each.evidence.send(bucket, 1)\n            if new & each.bits",
+            ),
+        ),
+    ),
+    Mutant(
+        "only the last prefix is looked at",
+        "feedback/evidence.py",
+        "            found = found or self._judge(bucket, sum(start), sum(later))\n",
+        "            found = self._judge(bucket, sum(start), sum(later))\n",
+        (EVIDENCE, "-k", "drown"),
+    ),
+    Mutant(
+        "restarts weigh more than one",
+        "feedback/evidence.py",
+        "RESTARTS_SUM = 1.3064\n",
+        "RESTARTS_SUM = 0.0013064\n",
+        (EVIDENCE, "-k", "weights"),
+    ),
+    Mutant(
+        "a late start stops a list that has one dead domain",
+        "feedback/evidence.py",
+        "        if start < self._wanted and self._heard_lately(bucket) < self.limit * WINDOW:\n",
+        "        if start < 0:\n",
+        (EVIDENCE, "-k", "gives_an_alarm"),
+    ),
+    Mutant(
+        "evidence of three bounces is enough",
+        "feedback/evidence.py",
+        "        if heard < self._least or start + later < self._wanted:\n",
+        "        if start + later < self._wanted:\n",
+        (EVIDENCE, "-k", "gives_an_alarm"),
+    ),
+    Mutant(
+        "there is no ramp",
+        "feedback/brake.py",
+        "        if highest <= limits.bounces or not limits.bounces:\n",
+        "        if highest >= 0:\n",
+        (BRAKE, "-k", "bad_list or ramp"),
+    ),
+    Mutant(
+        "who hears nothing sends on",
+        "feedback/brake.py",
+        "            return max(0, limits.exposed - self.sends)\n",
+        "            return UNLIMITED\n",
+        (BRAKE, "-k", "canary or stream"),
+    ),
+    Mutant(
+        "a mail that was not rendered is not watched",
+        "feedback/brake.py",
+        "            if limit\n",
+        "            if limit and bits != UNRENDERED\n",
+        (BRAKE, "-k", "template or own"),
+    ),
+    Mutant(
+        "complaints of the past are forgotten",
+        "feedback/brake.py",
+        "                brake.hear(row, bits, bits)\n",
+        "                brake.hear(row, bits & ~COMPLAINED, bits & ~COMPLAINED)\n",
+        (BRAKE, "-k", "earned"),
+    ),
+    Mutant(
+        "each copy of a bounce counts",
+        "feedback/brake.py",
+        "            if new & each.bits and not bits & ~new & each.bits:\n",
+        "            if bits & each.bits:\n",
+        (BRAKE, "-k", "copies"),
+    ),
+    Mutant(
+        "bounces from before an override count again",
+        "feedback/brake.py",
+        "        if row < self._first_row or number == len(self._buckets):\n",
+        "        if number == len(self._buckets):\n",
+        (BRAKE, "-k", "override"),
     ),
     Mutant(
         "two bounces of one mail are taken for one",

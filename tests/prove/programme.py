@@ -64,6 +64,19 @@ PROOFS = [
         "11 feedback",
         ["tags are trusted to be an object", "a commit now and then is not made"],
     ),
+    Proof(
+        "brake",
+        "12 brake",
+        [
+            "only what was heard of counts as sent",
+            "only the last prefix is looked at",
+            "restarts weigh more than one",
+            "there is no ramp",
+            "who hears nothing sends on",
+            "a mail that was not rendered is not watched",
+            "complaints of the past are forgotten",
+        ],
+    ),
     Proof("mutants", "8 mutants", []),
 ]
 

@@ -3,5 +3,8 @@
 - `records`: bodies of queues, files and webhooks become `SesEvent`s. Pure.
 - `fate`: events of one recipient add up to a `Fate`, in any order and any number of copies. Pure.
 - `store`: `feedback.db`, which keeps fates. It is written before an event is deleted anywhere.
+- `evidence`: how sure it is that a rate is above its limit, however late its events come. Pure.
 - `brake`: whether a mailing bounces, annoys or fails to render too often to go on. Pure.
+
+It knows `model` and `database`. Start reading at `records.parse` and `store.FeedbackStore.record`.
 """

@@ -53,3 +53,15 @@ CLOSED = "CLOSED"
 """The status of a message that was not sent because the engine was closed."""
 
 CLOSED_TEXT = "the engine was closed"
+
+BOUNCES_TOO_MANY = "BOUNCES_TOO_MANY"
+"""Code of a hold: more addresses do not work than AWS tolerates."""
+
+COMPLAINTS_TOO_MANY = "COMPLAINTS_TOO_MANY"
+"""Code of a hold: more recipients call it spam than AWS tolerates."""
+
+RENDERING_FAILS = "RENDERING_FAILS"
+"""Code of a hold: SES accepts the mails, and then cannot render or refuses them."""
+
+FEEDBACK_BLIND = "FEEDBACK_BLIND"
+"""Code of a hold: nothing is heard of the first recipients, so nobody knows how it goes."""
