@@ -23,7 +23,7 @@ DAILY_TEXT = "Daily message quota exceeded."
 CALLS_TEXT = "Rate exceeded"
 
 Refuses = Literal["call", "entry"]
-"""Whether SES refuses the whole call by an exception, or single entries by their status."""
+"""How SES refuses: the whole call by an exception, or single entries by a status."""
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -33,7 +33,7 @@ class AccountSettings:
     rate_per_s: Annotated[float, Field(gt=0)] = 14.0
     """MaxSendRate: recipients per second."""
     announced_rate_per_s: Annotated[float, Field(gt=0)] | None = None
-    """What GetAccount says that it is, where that is something else: after a change it may lag."""
+    """The rate that GetAccount reports, if it differs: after a change it may lag."""
     daily_max: Annotated[float, Field(ge=-1)] = 50_000.0
     """Max24HourSend: recipients in the rolling day; -1 is unlimited."""
     model: Literal["strict", "debt"] = "strict"
@@ -48,11 +48,11 @@ class AccountSettings:
     daily_refuses: Refuses = "entry"
     """Over the day: ACCOUNT_DAILY_QUOTA_EXCEEDED for entries, or 429 for the call."""
     conditions_refuse: Refuses = "entry"
-    """Paused, suspended, or a name that is not known: by status or by exception."""
+    """How a paused or suspended account, or an unknown name, is refused."""
     day_s: Annotated[float, Field(gt=0)] = 86_400.0
     """Length of the rolling day; tests shorten it."""
     lag_s: Annotated[float, Field(ge=0)] = 0.0
-    """How long SentLast24Hours does not know of what was accepted."""
+    """How far SentLast24Hours lags behind what was accepted."""
     get_account_per_s: Annotated[float, Field(ge=0)] = 0.0
     """GetAccount calls per second; 0: no limit."""
     calls_per_s: Annotated[float, Field(ge=0)] = 0.0
@@ -61,7 +61,7 @@ class AccountSettings:
     enforcement: Literal["HEALTHY", "PROBATION", "SHUTDOWN"] = "HEALTHY"
     production: bool = True
     pricing_plan: Literal["NONE", "ESSENTIALS", "PRO", "ENTERPRISE"] | None = None
-    """The pricing plan that GetAccount tells; None: it tells none, as an older SES."""
+    """The pricing plan that GetAccount reports; None: it reports none, as older SES did."""
 
 
 class Refusal(NamedTuple):
@@ -72,16 +72,16 @@ class Refusal(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of one call: refused as a whole, or in part, or not at all."""
+    """The result of one call: refused as a whole, in part, or not at all."""
 
     refusal: Refusal | None = None
     refused: dict[int, Refusal] = {}  # noqa: RUF012 - never written to
-    """By position of the entry; entries that are not in it were accepted."""
+    """Refusals by position of the entry; all other entries were accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatistics:
-    """What was asked of the account since it was made. Numbers of recipients, but for `calls`."""
+    """Totals since the account was made: recipients, except `calls`."""
 
     calls: int
     submitted: int
@@ -135,32 +135,32 @@ class Account:
 
     @property
     def calls(self) -> int:
-        """SendBulkEmail calls so far, whatever became of them."""
+        """SendBulkEmail calls so far, accepted or refused."""
         return self._calls
 
     def change(self, now: float, **changes: Any) -> None:
         """Change some of the settings; what was accepted so far still counts.
 
-        Raises pydantic.ValidationError where a value cannot be, TypeError for an unknown name.
+        Raises pydantic.ValidationError for a bad value, TypeError for an unknown name.
         """
         self._settings = replace(self._settings, **changes)
         self._apply(now)
 
     def arrive(self, recipients: int, now: float) -> None:
-        """Count a call as submitted, whatever becomes of it."""
+        """Count a call as submitted, accepted or not."""
         self._calls += 1
         self._submitted.add(recipients, now)
 
     def call_refusal(self, now: float) -> Refusal | None:
-        """Take one SendBulkEmail call of the API rate; why not, where it is over it."""
+        """Charge one SendBulkEmail call to the API rate. Return why not, if the rate is used up."""
         return self._take_call(self._settings.calls_per_s, self._calls_bucket, now)
 
     def get_account_refusal(self, now: float) -> Refusal | None:
-        """Take one GetAccount call of the API rate; why not, where it is over it."""
+        """Charge one GetAccount call to the API rate. Return why not, if the rate is used up."""
         return self._take_call(self._settings.get_account_per_s, self._get_account_bucket, now)
 
     def standing(self) -> Refusal | None:
-        """Why nothing is sent at present; None where it is."""
+        """Return why the account sends nothing at present; None if it sends."""
         way = self._settings.conditions_refuse
         if self._settings.enforcement == "SHUTDOWN":
             return _SUSPENDED[way]
@@ -185,11 +185,11 @@ class Account:
         return self._submit_in_part(weights, daily, now)
 
     def sent_last_day(self, now: float) -> int:
-        """SentLast24Hours, as late as `lag_s` makes it."""
+        """SentLast24Hours, which lags by `lag_s`."""
         return self._day.used(now, self._settings.day_s, self._settings.lag_s)
 
     def statistics(self, now: float) -> AccountStatistics:
-        """What was asked of the account so far."""
+        """Totals so far."""
         return AccountStatistics(
             calls=self._calls,
             submitted=self._submitted.total,
@@ -221,7 +221,7 @@ class Account:
     def _sift(
         self, weights: Sequence[int], daily: Sequence[int], left: float
     ) -> tuple[dict[int, Refusal], int, int]:
-        """Entries refused one by one, in their order; weights of the others: all, and daily."""
+        """Return the refused entries in order, and the weights of the others: all, and daily."""
         one_by_one = self._settings.throttles == "entry"
         refused: dict[int, Refusal] = {}
         total = daily_total = 0

@@ -32,26 +32,26 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 """A longer body is refused with 413: a 40 MB message (SES quotas) in base64, and its entries."""
 
 BUFFER_BYTES_MAX = 2 * (HEAD_BYTES_MAX + BODY_BYTES_MAX)
-"""A client that sends so much without waiting for an answer is cut off."""
+"""A client that sends more without waiting for an answer is disconnected."""
 
 _header = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*\r\n").findall
 _request_line = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.1\r\n").match
 
 
 class Server(Protocol):
-    """What a connection belongs to."""
+    """The server that owns a connection."""
 
     def handle(self, request: Request) -> Reply:
         """Answer one request."""
 
     def opened(self, connection: Connection) -> None:
-        """Take note of a new connection."""
+        """Register a new connection."""
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
 
     def request_id(self) -> str:
-        """A new one for `x-amzn-RequestId`."""
+        """Return a new `x-amzn-RequestId`."""
 
 
 class Connection(asyncio.Protocol):
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End, whoever wanted it: what is under way is dropped without a word."""
+        """Drop what is under way, silently, whichever side has closed the connection."""
         del exc
         self._busy = True
         self._buffer.clear()
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; answer the requests that they complete."""
+        """Parse the bytes, and answer the requests that they complete."""
         self._buffer += data
         if len(self._buffer) > BUFFER_BYTES_MAX:
             self.abort()
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Go on with it."""
+        """Resume the stream."""
         self._paused = False
         if self._stream is not None:
             self._write_stream()
@@ -195,7 +195,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head.encode("latin-1") + sent)
 
     def _write_stream(self) -> None:
-        """One piece a turn of the loop, so that a long ledger holds nobody up."""
+        """Write one piece per turn of the loop, so that a long ledger delays no other request."""
         if self._stream is None or self._paused or self._transport.is_closing():
             return
         piece = next(self._stream, b"")

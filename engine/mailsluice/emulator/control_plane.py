@@ -54,7 +54,7 @@ class Asked(NamedTuple):
 
     operation: Reading | Writing
     name: str
-    """What it asks about; empty where it lists."""
+    """The name that the call asks about; empty if it lists."""
     body: bytes
 
     @property
@@ -64,7 +64,7 @@ class Asked(NamedTuple):
 
 
 def asked(request: Request) -> Asked | None:
-    """What a request asks for; None where it is none of these. Raises RefusedError."""
+    """Parse a request; None if it calls none of these operations. Raises RefusedError."""
     path = request.target.partition("?")[0]
     for (method, pattern), operation in _PATHS.items():
         match = pattern.fullmatch(path) if method == request.method else None
@@ -79,7 +79,7 @@ def asked(request: Request) -> Asked | None:
 
 
 def answered(asked: Asked, resources: Resources) -> dict[str, Any]:
-    """The answer's document. Raises RefusedError where there is no such thing."""
+    """Return the answer's document. Raises RefusedError if the name is unknown."""
     if asked.operation == "TestRenderEmailTemplate":
         return _rendered(asked, resources)
     assert not asked.is_writing
@@ -91,7 +91,7 @@ def answered(asked: Asked, resources: Resources) -> dict[str, Any]:
 
 
 def changed(asked: Asked, resources: Resources) -> dict[str, Any]:
-    """The fields of the resources that a writing call changes. Raises RefusedError."""
+    """Return the fields of the resources that a writing call changes. Raises RefusedError."""
     found = {**(resources.templates or {})}
     if asked.operation == "CreateEmailTemplate":
         if asked.name in found:
@@ -133,13 +133,13 @@ def _no_template(asked: Asked) -> RefusedError:
 
 
 class Guard:
-    """Refuses what the credentials may not call, and calls that come too fast."""
+    """Refuses operations that the credentials may not call, and calls that come too fast."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, Bucket] = {}
 
     def admit(self, operation: Reading | Writing, resources: Resources, now: float) -> None:
-        """Take note of a call. Raises RefusedError."""
+        """Admit a call. Raises RefusedError."""
         if operation in resources.denied:
             raise RefusedError(
                 "AccessDeniedException",

@@ -58,7 +58,7 @@ STATUSES = (
     "TRANSIENT_FAILURE",
     "FAILED",
 )
-"""What an entry may be refused with (SES v2 service model, BulkEmailStatus)."""
+"""Statuses that may refuse an entry (SES v2 service model, BulkEmailStatus)."""
 
 
 class Request(NamedTuple):
@@ -77,7 +77,7 @@ class Answer(NamedTuple):
     http_status: int
     body: bytes
     code: str | None = None
-    """For `x-amzn-ErrorType`; None where there is no such header."""
+    """The `x-amzn-ErrorType` header; None if there is none."""
     content_type: str = "application/json"
 
 

@@ -72,7 +72,7 @@ _strict = ConfigDict(extra="forbid")
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class EntryFault:
-    """What becomes of single recipients; see the head of this module."""
+    """A rule for single recipients; see the module's docstring."""
 
     status: Annotated[str, Field(pattern="^[A-Z_]+$")]
     address: str = "*"
@@ -89,7 +89,7 @@ class EntryFault:
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class CallFault:
-    """What becomes of whole calls; see the head of this module."""
+    """A rule for whole calls; see the module's docstring."""
 
     fault: Kind
     code: str | None = None
@@ -119,7 +119,7 @@ class CallFault:
 
     @property
     def is_before(self) -> bool:
-        """Whether it strikes before anything is accepted."""
+        """True if the fault strikes before anything is accepted."""
         return self.fault == "reset_before" or (self.fault == "error" and not self.accepted)
 
 
@@ -180,7 +180,7 @@ def _remedy(error: Any) -> str:
 
 
 class Failure(NamedTuple):
-    """What an entry is answered with."""
+    """The answer to a failing entry."""
 
     status: str
     error: str
@@ -198,32 +198,32 @@ class Faults:
         return self._script
 
     def replace(self, script: Script) -> None:
-        """Begin anew with another script."""
+        """Start over with another script."""
         self._script = script
         self._entry = [_EntryRule(rule, script.seed, n) for n, rule in enumerate(script.entry)]
         self._call = [_CallRule(rule, script.seed, n) for n, rule in enumerate(script.call)]
         self._calls: Counter[str] = Counter()
 
     def add(self, *rules: EntryFault | CallFault) -> None:
-        """Add rules behind those in force, and begin anew."""
+        """Append rules to those in force, and start over."""
         entry = tuple(rule for rule in rules if isinstance(rule, EntryFault))
         call = tuple(rule for rule in rules if isinstance(rule, CallFault))
         script = self._script
         self.replace(Script(seed=script.seed, entry=script.entry + entry, call=script.call + call))
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
+        """Remove all rules."""
         self.replace(Script(seed=self._script.seed))
 
     def begin(self, operation: Operation) -> int:
-        """Count a call of this operation; its number, from 1."""
+        """Count a call of this operation. Return its number, from 1."""
         self._calls[operation] += 1
         return self._calls[operation]
 
     def strike(
         self, operation: Operation, number: int, addresses: Iterable[str], *, before: bool
     ) -> CallFault | None:
-        """The fault of this call, before or after acceptance; None where there is none."""
+        """Return the fault of this call, before or after acceptance; None if there is none."""
         if not self._call:
             return None
         known = list(addresses)
@@ -294,6 +294,6 @@ def _matcher(pattern: str) -> Callable[[str], object]:
 
 
 def _share(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, not on the order of the calls."""
+    """Return a number in [0, 1) that depends only on the text, not on the order of calls."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

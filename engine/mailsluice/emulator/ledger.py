@@ -33,10 +33,10 @@ ID_TAG = "mailsluice-id"
 """The tag by which mailsluice names a recipient in a run."""
 
 RENDERING_FAILURE = mailboxes.Event("Rendering Failure", None)
-"""What becomes of an entry whose data do not fit the template: no mail."""
+"""The event of an entry whose data do not fit the template: no mail is sent."""
 
 LINES_BYTES = 64 * 1024
-"""Of a file, read at a time."""
+"""Bytes of the file read at a time."""
 
 
 class Accepted(NamedTuple):
@@ -79,7 +79,7 @@ class _Block(NamedTuple):
 class Ledger:
     """What was accepted. Opened empty, or on a file to which it appends.
 
-    Raises ConfigurationError where the file cannot be opened.
+    Raises ConfigurationError if the file cannot be opened.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -90,7 +90,7 @@ class Ledger:
         self._count = 0
 
     def __len__(self) -> int:
-        """Entries accepted since it was opened."""
+        """Count the entries accepted since the ledger was opened."""
         return self._count
 
     def record(
@@ -101,7 +101,7 @@ class Ledger:
         at: float,
         errors: Mapping[int, str] | None = None,
     ) -> list[str]:
-        """Take the accepted entries of a call; their message ids.
+        """Record the accepted entries of a call. Return their message ids.
 
         `errors` are what SES says of those that cannot be rendered, by position.
         With a file, they are with the operating system when this returns: a killed emulator loses
@@ -119,7 +119,7 @@ class Ledger:
         return ids
 
     def entries(self, since: int = 0) -> Iterator[Accepted]:
-        """Everything accepted, in order; what comes in meanwhile is not among it.
+        """Iterate over everything accepted so far, in order; later entries are not included.
 
         `since` leaves out what was accepted when `len` was that, between two calls.
         """
@@ -133,7 +133,7 @@ class Ledger:
                 yield from map(_accepted, islice(lines, since, None))
 
     def lines(self) -> Iterator[bytes]:
-        """The same as NDJSON, in pieces of many lines."""
+        """Iterate over the same as NDJSON, in pieces of many lines."""
         if self._path is None:
             for block in self._blocks[:]:
                 yield b"".join(map(_line, self._entries_of(block)))
@@ -143,7 +143,7 @@ class Ledger:
                     yield piece
 
     def to(self, address: str) -> list[Accepted]:
-        """What was accepted for this address, as To, Cc or Bcc."""
+        """Return the entries accepted for this address, as To, Cc or Bcc."""
         return [accepted for accepted in self.entries() if address in accepted.addresses]
 
     def by_address(self) -> Counter[str]:
@@ -155,7 +155,7 @@ class Ledger:
         return Counter(accepted.tags[name] for accepted in self.entries() if name in accepted.tags)
 
     def duplicates(self, name: str = ID_TAG) -> dict[str, int]:
-        """Values of a tag that came more than once, with how often."""
+        """Return the values of a tag that occurred more than once, with their counts."""
         return {value: times for value, times in self.by_tag(name).items() if times > 1}
 
     def close(self) -> None:

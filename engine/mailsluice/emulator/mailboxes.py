@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ADDRESS_CHARACTERS_MAX = 320
-"""Of an address without its display name: 64 + 1 + 255 (RFC 5321 4.5.3.1)."""
+"""Longest address without its display name: 64 + 1 + 255 (RFC 5321 4.5.3.1)."""
 
 SIMULATOR_DOMAIN = "simulator.amazonses.com"
 
@@ -25,7 +25,7 @@ _named = re.compile(r'\s*(?:"(?:[^"\\]|\\.)*"|[^"<>@,;:\\\[\]()]*)\s*<([^<>]*)>'
 
 
 class Event(NamedTuple):
-    """What SES publishes in the end for a message that it accepted."""
+    """The event that SES finally publishes for an accepted message."""
 
     type: str
     """`eventType` of the event record."""
@@ -51,7 +51,7 @@ def bare(address: str) -> str:
 
 
 def problem(address: str) -> str | None:
-    """Why SES would not take this address; None where it would."""
+    """Return why SES would refuse this address; None if it would not."""
     if not address.isascii():
         return "Email address is not 7-bit ASCII"
     inner = bare(address).strip(" ")
@@ -68,15 +68,15 @@ def problem(address: str) -> str | None:
 
 
 def are_plain(addresses: Iterable[str]) -> bool:
-    """Whether each of them is a common address for which `problem` need not be asked.
+    """Return True if all are common addresses, which need no look by `problem`.
 
-    Raises TypeError where one is not a string.
+    Raises TypeError if one is not a string.
     """
     return all(map(_common, addresses))
 
 
 def simulated(address: str) -> Event | None:
-    """What becomes of a message to this address; None unless it is one of the simulator's."""
+    """Return the event of a message to this address; None if it is not the simulator's."""
     local, _, domain = bare(address).strip(" ").rpartition("@")
     if domain.lower() != SIMULATOR_DOMAIN:
         return None
@@ -84,12 +84,12 @@ def simulated(address: str) -> Event | None:
 
 
 def may_be_simulated(addresses: Iterable[str]) -> bool:
-    """Whether it is worth asking `simulated`: a quick look at many addresses at once."""
+    """Return False if none is the simulator's: a quick look at many addresses at once."""
     return SIMULATOR_DOMAIN in "\n".join(addresses).lower()
 
 
 def event(addresses: Iterable[str]) -> Event:
-    """What becomes of a message to these addresses: the first that is not simply delivered."""
+    """Return the event of a message to these addresses: the first that is no plain delivery."""
     events = (simulated(address) or DELIVERY for address in addresses)
     return next((found for found in events if found != DELIVERY), DELIVERY)
 

@@ -40,7 +40,7 @@ async def emulator_process(
 ) -> AsyncIterator[EmulatorProcess]:
     """Start an emulator as a child process and wait until it is ready; stop it in the end.
 
-    The child also stops when this process is gone, however it went. Raises ConfigurationError where
+    The child also stops when this process is gone, however it went. Raises ConfigurationError if
     it does not start.
     """
     options = options or EmulatorOptions()

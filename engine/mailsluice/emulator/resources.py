@@ -68,7 +68,7 @@ ALL_EVENTS: tuple[EventType, ...] = (
     *("SEND", "REJECT", "BOUNCE", "COMPLAINT", "DELIVERY"),
     *("RENDERING_FAILURE", "DELIVERY_DELAY"),
 )
-"""What a set publishes where nothing else is said."""
+"""Event types that a destination gets by default."""
 
 Reading = Literal[
     "GetEmailIdentity",
@@ -105,7 +105,7 @@ class Identity:
     mail_from_status: MailFromStatus = "SUCCESS"
     on_mx_failure: Literal["USE_DEFAULT_VALUE", "REJECT_MESSAGE"] = "USE_DEFAULT_VALUE"
     configuration_set: str | None = None
-    """Used by mail that names none."""
+    """The configuration set of mail that names none."""
 
     def described(self, name: str) -> dict[str, Any]:
         """As GetEmailIdentity answers it."""
@@ -278,19 +278,19 @@ class Resources:
         return self.identities.get(address) or self.identities.get(address.rpartition("@")[2])
 
     def configuration_set(self, name: str) -> ConfigurationSet | None:
-        """The set of that name; None where there is none."""
+        """Return the set of that name; None if there is none."""
         if self.configuration_sets is None:
             return ConfigurationSet()
         return self.configuration_sets.get(name)
 
     def template(self, name_or_arn: str) -> Template | None:
-        """The template of that name or ARN; None where there is none."""
+        """Return the template of that name or ARN; None if there is none."""
         if self.templates is None:
             return Template()
         return self.templates.get(name_of(name_or_arn))
 
     def described(self, operation: Reading, name: str) -> dict[str, Any] | None:
-        """The answer of a reading operation about a name; None where there is no such thing."""
+        """Return what a reading operation answers about a name; None if the name is unknown."""
         match operation:
             case "GetEmailIdentity":
                 identity = Identity() if self.identities is None else self.identities.get(name)

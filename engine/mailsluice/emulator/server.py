@@ -39,7 +39,7 @@ BACKLOG_CONNECTIONS = 4096
 """Connections that wait to be accepted."""
 
 REGION = "us-east-1"
-"""What clients are told to sign for where the options leave it open."""
+"""The region that clients sign for if the options name none."""
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class EmulatorStatistics(ServiceStatistics):
 class Emulator:
     """An SES v2 endpoint on loopback; an asynchronous context manager.
 
-    Its methods may be called from any thread. Raises ConfigurationError where the ledger's file
+    Its methods may be called from any thread. Raises ConfigurationError if the ledger's file
     cannot be opened, and on entering where the port cannot be had.
     """
 
@@ -104,7 +104,7 @@ class Emulator:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the server."""
         return self._port
 
     @property
@@ -114,7 +114,7 @@ class Emulator:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an AWS SDK needs in its environment to send here, and nowhere else."""
+        """The environment in which an AWS SDK sends here, and nowhere else."""
         return environment(self.options, self.url)
 
     @property
@@ -129,7 +129,7 @@ class Emulator:
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong."""
+        """The fault script."""
         return self._service.faults
 
     @property
@@ -146,13 +146,13 @@ class Emulator:
         self._in_loop(lambda: self._service.change_resources(changes))
 
     def statistics(self) -> EmulatorStatistics:
-        """What was asked and answered so far."""
+        """Totals so far."""
         return self._in_loop(self._statistics)
 
     def wait_for(
         self, *, accepted: int = 0, calls: int = 0, get_account_calls: int = 0, timeout_s: float
     ) -> bool:
-        """Wait, in another thread, until so many have come; False where the time is over before.
+        """Wait, in another thread, until so many have come. Return False if time runs out first.
 
         `accepted` counts entries in the ledger, `calls` those of SendBulkEmail.
         """
@@ -212,7 +212,7 @@ class Emulator:
         )
 
     def _in_loop(self, call: Callable[[], Result]) -> Result:
-        """Run it where the connections are served, so that it never comes between two steps."""
+        """Run a function in the server's loop, never between two steps of a request."""
         if self._loop is None or not self._loop.is_running() or self._loop is _running_loop():
             return call()
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
@@ -228,7 +228,7 @@ class Emulator:
 
 
 def environment(options: EmulatorOptions, url: str) -> dict[str, str]:
-    """What an AWS SDK needs in its environment to send to this URL, and nowhere else."""
+    """Return the environment in which an AWS SDK sends to this URL, and nowhere else."""
     credentials = options.credentials
     region = options.region or REGION
     names = {
@@ -279,7 +279,7 @@ async def serve(
 ) -> EmulatorStatistics:
     """Run an emulator until SIGTERM, SIGINT or `until`; its last statistics.
 
-    Calls `announce` with the URL once it is ready. Raises ConfigurationError where the port or the
+    Calls `announce` with the URL once it is ready. Raises ConfigurationError if the port or the
     ledger's file cannot be had. For the main thread.
     """
     stop = until or asyncio.Event()

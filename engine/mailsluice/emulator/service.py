@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mailsluice.emulator.submission import Submission
 
 REQUESTS_KEPT = 64
-"""Bodies of the latest SendBulkEmail calls, for tests to look into."""
+"""Number of the latest SendBulkEmail bodies that are kept for tests."""
 
 BULK = ("POST", "/v2/email/outbound-bulk-emails")
 ACCOUNT = ("GET", "/v2/email/account")
@@ -43,7 +43,7 @@ _RESOURCE_FIELDS = dataclasses.fields(resources.Resources)
 
 
 class Ending(enum.Enum):
-    """What becomes of the connection."""
+    """What happens to the connection."""
 
     KEEP = enum.auto()
     """It stays, for the next request."""
@@ -56,7 +56,7 @@ class Ending(enum.Enum):
 
 
 class Reply(NamedTuple):
-    """What a connection has to do."""
+    """What the connection does for one request."""
 
     answer: Answer | None
     """None: nothing is written."""
@@ -72,10 +72,10 @@ class ServiceStatistics:
 
     account: AccountStatistics
     requests: int
-    """Of all operations but the reading ones, signed or not."""
+    """Requests of all operations but the reading ones, signed or not."""
     get_account_calls: int
     reading_calls: dict[str, int]
-    """Calls by the reading operation, those that were refused included."""
+    """Calls by reading operation, refused ones included."""
     errors: dict[str, int]
     """Calls by error code."""
     failures: dict[str, int]
@@ -257,7 +257,7 @@ class Service:
         return identity is not None and identity.verified
 
     def _unknown_name(self, asked: Submission) -> Failure | None:
-        """Why no entry can be sent. Raises RefusedError where the account says so by call."""
+        """Return why no entry can be sent. Raises RefusedError if that refuses the whole call."""
         named = asked.configuration_set
         found = self.resources.configuration_set(named) if named is not None else None
         for wrong, name, status, code, text in (

@@ -147,7 +147,7 @@ ENTRIES = Many(
 
 
 def problem(shape: Shape, value: Any, where: str) -> str | None:
-    """What is wrong with a value of this shape, as AWS words it; None where it fits."""
+    """What is wrong with a value of this shape, as AWS words it; None if it fits."""
     if isinstance(shape, Structure):
         return _structure_problem(shape, value, where)
     if isinstance(shape, Many):

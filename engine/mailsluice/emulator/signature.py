@@ -1,4 +1,4 @@
-"""Signature Version 4: whether a request was signed with the credentials that are expected.
+"""Signature Version 4: checks that a request was signed with the expected credentials.
 
 Source: "Signature Version 4 signing process", AWS IAM user guide. The codes are those that SES v2
 answers with: UnrecognizedClientException was seen for GetAccount (django-ses#283).
@@ -46,7 +46,7 @@ _authorization = re.compile(
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Credentials:
-    """What requests must be signed with."""
+    """The credentials that requests must be signed with."""
 
     access_key_id: Annotated[str, Field(min_length=1)] = "AKIDEMULATOR"
     secret_access_key: Annotated[str, Field(min_length=1)] = "emulator-secret"  # noqa: S105 - opens nothing
@@ -54,7 +54,7 @@ class Credentials:
 
 
 class Scope(NamedTuple):
-    """What the Authorization header says."""
+    """The scope in the Authorization header."""
 
     access_key_id: str
     date: str

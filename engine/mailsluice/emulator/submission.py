@@ -40,9 +40,9 @@ class Entry(NamedTuple):
     cc: list[str]
     bcc: list[str]
     tags: dict[str, str]
-    """Its own and the default ones; its own win."""
+    """The entry's tags over the default ones."""
     weight: int
-    """Number of its addresses."""
+    """Number of the entry's addresses."""
     data: str = "{}"
     """Its ReplacementTemplateData: JSON, of an object."""
 
@@ -68,7 +68,7 @@ class Submission(NamedTuple):
     problems: dict[int, str]
     """By position: entries that cannot be sent for their addresses."""
     may_be_simulated: bool
-    """Whether an address of the mailbox simulator may be among them."""
+    """False if no address is the mailbox simulator's."""
 
 
 def read(
@@ -78,7 +78,7 @@ def read(
 
     `address_faults` says whether a bad address fails its entry or the call (which of them SES does
     is not established); `default_tags=False` drops DefaultEmailTags, as was seen in boto3#4838.
-    Raises RefusedError where the whole request is refused.
+    Raises RefusedError if the whole request is refused.
     """
     request = _parse(body)
     _refuse_if(shapes.problem(shapes.REQUEST, request, ""))

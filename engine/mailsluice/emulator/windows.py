@@ -11,7 +11,7 @@ PEAK_WINDOW_S = 1.0
 """Length of the sliding window over which the peaks are taken."""
 
 ROUNDING_RECIPIENTS = 1e-6
-"""What a bucket forgives: the residue of adding up fractions."""
+"""Rounding error that a bucket forgives."""
 
 
 class Bucket:
@@ -27,7 +27,7 @@ class Bucket:
     def change(
         self, now: float, rate_per_s: float, burst_s: float = 1.0, *, in_debt: bool = False
     ) -> None:
-        """Go on at another rate; what is left stays, as far as the new capacity holds it."""
+        """Change the rate. What the bucket holds stays, up to the new capacity."""
         if self._left is not None:
             self.refill(now)
         self._rate_per_s, self._in_debt = rate_per_s, in_debt
@@ -36,7 +36,7 @@ class Bucket:
             self._left = min(self._left, self._capacity)
 
     def refill(self, now: float) -> None:
-        """Put in what has come since the last time."""
+        """Add what has flowed in since the last call."""
         if self._left is None or self._at is None:
             self._left, self._at = self._capacity, now
         elif now > self._at:
@@ -44,12 +44,12 @@ class Bucket:
             self._left, self._at = min(self._capacity, self._left + gained), now
 
     def admits(self, weight: int) -> bool:
-        """Whether as much may be taken."""
+        """Return True if this much may be taken."""
         needed = 1 if self._in_debt else weight
         return self._left is not None and self._left >= needed - ROUNDING_RECIPIENTS
 
     def take(self, weight: int) -> None:
-        """Take as much; in the debt model more than there is."""
+        """Take this much; in the debt model it may exceed what is there."""
         if self._left is not None:
             self._left -= weight
 
@@ -98,7 +98,7 @@ class Peak:
         self._sum = 0
 
     def add(self, recipients: int, now: float) -> None:
-        """Count recipients of this moment."""
+        """Count recipients at this moment."""
         self.total += recipients
         self._sum += recipients
         self._recent.append((now, recipients))

@@ -136,7 +136,7 @@ def _check_characters(given: str, text: str) -> None:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Display name (empty where there is none) and address proper."""
+    """Display name (empty if there is none) and address proper."""
     if not text.endswith(">"):
         return "", text
     before, bracket, bare = text[:-1].rpartition("<")

@@ -38,7 +38,7 @@ class Seen:
         return at >= 0
 
     def add(self, text: str) -> bool:
-        """Remember `text`; True where it is new."""
+        """Remember `text`; True if it is new."""
         digest = hash(text)
         record = (digest >> _BUCKET_BITS & _RECORD_MASK).to_bytes(_RECORD_BYTES, "little")
         index = digest & (_BUCKETS - 1)

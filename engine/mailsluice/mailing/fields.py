@@ -43,7 +43,7 @@ _header_value = re.compile(r"[ -~]{1,995}").fullmatch
 
 
 def check_tags(tags: Mapping[Any, Any]) -> None:
-    """Raise ValueError where SES would not take these tags."""
+    """Raise ValueError if SES would not take these tags."""
     for name, value in tags.items():
         if not (isinstance(name, str) and (_tag(name) or name in FEEDBACK_ID_TAGS)):
             raise ValueError("a tag name may hold 1 to 256 of A-Z a-z 0-9 _ - and nothing else")
@@ -54,7 +54,7 @@ def check_tags(tags: Mapping[Any, Any]) -> None:
 
 
 def check_headers(headers: Mapping[Any, Any]) -> None:
-    """Raise ValueError where SES would not take these headers."""
+    """Raise ValueError if SES would not take these headers."""
     if len(headers) > HEADERS_MAX:
         raise ValueError(f"{len(headers)} headers; SES takes {HEADERS_MAX} at most")
     for name, value in headers.items():

@@ -303,5 +303,5 @@ def _as_the_list_says(reason: str, names: Mapping[str, str] | None) -> str:
 
 
 def _storable(text: object) -> str:
-    """Text that can be written as UTF-8; empty where it is not text."""
+    """Text that can be written as UTF-8; empty if it is not text."""
     return text.encode(errors="replace").decode() if isinstance(text, str) else ""

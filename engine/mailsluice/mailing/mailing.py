@@ -218,14 +218,14 @@ class Attachment(_Table):
 
     @property
     def size(self) -> int:
-        """Bytes in base64. Raises OSError where its file cannot be read."""
+        """Bytes in base64. Raises OSError if its file cannot be read."""
         plain = _size_on_disk(self.path, self._within) if self.path else len(self.content or b"")
         return 4 * math.ceil(plain / 3)
 
     def request(self, base64_bytes_max: int = MESSAGE_BYTES_MAX) -> dict[str, str]:
         """It in the API's shape.
 
-        Raises ConfigurationError where its file cannot be read, or has more than that many bytes in
+        Raises ConfigurationError if its file cannot be read, or has more than that many bytes in
         base64.
         """
         parts = {
@@ -280,7 +280,7 @@ class Tracking(_Table):
     clicks: bool | None = None
 
     def request(self) -> dict[str, str]:
-        """It in the API's shape; empty where nothing is overridden."""
+        """It in the API's shape; empty if nothing is overridden."""
         parts = {"OpenTrackingEnabled": self.opens, "ClickTrackingEnabled": self.clicks}
         return {
             name: "ENABLED" if enabled else "DISABLED"

@@ -55,6 +55,6 @@ class Transport(Protocol):
     async def get_account(self) -> Account:
         """Ask GetAccount.
 
-        Raises `AccountUnavailableError` where it does not answer, `ConfigurationError` where it
+        Raises `AccountUnavailableError` if it does not answer, `ConfigurationError` if it
         never will: no credentials are configured, or none that can sign.
         """

@@ -136,7 +136,7 @@ class Client:
     async def get_account(self) -> Account:
         """Ask GetAccount.
 
-        Raises AccountUnavailableError where it does not answer, ConfigurationError where there are
+        Raises AccountUnavailableError if it does not answer, ConfigurationError if there are
         no credentials that can sign.
         """
         try:

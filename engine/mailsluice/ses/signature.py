@@ -42,7 +42,7 @@ class Signer:
 
     @classmethod
     def like(cls, url: str, headers: Mapping[str, str], body: bytes, secret: str) -> Signer | None:
-        """What signs as this POST is signed; None where that is not plain SigV4."""
+        """What signs as this POST is signed; None if that is not plain SigV4."""
         found = {name.lower(): value for name, value in headers.items()}
         match = _authorization(found.get(_AUTHORIZATION, ""))
         if match is None or _DATE not in found:

@@ -70,7 +70,7 @@ class Unpacker:
             self._gzip = self._stored.startswith(_GZIP_MAGIC)
 
     def pull(self) -> bytes:
-        """Up to `BLOCK_BYTES` of content; empty where more stored bytes are needed.
+        """Up to `BLOCK_BYTES` of content; empty if more stored bytes are needed.
 
         Raises BrokenGzipError.
         """
@@ -84,7 +84,7 @@ class Unpacker:
     def finish(self) -> bytes:
         """What is left once the stored bytes have ended and `pull` is empty.
 
-        Raises BrokenGzipError where they end inside a gzip member.
+        Raises BrokenGzipError if they end inside a gzip member.
         """
         if self._member is not None:
             raise BrokenGzipError("ends in the middle")
@@ -186,7 +186,7 @@ class Blocks:
 
     @property
     def again(self) -> Blocks | None:
-        """The same content once more, read independently; None where it can be read only once."""
+        """The same content once more, read independently; None if it can be read only once."""
         if not self._regular or self.path == STANDARD_INPUT:
             return None
         return Blocks(self.path, self._within)

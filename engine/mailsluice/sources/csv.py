@@ -117,7 +117,7 @@ class CsvParser:
         return True
 
     def _fill(self, rows: list[Row], reader: Reader) -> bool:
-        """Append rows for the next records; False where one of them is malformed or cut."""
+        """Append rows for the next records; False if one of them is malformed or cut."""
         read, width, suspect, records = self._read, self._width, self._suspect, reader.records
         names = self._names
         assert read is not None

@@ -61,7 +61,7 @@ class _End(Iterator[str]):
 def read_header(
     name: str, lines: Sequence[str], fields: Fields, separators: Sequence[str], *, final: bool
 ) -> Header | None:
-    """The header at the beginning of `lines`; None where more lines are needed.
+    """The header at the beginning of `lines`; None if more lines are needed.
 
     Of the separators by which the address column is found, the one that finds the most columns of
     `fields`, then the most columns, then the first. `final`: no more lines will come. Raises
@@ -90,7 +90,7 @@ def read_header(
 
 
 def _read_as(separator: str, lines: Sequence[str]) -> Header | None:
-    """The first record; without columns where it is malformed, None where it is cut."""
+    """The first record; without columns where it is malformed, None if it is cut."""
     reader = Reader(lines, separator)
     try:
         columns = next(reader.records)

@@ -82,7 +82,7 @@ def open_source(  # noqa: PLR0913  # what a list is read by
 
     Content is NDJSON where its first character is `{` or `[`, otherwise CSV. Whether it is
     gzipped is seen by its first bytes, whatever the name says. Blocks for as long as it takes to
-    read 64 KiB. Raises SourceError where the file is missing, unreadable, or of no known suffix.
+    read 64 KiB. Raises SourceError if the file is missing, unreadable, or of no known suffix.
     """
     blocks: Blocks | S3Blocks
     if isinstance(path, str) and path.startswith(S3_SCHEME):
@@ -118,7 +118,7 @@ def _addresses_of(row: Row) -> int:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix that tells the format, in lower case: `.csv` of `a.CSV.gz`; empty where none."""
+    """The suffix that tells the format, in lower case: `.csv` of `a.CSV.gz`; empty if none."""
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
 
 
@@ -161,7 +161,7 @@ class FileSource:
     async def estimate(self) -> Estimate | None:
         """How many rows there are, by the file's beginning; `rows` is not disturbed.
 
-        None where it can be read only once, and where its beginning cannot be read: `rows` says
+        None if it can be read only once, and where its beginning cannot be read: `rows` says
         why. It takes about as long as sending does to read 1 MiB, a list of rows at a time.
         """
         try:

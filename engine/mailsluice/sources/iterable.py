@@ -38,7 +38,7 @@ class IterableSource:
     head = None
 
     def __init__(self, items: Recipients) -> None:
-        """Raises ArgumentTypeError where `items` is a string, or cannot be iterated over."""
+        """Raises ArgumentTypeError if `items` is a string, or cannot be iterated over."""
         if isinstance(items, str | bytes) or not isinstance(items, Iterable | AsyncIterable):
             raise ArgumentTypeError(f"recipients must be an iterable, not {type(items).__name__}")
         self._items = items

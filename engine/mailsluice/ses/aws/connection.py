@@ -53,7 +53,7 @@ class Connector(aiohttp.TCPConnector):
     ) -> Connection:
         """A connection on which the other end still listens.
 
-        Raises ClientConnectorError, as where there is no connection at all, if it closes even new
+        Raises ClientConnectorError, as for any failed connection, if the peer closes even new
         ones, or if a proxy breaks off: nothing has been sent.
         """
         for _ in range(self.limit + 1):  # the pool may hold `limit` that are closed
