@@ -28,11 +28,11 @@ class AccountUnavailableError(MailsluiceError):
 
 
 Depart = Callable[[], Awaitable[None]]
-"""Returns when a request may leave, which is the moment at which it is to be written."""
+"""Returns at the moment when a request may leave and is to be written."""
 
 
 async def at_once() -> None:
-    """A request may leave whenever it is ready: nothing is paced."""
+    """Return at once: nothing is paced."""
 
 
 class Transport(Protocol):

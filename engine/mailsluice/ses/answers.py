@@ -20,10 +20,10 @@ from mailsluice.ses.exchange import ERROR_CHARS_MAX, Response, told
 from mailsluice.ses.statuses import CALL_RULES
 
 HTTP_ERROR_MIN = 300
-"""From this status on an answer is an error, as the SDK has it."""
+"""From this status on an answer is an error, as for the SDK."""
 
 FIELD_CHARS_MAX = 256
-"""Of a status or a MessageId. SES's have up to 60."""
+"""Longest status or MessageId. SES's have up to 60 characters."""
 
 _ERROR_TYPE = "x-amzn-errortype"
 
@@ -35,11 +35,11 @@ _TEXTS = {str, type(None)}
 
 
 class BrokenError(ValueError):
-    """A field is not what it should be; the text names it."""
+    """A field has a wrong type or value; the text names it."""
 
 
 def bulk_answer(response: Response, secrets: Iterable[str] = ()) -> Answer:
-    """What was answered to SendBulkEmail."""
+    """Read the answer to SendBulkEmail."""
     if response.status >= HTTP_ERROR_MIN:
         return refusal_of(response, secrets)
     try:
@@ -50,7 +50,7 @@ def bulk_answer(response: Response, secrets: Iterable[str] = ()) -> Answer:
 
 
 def account(response: Response, secrets: Iterable[str] = ()) -> Account:
-    """What was answered to GetAccount. Raises AccountUnavailableError if that is no account."""
+    """Read the answer to GetAccount. Raises AccountUnavailableError if it is no account."""
     if response.status >= HTTP_ERROR_MIN:
         raise AccountUnavailableError(refusal_of(response, secrets))
     try:
@@ -71,7 +71,7 @@ def account(response: Response, secrets: Iterable[str] = ()) -> Account:
 
 
 def entry_results(results: list[Any]) -> tuple[EntryResult, ...]:
-    """An answer's `BulkEmailEntryResults`. Raises ValueError, naming the field that is wrong."""
+    """Read an answer's `BulkEmailEntryResults`. Raises ValueError, naming the wrong field."""
     try:
         read: list[Any] = [
             # A call of a NamedTuple takes three times as long, and nearly all have no error.
@@ -107,7 +107,7 @@ def _refused_result(result: dict[str, Any]) -> EntryResult:
 
 
 def _require_results(results: list[Any]) -> None:
-    """Raise BrokenError for the first field that is wrong."""
+    """Raise BrokenError for the first wrong field."""
     for n, result in enumerate(results):
         where = f"BulkEmailEntryResults[{n}]"
         if not isinstance(result, dict):
@@ -125,7 +125,7 @@ def _require_results(results: list[Any]) -> None:
 
 
 def document_of(response: Response) -> dict[str, Any]:
-    """The JSON object of an answer. Raises BrokenError."""
+    """Return the JSON object of an answer. Raises BrokenError."""
     try:
         document = orjson.loads(response.body)
     except orjson.JSONDecodeError as error:
@@ -142,7 +142,7 @@ def field_of(
     default: Any = None,
     characters_max: int = FIELD_CHARS_MAX,
 ) -> Any:
-    """A field of an answer, or its default. Raises BrokenError, naming it, if it is neither."""
+    """Return a field of an answer, or its default. Raises BrokenError, naming the field."""
     value = document.get(name)
     if value is None:
         if default is None:
@@ -184,13 +184,13 @@ def _kind(value: object) -> str:
 
 
 def broken(error: ValueError) -> Answer:
-    """What stands for an answer that cannot be read."""
+    """Return the Answer for a response that cannot be read."""
     text = told(f"the answer cannot be read: {error}", ())
     return Answer(code=BROKEN_ANSWER, error=text)
 
 
 def refusal_of(response: Response, secrets: Iterable[str]) -> Answer:
-    """An HTTP status of 300 or more: SES's error, if SES's error type stands in it."""
+    """Read an answer with an HTTP status of 300 or more: SES's error if it has SES's error type."""
     try:
         document = orjson.loads(response.body)
     except orjson.JSONDecodeError:
@@ -208,7 +208,7 @@ def refusal_of(response: Response, secrets: Iterable[str]) -> Answer:
 
 
 def _code(response: Response, details: dict[str, Any]) -> str | None:
-    """SES's error type; None if there is none.
+    """Return SES's error type; None if there is none.
 
     SES puts it in a header. In a body alone it counts only if it is known, as anybody's JSON may
     have a `code`.
@@ -223,11 +223,11 @@ def _code(response: Response, details: dict[str, Any]) -> str | None:
 
 
 def _bare(code: str) -> str:
-    """`ns#Code:uri` is `Code` (restJson1, "operation error serialization")."""
+    """Return `Code` of `ns#Code:uri` (restJson1, "operation error serialization")."""
     return code.split(":", 1)[0].rsplit("#", 1)[-1].strip()[:FIELD_CHARS_MAX]
 
 
 def _plain(body: bytes) -> str:
-    """What a person reads on the page that came instead of SES's JSON."""
+    """Return the readable text of a page that came instead of SES's JSON."""
     text = body[:8192].decode("utf-8", "replace")
     return " ".join(_MARKUP.sub(" ", text).split())[:ERROR_CHARS_MAX] or "nothing"

@@ -30,10 +30,10 @@ from mailsluice.ses.connecting import answered, connected
 from mailsluice.ses.exchange import Response, answer_limit_s, exchange
 
 CONNECT_TIMEOUT_S = 10.0
-"""Nothing has been sent while this runs, so a short one costs no doubt."""
+"""Connect timeout. Nothing has been sent while it runs, so a short one causes no doubt."""
 
 KEEPALIVE_S = 15.0
-"""Idle connections are closed by us before AWS closes them (20 s), which would be a doubt."""
+"""We close idle connections before AWS does (20 s): a request on a closed one is in doubt."""
 
 CLOSED_ANSWER = Answer(code=NOT_SENT, error="the client is closed")
 
@@ -75,7 +75,7 @@ class Client:
             connector_args={"keepalive_timeout": KEEPALIVE_S},
         )
         self.closed = False
-        """Whether nothing can be sent any more."""
+        """True once nothing can be sent any more."""
         self._stack = AsyncExitStack()
         self._client: Any = None
 
@@ -113,7 +113,7 @@ class Client:
         return await self.post(lambda: self.request(body, endpoint_id), depart, len(body))
 
     async def request(self, body: bytes, endpoint_id: str | None) -> Response:
-        """Have the SDK make a request of SendBulkEmail. Raises what the SDK raises."""
+        """Send a SendBulkEmail request through the SDK. Raises what the SDK raises."""
         _body.set(body)
         # The SDK still resolves the endpoint from its arguments.
         routing = {"EndpointId": endpoint_id} if endpoint_id else {}
@@ -124,7 +124,7 @@ class Client:
     async def post(
         self, request: Callable[[], Awaitable[Response]], depart: Depart, body_bytes: int
     ) -> Answer:
-        """Make a request of SendBulkEmail, in its time."""
+        """Send a SendBulkEmail request within its time limit."""
         limit_s = answer_limit_s(self._timeout_s, body_bytes)
         response = await exchange(request, depart, limit_s, self.secrets)
         if isinstance(response, Answer):
@@ -156,7 +156,7 @@ class Client:
             raise
 
     def secrets(self) -> list[str]:
-        """What must not stand in any text that is kept."""
+        """Return the secrets to mask in every text that is kept."""
         return credentials_of(self._client).secrets()
 
 

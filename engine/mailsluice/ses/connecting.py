@@ -1,4 +1,4 @@
-"""Clients of SES as every AWS SDK makes them, whose answers are kept as they came.
+"""SES clients made as every AWS SDK makes them; their raw answers are kept.
 
 Region, profile, endpoint and credentials are the SDK's own resolution. What comes back is taken
 before the SDK parses it: every field is checked by us (`answers`).
@@ -21,7 +21,7 @@ from mailsluice.ses.aws.proxy import require_usable_proxy
 from mailsluice.ses.exchange import Response, told
 
 REGION_OF_OWN_ENDPOINTS = "us-east-1"
-"""Signed for where only an endpoint is configured, as for an emulator."""
+"""The region to sign for if only an endpoint is configured, as for an emulator."""
 
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SESV2", "AWS_ENDPOINT_URL")
 
@@ -31,16 +31,16 @@ _NO_REGION = (
 )
 
 _responses: contextvars.ContextVar[list[Response]] = contextvars.ContextVar("mailsluice_responses")
-"""Of the call under way: its answers, before the SDK parses them."""
+"""Raw answers of the call under way, before the SDK parses them."""
 
 
 @asynccontextmanager
 async def connected(
     region: str | None, profile: str | None, endpoint_url: str | None, config: AioConfig
 ) -> AsyncIterator[Any]:
-    """The SDK's client of SES.
+    """Open the SDK's client of SES.
 
-    Raises ConfigurationError on entry where the region, the profile or the proxy cannot be used.
+    Raises ConfigurationError on entry if the region, the profile or the proxy cannot be used.
     """
     # Every AWS SDK reads AWS_REGION but botocore, which knows AWS_DEFAULT_REGION only.
     region = region or os.environ.get("AWS_REGION")
@@ -72,7 +72,7 @@ async def connected(
 
 
 async def answered(call: Awaitable[Any]) -> Response:
-    """What came back to a call of the SDK, to its last attempt, whatever the SDK makes of it."""
+    """Return the raw answer to the last attempt of an SDK call."""
     responses: list[Response] = []
     _responses.set(responses)
     try:

@@ -36,21 +36,21 @@ from mailsluice.ses.inspector import (
 )
 
 CALLS_PER_S = 1.0
-"""Of each operation but one ("API quotas")."""
+"""Calls per second of each operation but one ("API quotas")."""
 
 TEMPLATES_PER_S = 50.0
-"""Of GetEmailTemplate (API reference)."""
+"""Calls per second of GetEmailTemplate (API reference)."""
 
 CONNECTIONS_MAX = 8
 
 ATTEMPTS_MAX = 3
-"""Of one call, as the SDK's standard mode has it."""
+"""Attempts per call, as in the SDK's standard mode."""
 
 KNOWN_S = 60.0
-"""How long what was read is taken for what is."""
+"""How long an answer is remembered, seconds."""
 
 KNOWN_MAX = 1_000
-"""Things that are remembered, of 500 KB at most each (a template); as a rule of a few KB."""
+"""Number of answers that are remembered: 500 KB at most each (a template), usually a few KB."""
 
 _FORBIDDEN = {"AccessDenied", "AccessDeniedException", "NotAuthorized", "OptInRequired"}
 _MISSING = {"NotFoundException"}
@@ -61,7 +61,7 @@ Read = TypeVar("Read")
 
 class _Known(NamedTuple):
     until: float
-    """On the event loop's clock."""
+    """When the answer is forgotten, on the event loop's clock."""
     found: Any
 
 
@@ -171,7 +171,7 @@ class ControlPlane:
         call: Callable[[], Awaitable[Any]],
         read: Callable[[dict[str, Any]], Read],
     ) -> Read | Unread:
-        """As `_ask`, unless it is known."""
+        """Call `_ask`, unless the answer is remembered."""
         async with self._asking[key]:  # others who want the same wait for this answer
             now = anyio.current_time()
             known = self._known.get(key)

@@ -1,6 +1,6 @@
 """The direct transport: SendBulkEmail without the SDK's way from arguments to bytes and back.
 
-Who is asked, how he is reached and how a request is signed all come from the live SDK client:
+The endpoint, the connection and the signature all come from the live SDK client:
 endpoint rules, credentials and their refresh, SigV4, proxies, TLS, the pool of connections. What is
 left out is what costs most of a call's CPU and does nothing here: serialising, validating and
 parsing by the service model, and a dozen hooks. A test holds the request equal to the SDK's, byte
@@ -55,13 +55,13 @@ class Direct:
         self._url = URL(request["url"], encoded=True)
         self._by = by
         self._credentials: Any = None
-        """Those for which `_signer` is."""
+        """The credentials of `_signer`."""
         self._signer: Signer | None = None
         self._told = False
 
     @classmethod
     async def over(cls, client: Client, wall: Callable[[], float] = time.time) -> Self:
-        """Have the SDK prepare one request, which all others are like but for their body.
+        """Let the SDK prepare one request; all others differ from it only in the body.
 
         `wall` gives seconds since the epoch, for the signature.
         """
@@ -109,11 +109,11 @@ class Direct:
         return await self._client.post(request, depart, len(body))
 
     async def get_account(self) -> Account:
-        """Ask GetAccount; it is asked too seldom to be worth another way."""
+        """Call GetAccount through the SDK: it is called too seldom to be worth another way."""
         return await self._client.get_account()
 
     async def _signed(self, body: bytes) -> dict[str, str] | None:
-        """All headers of a request, as the SDK would have them; None where only it can sign."""
+        """Return a request's headers, as the SDK would set them; None if only it can sign."""
         credentials = await credentials_of(self._client.sdk).get_frozen_credentials()
         if credentials != self._credentials:
             self._signer = await self._learnt(body, credentials.secret_key)
@@ -129,7 +129,7 @@ class Direct:
         return headers
 
     async def _learnt(self, body: bytes, secret: str) -> Signer | None:
-        """What signs as the SDK does with these credentials: it signs one request for that."""
+        """Let the SDK sign one request with these credentials; return a signer like it."""
         request = AWSRequest("POST", self._request["url"], self._request["headers"], data=body)
         request.context.update(self._request["context"])
         await self._client.sdk._request_signer.sign(OPERATION, request)

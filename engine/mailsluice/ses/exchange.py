@@ -25,7 +25,7 @@ ERROR_CHARS_MAX = 500
 """Characters of SES's or the SDK's text that are kept."""
 
 UPLOAD_BYTES_PER_S_MIN = 128 * 1024
-"""How fast a request is written at least: a large one has so much longer for its answer."""
+"""Slowest upload assumed, bytes per second: a large request gets more time for its answer."""
 
 
 class Response(NamedTuple):
@@ -37,12 +37,12 @@ class Response(NamedTuple):
 
 
 def answer_limit_s(timeout_s: float, body_bytes: int) -> float:
-    """How long a request may take from its first byte to the last byte of its answer."""
+    """Return how long a request may take from its first byte to its answer's last, seconds."""
     return timeout_s + body_bytes / UPLOAD_BYTES_PER_S_MIN
 
 
 class _Passage:
-    """Where the request is: before or behind the moment in which it left."""
+    """Tracks whether the request has left."""
 
     def __init__(self, depart: Depart, deadline: Deadline, limit_s: float) -> None:
         self.left = False
@@ -51,7 +51,7 @@ class _Passage:
         self._limit_s = limit_s
 
     async def depart(self) -> None:
-        """Return when the request may be written: from then on it may have been."""
+        """Return when the request may be written. From then on it counts as written."""
         self.left = False  # a connection that is lost before a byte was written asks again
         await self._depart()
         self.left = True
@@ -64,9 +64,9 @@ async def exchange(
     limit_s: float,
     secrets: Callable[[], Iterable[str]],
 ) -> Response | Answer:
-    """Make `request`; if no whole answer comes back, why not, and what that means.
+    """Make `request`. If no whole answer comes back, return an Answer that says why.
 
-    `limit_s` is that of `answer_limit_s`. What `secrets` gives is masked in the reason.
+    `limit_s` comes from `answer_limit_s`. Whatever `secrets` returns is masked in the reason.
     """
     deadline = Deadline()
     passage = _Passage(depart, deadline, limit_s)
@@ -85,5 +85,5 @@ async def exchange(
 
 
 def told(text: str, secrets: Iterable[str]) -> str:
-    """An error text as it is kept: without secrets, and no longer than anybody reads."""
+    """Shorten an error text, and mask secrets in it."""
     return masked(text[: 4 * ERROR_CHARS_MAX], secrets)[:ERROR_CHARS_MAX]

@@ -18,17 +18,17 @@ from mailsluice.ses.inspector import (
 )
 
 TEMPLATE_CHARACTERS_MAX = 500 * 1000
-"""Of a part of a template (SES quotas page: 500 KB in all)."""
+"""Longest part of a template (SES quotas page: 500 KB in all)."""
 
 DESCRIPTION_CHARACTERS_MAX = 10_000
-"""Of a text of SES's for people."""
+"""Longest text of SES for people."""
 
 RENDERED_CHARACTERS_MAX = 4 * 1024 * 1024
-"""Of a message that SES has rendered; an answer has no more bytes (`aws.http`)."""
+"""Longest message rendered by SES; an answer has no more bytes (`aws.http`)."""
 
 
 def identity(document: dict[str, Any], name: str) -> Identity:
-    """Of GetEmailIdentity."""
+    """Read the answer of GetEmailIdentity."""
     dkim = field_of(document, "DkimAttributes", dict, {})
     mail_from = field_of(document, "MailFromAttributes", dict, {})
     return Identity(
@@ -45,7 +45,7 @@ def identity(document: dict[str, Any], name: str) -> Identity:
 
 
 def template(document: dict[str, Any], name: str) -> Template:
-    """Of GetEmailTemplate."""
+    """Read the answer of GetEmailTemplate."""
     content = field_of(document, "TemplateContent", dict)
     subject, text, html = (
         field_of(content, part, str, "", TEMPLATE_CHARACTERS_MAX)
@@ -55,7 +55,7 @@ def template(document: dict[str, Any], name: str) -> Template:
 
 
 def configuration_set(document: dict[str, Any], name: str) -> ConfigurationSet:
-    """Of GetConfigurationSet."""
+    """Read the answer of GetConfigurationSet."""
     sending = field_of(document, "SendingOptions", dict, {})
     delivery = field_of(document, "DeliveryOptions", dict, {})
     suppression = field_of(document, "SuppressionOptions", dict, {})
@@ -75,7 +75,7 @@ def configuration_set(document: dict[str, Any], name: str) -> ConfigurationSet:
 
 
 def event_destinations(document: dict[str, Any]) -> tuple[EventDestination, ...]:
-    """Of GetConfigurationSetEventDestinations."""
+    """Read the answer of GetConfigurationSetEventDestinations."""
     return tuple(
         EventDestination(
             name=field_of(each, "Name", str),
@@ -90,13 +90,13 @@ def event_destinations(document: dict[str, Any]) -> tuple[EventDestination, ...]
 
 
 def tenant_status(document: dict[str, Any]) -> str:
-    """Of GetTenant."""
+    """Read the answer of GetTenant."""
     found: str = field_of(field_of(document, "Tenant", dict), "SendingStatus", str, "ENABLED")
     return found
 
 
 def recommendations(document: dict[str, Any]) -> tuple[Recommendation, ...]:
-    """Of ListRecommendations: those that are open."""
+    """Read the answer of ListRecommendations: the open ones."""
     return tuple(
         Recommendation(
             kind=field_of(each, "Type", str, ""),
@@ -110,7 +110,7 @@ def recommendations(document: dict[str, Any]) -> tuple[Recommendation, ...]:
 
 
 def rendered(document: dict[str, Any]) -> str:
-    """Of TestRenderEmailTemplate."""
+    """Read the answer of TestRenderEmailTemplate."""
     found: str = field_of(document, "RenderedTemplate", str, None, RENDERED_CHARACTERS_MAX)
     return found
 

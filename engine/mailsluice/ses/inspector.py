@@ -20,12 +20,12 @@ class Why(enum.Enum):
 
 
 class Unread(NamedTuple):
-    """What stands for something that could not be read."""
+    """A value in place of something that could not be read."""
 
     why: Why
     operation: str
     text: str = ""
-    """SES's own, if it said something."""
+    """SES's text, if it gave one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +37,14 @@ class Identity:
     dkim_signing: bool
     dkim_status: str
     dkim_key: str
-    """Of Easy DKIM: RSA_1024_BIT or RSA_2048_BIT; empty for keys of one's own."""
+    """Key length of Easy DKIM: RSA_1024_BIT or RSA_2048_BIT; empty for the user's own keys."""
     mail_from: str
     """The domain of the return path; empty if it is SES's."""
     mail_from_status: str
     on_mx_failure: str
     """REJECT_MESSAGE: SES refuses mail while `mail_from` does not work."""
     configuration_set: str
-    """Used by mail that names none; empty if there is none."""
+    """The default configuration set of the identity; empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class ConfigurationSet:
     """BOUNCE, COMPLAINT; None: as the account has it."""
     max_delivery_s: int | None
     validates: bool
-    """Whether SES suppresses addresses by itself that it thinks invalid (Auto Validation)."""
+    """True if SES suppresses addresses that it thinks invalid (Auto Validation)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class Recommendation:
     kind: str
     """BOUNCE, COMPLAINT, DKIM, DMARC, SPF, …"""
     resource: str
-    """ARN of what it is about."""
+    """ARN of the identity or set concerned."""
     impact: str
     description: str
 
@@ -97,25 +97,25 @@ class Inspector(Protocol):
     """Reads SES's control plane, at the pace that SES allows there."""
 
     async def identity(self, name: str) -> Identity | Unread:
-        """The identity of a domain or an address."""
+        """Read the identity of a domain or an address."""
 
     async def template(self, name: str) -> Template | Unread:
-        """A stored template."""
+        """Read a stored template."""
 
     async def configuration_set(self, name: str) -> ConfigurationSet | Unread:
         """A configuration set."""
 
     async def event_destinations(self, name: str) -> tuple[EventDestination, ...] | Unread:
-        """Where the events of a configuration set go."""
+        """Read where the events of a configuration set go."""
 
     async def tenant_status(self, name: str) -> str | Unread:
-        """ENABLED, REINSTATED or DISABLED."""
+        """Read a tenant's status: ENABLED, REINSTATED or DISABLED."""
 
     async def recommendations(self) -> tuple[Recommendation, ...] | Unread:
-        """The open findings that SES has about this account."""
+        """Read the open findings that SES has about this account."""
 
     async def test_render(self, template: str, data: str) -> str | Unread:
-        """The MIME message that SES makes of a stored template and this JSON.
+        """Let SES render a stored template with this JSON, and return the MIME message.
 
         SES refuses data that lacks a variable: that is `Why.MISSING`, with SES's text.
         """

@@ -1,4 +1,4 @@
-"""SigV4 of requests that differ in nothing but their body and the time.
+"""SigV4 for requests that differ only in body and time.
 
 The SDK signs the first request with a set of credentials, and `Signer.like` reads off what it has
 signed, where, and for which service; all others are signed alike, with the key that SigV4 derives
@@ -42,7 +42,7 @@ class Signer:
 
     @classmethod
     def like(cls, url: str, headers: Mapping[str, str], body: bytes, secret: str) -> Signer | None:
-        """What signs as this POST is signed; None if that is not plain SigV4."""
+        """Return a signer that signs as this POST is signed; None if that is not plain SigV4."""
         found = {name.lower(): value for name, value in headers.items()}
         match = _authorization(found.get(_AUTHORIZATION, ""))
         if match is None or _DATE not in found:
@@ -64,7 +64,7 @@ class Signer:
         return signer if again["Authorization"] == found[_AUTHORIZATION] else None
 
     def sign(self, body: bytes, date: str) -> dict[str, str]:
-        """All headers of a request with that body; `date` is `YYYYMMDDTHHMMSSZ`, UTC."""
+        """Return all headers of a request with that body; `date` is `YYYYMMDDTHHMMSSZ`, UTC."""
         day = date[:8]
         if day != self._day:
             self._day, self._key = day, self._derived(day)

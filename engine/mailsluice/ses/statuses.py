@@ -26,7 +26,7 @@ _TEXTS: frozenset[type] = frozenset({str, type(None)})
 
 
 class Action(enum.Enum):
-    """What the engine does about a recipient, or a whole call."""
+    """What the engine does with a recipient, or with a whole call."""
 
     SENT = "sent"
     DEFER = "try again later; an attempt is burned"
@@ -42,15 +42,15 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One row of the table. Equal to itself only, so that a set of them costs nothing."""
+    """One row of the table. Rows compare by identity, so that sets of them are cheap."""
 
     action: Action
     attempts_max: int | None = None
-    """Fewer attempts than `delivery.max_attempts`, where it is not None."""
+    """A lower limit than `delivery.max_attempts`; None: no other limit."""
     warn: bool = False
-    """Whether this deserves a line in the log: nobody has described it."""
+    """True if a status is undocumented and is logged as a warning."""
     of_mailing: bool = False
-    """Of a hold: whether other mailings can be sent all the same."""
+    """For HOLD rules: True if only this mailing is affected, not the whole account."""
 
 
 _SENT = Rule(Action.SENT)
@@ -65,7 +65,7 @@ _HOLD_MAILING = Rule(Action.HOLD, of_mailing=True)
 _DOUBT = Rule(Action.DOUBT)
 
 CALLS_TEXT = "rate exceeded"
-"""What SES says of too many calls; of too many recipients it says "Maximum sending rate exceeded".
+"""SES's text for too many calls; for too many recipients it is "Maximum sending rate exceeded".
 Seen of GetSendQuota; whether SendBulkEmail has such a limit is not established."""
 
 SUCCESS = "SUCCESS"
@@ -89,7 +89,7 @@ ENTRY_RULES = {
     "MAIL_FROM_DOMAIN_NOT_VERIFIED": _HOLD_MAILING,
     "INVALID_SENDING_POOL_NAME": _HOLD_MAILING,
 }
-"""By `BulkEmailEntryResults[].Status`."""
+"""Rules by `BulkEmailEntryResults[].Status`."""
 
 CALL_RULES = {
     NOT_SENT: _RECONNECT,
@@ -135,7 +135,7 @@ CALL_RULES = {
     "RequestTimeout": _DOUBT,
     "RequestTimeoutException": _DOUBT,
 }
-"""By the error code of a whole call."""
+"""Rules by the error code of a whole call."""
 
 _HTTP_RULES = {401: _HOLD, 403: _HOLD, 404: _HOLD, 408: _DOUBT, 429: _THROTTLE, 503: _RECONNECT}
 
@@ -153,13 +153,13 @@ class Verdict(NamedTuple):
 
 
 def holds_mailing(status: str) -> bool:
-    """Whether a hold for that status is one mailing's, and not the account's."""
+    """Return True if a hold for that status concerns one mailing, not the account."""
     rule = ENTRY_RULES.get(status) or CALL_RULES.get(status)
     return rule is not None and rule.of_mailing
 
 
 def classify(answer: Answer, entries: int) -> list[Verdict]:
-    """What an answer to a call of that many entries means, entry by entry.
+    """Return what an answer to a call of `entries` entries means for each of them.
 
     Results are matched by position; another number of results than entries leaves the whole batch
     in doubt, because no result can be trusted to belong to its entry.
@@ -179,7 +179,7 @@ def classify(answer: Answer, entries: int) -> list[Verdict]:
 
 
 def checked(answer: object) -> Answer:
-    """Return what a transport answered, if its fields are of the types that they should be.
+    """Return a transport's answer if its fields have the right types.
 
     A caller's own transport may return anything. Raises TypeError or ValueError, naming the field.
     """
@@ -209,7 +209,7 @@ def _require(name: str, value: object, kinds: Collection[type]) -> None:
 
 
 def limits_calls(verdict: Verdict) -> bool:
-    """Whether a throttle is for the number of calls, not of recipients."""
+    """Return True if a throttle concerns the number of calls, not of recipients."""
     return (verdict.error or "").strip(". ").lower() == CALLS_TEXT
 
 
@@ -224,7 +224,7 @@ def _call_verdict(answer: Answer) -> Verdict:
 
 
 def _rule_of_others(status: int | None) -> Rule:
-    """For an answer that is not SES's: it is never about a recipient, nor about SES's rate.
+    """Return the rule for an answer that is not SES's. It says nothing about recipients or rate.
 
     Not even a 503 proves that SES has not got the request: a proxy answers so, too, when it has
     passed the request on and the connection to SES breaks.
@@ -235,7 +235,7 @@ def _rule_of_others(status: int | None) -> Rule:
 
 
 def _http_rule(status: int | None) -> Rule:
-    """For a code that the table does not name: what its HTTP status alone says."""
+    """Return the rule for a code that the table does not name, by its HTTP status."""
     if status is None:
         return _DOUBT
     if status in _HTTP_RULES:

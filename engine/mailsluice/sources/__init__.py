@@ -31,7 +31,7 @@ class Row(NamedTuple):
     """Line of a file on which it begins, from 1; 0 where the source has no lines."""
     recipient: Recipient | None
     problem: str | None = None
-    """For a person, without the line: "has 3 fields, the header has 4"."""
+    """The reason, in words for people, without the line: "has 3 fields, the header has 4"."""
     names: Mapping[str, str] | None = None
     """What the list calls the fields of `Recipient`, for refusals: `to` to `E-Mail`."""
 
@@ -41,21 +41,22 @@ class Source(Protocol):
     """Rows in a fixed order: reading it again gives the same rows."""
 
     async def identify(self) -> SourceIdentity | None:
-        """What it is at this moment; None if nothing can be said of it.
+        """Return what identifies the source at this moment; None if nothing does.
 
-        Called before `rows`, which holds it to that. Raises SourceError as `rows` does.
+        Called before `rows`, which checks that the source stays the same. Raises SourceError as
+        `rows` does.
         """
 
     async def head_of(self, size: int) -> Head | None:
-        """Its first `size` stored bytes, or all of them; None if it cannot be read twice.
+        """Return the first `size` stored bytes, or all; None if the source cannot be read twice.
 
-        By them it is recognised on resume. Called after `identify`. Raises SourceError as `rows`
-        does.
+        A resumed run recognises the source by them. Called after `identify`. Raises SourceError
+        as `rows` does.
         """
 
     @property
     def head(self) -> Head | None:
-        """The stored bytes that have been read; None if it cannot be read twice."""
+        """The stored bytes read so far; None if the source cannot be read twice."""
 
     @property
     def fraction_read(self) -> float | None:
@@ -71,19 +72,19 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
-    """Which column (CSV) or field (NDJSON) holds what."""
+    """The columns (CSV) or fields (NDJSON) that hold each part of a recipient."""
 
     address: str = "email"
     cc: str | None = None
     bcc: str | None = None
     data: tuple[str, ...] | None = None
-    """None: every field that has no other meaning here."""
+    """Template data; None: every field without another role."""
     tags: dict[str, str] = field(default_factory=dict)
     """Tag name to column."""
     headers: dict[str, str] = field(default_factory=dict)
     """Header name to column."""
     key: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
-    """Column to the name that the template has for it."""
+    """Column name to the template's name for it."""
     address_as: str | None = None
-    """The name under which the template gets the first To address as written; None: not at all."""
+    """The template's name for the first To address as written; None: not in the data."""

@@ -32,7 +32,7 @@ STANDARD_INPUT = "-"
 """The path that means standard input."""
 
 S3_SCHEME = "s3://"
-"""With which paths begin that are objects in S3; see `s3.S3Blocks`."""
+"""Prefix of paths to objects in S3; see `s3.S3Blocks`."""
 
 _NO_FILE = "name a regular file, or give a pipe as standard input: --recipients - < PIPE"
 
@@ -48,7 +48,7 @@ class BrokenGzipError(Exception):
 
 
 class Unpacker:
-    """Stored bytes in, content out: gunzips where the first two bytes say so, else hands on."""
+    """Turns stored bytes into content: unpacks gzip if the first two bytes say so."""
 
     def __init__(self) -> None:
         self._stored = b""
@@ -56,11 +56,11 @@ class Unpacker:
         self._gzip: bool | None = None
         self._members = 0
         self.trailing = 0
-        """Bytes after the end of the gzip stream, which are no gzip and are passed over."""
+        """Bytes after the end of the gzip stream that are not gzip and are skipped."""
 
     @property
     def held(self) -> int:
-        """Stored bytes of which the content has not been pulled."""
+        """Stored bytes whose content has not been pulled yet."""
         return len(self._stored)
 
     def push(self, stored: bytes) -> None:
@@ -70,7 +70,7 @@ class Unpacker:
             self._gzip = self._stored.startswith(_GZIP_MAGIC)
 
     def pull(self) -> bytes:
-        """Up to `BLOCK_BYTES` of content; empty if more stored bytes are needed.
+        """Return up to `BLOCK_BYTES` of content; empty if more stored bytes are needed.
 
         Raises BrokenGzipError.
         """
@@ -82,9 +82,9 @@ class Unpacker:
         return content
 
     def finish(self) -> bytes:
-        """What is left once the stored bytes have ended and `pull` is empty.
+        """Return the rest, once the stored bytes have ended and `pull` is empty.
 
-        Raises BrokenGzipError if they end inside a gzip member.
+        Raises BrokenGzipError if the stored bytes end inside a gzip member.
         """
         if self._member is not None:
             raise BrokenGzipError("ends in the middle")
@@ -145,7 +145,7 @@ class Blocks:
         self._unpacker = Unpacker()
         self._hash = hashlib.sha256()
         self.head: Head | None = None
-        """The stored bytes of a regular file that have been read; None of anything else."""
+        """The stored bytes of a regular file read so far; None for anything else."""
         with self._errors_named():
             descriptor = self._open()
             try:
@@ -158,7 +158,7 @@ class Blocks:
                 self._close()
 
     async def identify(self) -> SourceIdentity:
-        """Name, size and modification time; of a pipe or terminal the name alone."""
+        """Return name, size and modification time; for a pipe or terminal only the name."""
         if not self._regular:
             return SourceIdentity(name=self.path)
         with self._errors_named():
@@ -166,7 +166,7 @@ class Blocks:
         return SourceIdentity(name=self.path, size=self._stat.st_size, modified=self._stat.st_mtime)
 
     async def head_of(self, size: int) -> Head | None:
-        """The first `size` stored bytes of a regular file, or all of them; None of anything else.
+        """Return the first `size` stored bytes of a regular file, or all; None for anything else.
 
         Reads them in a thread, at about 1 GB/s.
         """
@@ -186,14 +186,14 @@ class Blocks:
 
     @property
     def again(self) -> Blocks | None:
-        """The same content once more, read independently; None if it can be read only once."""
+        """Return the same content, to be read independently; None if it can be read only once."""
         if not self._regular or self.path == STANDARD_INPUT:
             return None
         return Blocks(self.path, self._within)
 
     @property
     def trailing(self) -> int:
-        """Bytes after the end of a gzip stream, which were passed over."""
+        """Bytes after the end of a gzip stream, which were skipped."""
         return self._unpacker.trailing
 
     @property
@@ -256,7 +256,7 @@ class Blocks:
                 continue
 
     def _looked_at(self) -> os.stat_result:
-        """What has its name now."""
+        """Return the state of the file that has this name now."""
         if self.path == STANDARD_INPUT:
             return os.fstat(_STANDARD_INPUT_FD)
         descriptor = reading.open_file(self.path, self._within)
@@ -266,9 +266,9 @@ class Blocks:
             os.close(descriptor)
 
     def _require_unchanged(self) -> None:
-        """Look at what is read, and at what has its name, after each read.
+        """Check the open file, and the file that now has its name, after each read.
 
-        What was read last may be of another list. Raises SourceChangedError.
+        The last bytes may belong to another list. Raises SourceChangedError.
         """
         try:
             opened, named = os.fstat(self._open()), self._looked_at()
@@ -305,5 +305,5 @@ class Blocks:
 
 
 def _version(status: os.stat_result) -> tuple[int, int]:
-    """What tells that a file has been written."""
+    """Return what changes when a file is written."""
     return status.st_size, status.st_mtime_ns

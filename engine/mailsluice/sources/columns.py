@@ -1,4 +1,4 @@
-"""Which column of a CSV file plays which part, and how a record becomes a Recipient."""
+"""The role of each column of a CSV file, and the step from a record to a Recipient."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _new = tuple.__new__
 
 
 def cleaned(name: str) -> str:
-    """A column's name without what nobody can see in it, and with single spaces."""
+    """Return a column's name without invisible characters, and with single spaces."""
     return " ".join(_invisible.sub("", name).split())
 
 
 def split_addresses(cell: str) -> tuple[str, ...]:
-    """The addresses of a cell: parted by comma or semicolon outside of quotes and brackets."""
+    """Split a cell into addresses at commas and semicolons outside quotes and brackets."""
     parts = []
     begin = 0
     until = ""
@@ -65,7 +65,7 @@ def split_addresses(cell: str) -> tuple[str, ...]:
 
 
 def compile_reader(name: str, columns: Sequence[str], fields: Fields) -> RecordReader:
-    """The function that makes a Recipient of a record with as many cells as `columns`.
+    """Return a function that makes a Recipient of a record with as many cells as `columns`.
 
     Columns without a name are passed over. Raises SourceError, naming the file `name`, the
     configured field and the remedy, where `columns` do not suit `fields`.
@@ -109,7 +109,7 @@ def compile_reader(name: str, columns: Sequence[str], fields: Fields) -> RecordR
 
 
 def _plain_reader(to: int, keys: tuple[str, ...], mask: tuple[bool, ...]) -> RecordReader:
-    """As `compile_reader`, where there are only an address and data: a third of the time."""
+    """As `compile_reader`, for an address and data alone: it takes a third of the time."""
 
     def read(record: list[str]) -> Recipient:
         # B905: `strict` costs a tenth of a microsecond, and `mask` was made of `keys`.
@@ -150,12 +150,12 @@ def resolve(columns: Sequence[str], fields: Fields) -> Fields:
 
 
 def _bare(column: str) -> str:
-    """A name as `ADDRESS_COLUMNS` has it. "E-Mail", "e_mail" and "Email" are one."""
+    """Normalise a name for `ADDRESS_COLUMNS`: "E-Mail", "e_mail" and "Email" are the same."""
     return _joints.sub("", unicodedata.normalize("NFC", column).casefold())
 
 
 def choice(columns: Sequence[str], fields: Fields) -> str | None:
-    """What to tell of the address column, if it is not called as `fields` say.
+    """Return a note on the address column, if its name differs from that in `fields`.
 
     Others that may hold addresses are named: a list may have two for each person.
     """
@@ -171,20 +171,20 @@ def choice(columns: Sequence[str], fields: Fields) -> str | None:
 
 
 def _may_be_address(column: str) -> bool:
-    """Whether a column is called as addresses are, or ends so: "E-mail 2 - Value", "Work email"."""
+    """Return True if a column's name is, or ends with, one for addresses: "Work email"."""
     bare = _digits.sub("", _bare(column))
     known = {_digits.sub("", each) for each in ADDRESS_COLUMNS}
     return bare in known or _ends_in_email(column.casefold()) is not None
 
 
 def names_of(fields: Fields) -> dict[str, str]:
-    """The list's names of a recipient's fields."""
+    """Return the list's names for a recipient's fields."""
     named = {"to": fields.address, "cc": fields.cc, "bcc": fields.bcc, "key": fields.key}
     return {field: column[:_NAME_SHOWN_CHARS] for field, column in named.items() if column}
 
 
 def _data_names(name: str, columns: Sequence[str], fields: Fields) -> list[str]:
-    """The names under which the template knows these columns. Raises SourceError."""
+    """Return the template's names for these columns. Raises SourceError."""
     names = [fields.rename.get(column, column) for column in columns]
     given = [*names, fields.address_as] if fields.address_as is not None else names
     twice = next((each for each, times in Counter(given).items() if times > 1), None)
@@ -243,7 +243,7 @@ def _listed(columns: Sequence[str]) -> str:
 
 
 def _roles(fields: Fields) -> Iterator[tuple[str, str]]:
-    """Every configured role but data, with its column."""
+    """Yield every configured role except data, with its column."""
     yield "address", fields.address
     for role, column in (("cc", fields.cc), ("bcc", fields.bcc), ("key", fields.key)):
         if column is not None:
@@ -259,5 +259,5 @@ def _named(fields: Fields) -> Iterator[tuple[str, str]]:
 
 
 def configured(fields: Fields) -> frozenset[str]:
-    """Every column that `fields` names."""
+    """Yield every column that `fields` names."""
     return frozenset(column for _, column in _named(fields))

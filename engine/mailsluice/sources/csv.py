@@ -33,9 +33,9 @@ class CsvParser:
 
     def __init__(self, name: str, fields: Fields, separators: Sequence[str] = SEPARATORS) -> None:
         self.line = 0
-        """Lines of which the rows have been given."""
+        """Lines whose rows have been handed on."""
         self.notice: str | None = None
-        """What its user should hear: which column was taken for one that is called otherwise."""
+        """A note for the user: the column that was taken for one of another name."""
         self._name = name
         self._fields = fields
         self._separators = separators
@@ -50,12 +50,12 @@ class CsvParser:
         self._at_start = True
 
     def feed(self, block: bytes) -> Iterator[list[Row]]:
-        """The rows that `block` completes; a block is at most `ROW_BYTES_MAX` long."""
+        """Yield the rows that `block` completes; a block has at most `ROW_BYTES_MAX` bytes."""
         for piece in self._cutter.feed(block):
             yield from self._take(piece)
 
     def finish(self) -> Iterator[list[Row]]:
-        """The last rows, after the last block."""
+        """Yield the last rows, after the last block."""
         for piece in self._cutter.finish():
             yield from self._take(piece)
         yield from self._parse(final=True)
@@ -142,7 +142,7 @@ class CsvParser:
         return True
 
     def _drop(self, count: int) -> None:
-        """Forget the first lines: their rows have been given."""
+        """Drop the first lines: their rows have been handed on."""
         del self._lines[:count]
         self.line += count
         self._done = 0

@@ -24,7 +24,7 @@ _BLANK = " \r\n" + "".join(SEPARATORS)
 
 
 class Header(NamedTuple):
-    """What the first lines of a file say."""
+    """The header and dialect of a file."""
 
     separator: str
     columns: tuple[str, ...]
@@ -43,12 +43,12 @@ class Reader:
 
     @property
     def ran_out(self) -> bool:
-        """Whether more lines were asked for than there are."""
+        """True if more lines were requested than there are."""
         return self._end.reached
 
 
 class _End(Iterator[str]):
-    """No lines. It knows nothing of its reader: a cycle would keep that until a collection."""
+    """An empty iterator. It has no reference to its reader: a cycle would keep that alive."""
 
     def __init__(self) -> None:
         self.reached = False
@@ -61,7 +61,7 @@ class _End(Iterator[str]):
 def read_header(
     name: str, lines: Sequence[str], fields: Fields, separators: Sequence[str], *, final: bool
 ) -> Header | None:
-    """The header at the beginning of `lines`; None if more lines are needed.
+    """Return the header at the beginning of `lines`; None if more lines are needed.
 
     Of the separators by which the address column is found, the one that finds the most columns of
     `fields`, then the most columns, then the first. `final`: no more lines will come. Raises
@@ -90,7 +90,7 @@ def read_header(
 
 
 def _read_as(separator: str, lines: Sequence[str]) -> Header | None:
-    """The first record; without columns where it is malformed, None if it is cut."""
+    """Return the first record; without columns if it is malformed, None if it is cut."""
     reader = Reader(lines, separator)
     try:
         columns = next(reader.records)
@@ -111,7 +111,7 @@ def _require_text(name: str, columns: Sequence[str]) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether all of it was UTF-8: undecodable bytes have become lone surrogates."""
+    """Return True if all of it was UTF-8: undecodable bytes have become lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

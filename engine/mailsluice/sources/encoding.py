@@ -1,4 +1,4 @@
-"""How a list is written: other encodings become UTF-8, and a list in the wrong one is refused."""
+"""The encoding of a list: others are converted to UTF-8, and a wrong one is refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mailsluice.sources.lines import NOT_UTF8, is_utf16
 
 BAD_LINES_MIN = 2
 BAD_SHARE_MIN = 0.01
-"""So many lines, and such a part of the sample, make a list another encoding's. Fewer are refused
-one by one."""
+"""With so many bad lines, and such a share of the sample, the list has another encoding. Fewer
+bad lines are refused one by one."""
 
 
 class Parser(Protocol):
@@ -21,29 +21,29 @@ class Parser(Protocol):
 
     @property
     def line(self) -> int:
-        """Lines of which the rows have been given."""
+        """Lines whose rows have been handed on."""
 
     @property
     def notice(self) -> str | None:
-        """What its user should hear of how the list was read."""
+        """A note for the user on how the list was read."""
 
     def feed(self, block: bytes) -> Iterator[list[Row]]:
-        """The rows that `block` completes."""
+        """Yield the rows that `block` completes."""
 
     def finish(self) -> Iterator[list[Row]]:
-        """The rows that the end completes."""
+        """Yield the rows that the end completes."""
 
 
 NewParser = Callable[[str, Fields], Parser]
 
 
 def is_utf8(encoding: str) -> bool:
-    """True for each of the names of UTF-8. Raises LookupError if there is no such encoding."""
+    """Return True for each name of UTF-8. Raises LookupError if there is no such encoding."""
     return codecs.lookup(encoding).name == "utf-8"
 
 
 class RecodingParser:
-    """Hands on a list in another encoding as UTF-8.
+    """Converts a list in another encoding to UTF-8.
 
     A byte that means nothing in `encoding` becomes one that means nothing in UTF-8: its row is
     refused, as it would be there.

@@ -51,17 +51,17 @@ ESTIMATE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How many rows a file has, those included that intake will refuse or know already."""
+    """An estimate of a file's rows, including those that intake will refuse or skip."""
 
     rows: int
     exact: bool
-    """Whether they have all been counted."""
+    """True if all rows have been counted."""
     addresses_each: float = 1.0
-    """Addresses of a row, the mean of those that were looked at."""
+    """Mean number of addresses per sampled row."""
 
 
 def is_elsewhere(path: str) -> bool:
-    """Whether it is no path that could count from a folder: "-", or `s3://bucket/key`."""
+    """Return True if `path` is not relative to a folder: "-", or `s3://bucket/key`."""
     return path == STANDARD_INPUT or path.startswith(S3_SCHEME)
 
 
@@ -106,7 +106,7 @@ def open_source(  # noqa: PLR0913  # what a list is read by
 
 
 def _addresses_of(row: Row) -> int:
-    """About how many addresses it has: intake counts them."""
+    """Return about how many addresses a row has; intake counts them exactly."""
     recipient = row.recipient
     if recipient is None:
         return 1
@@ -118,7 +118,7 @@ def _addresses_of(row: Row) -> int:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix that tells the format, in lower case: `.csv` of `a.CSV.gz`; empty if none."""
+    """Return the format's suffix in lower case: `.csv` for `a.CSV.gz`; empty if none."""
     return Path(Path(path).name.lower().removesuffix(".gz")).suffix
 
 
@@ -134,7 +134,7 @@ class FileSource:
         is_sampled: bool = True,
     ) -> None:
         self._is_sampled = is_sampled
-        """Refuse it if its beginning is not UTF-8."""
+        """True if a list whose beginning is not UTF-8 is refused."""
         self._blocks = blocks
         self._fields = fields
         self._new_parser = new_parser
@@ -159,7 +159,7 @@ class FileSource:
         return self._blocks.fraction_read
 
     async def estimate(self) -> Estimate | None:
-        """How many rows there are, by the file's beginning; `rows` is not disturbed.
+        """Estimate the number of rows from the file's beginning, without disturbing `rows`.
 
         None if it can be read only once, and where its beginning cannot be read: `rows` says
         why. It takes about as long as sending does to read 1 MiB, a list of rows at a time.
@@ -195,7 +195,7 @@ class FileSource:
         return Estimate(rows, exact=True, addresses_each=addresses / rows if rows else 1.0)
 
     async def rows(self) -> AsyncGenerator[list[Row], None]:
-        """All rows; rows from a pipe are handed on as they arrive.
+        """Yield all rows; rows from a pipe are handed on as they arrive.
 
         Parsing stays on the event loop: a thread would hold the interpreter's lock for 5 ms at a
         time, longer than any of these lists takes.
@@ -229,7 +229,7 @@ class FileSource:
             logger.warning("%s: %d bytes after the gzip stream's end are ignored", name, trailing)
 
     async def _require_utf8(self) -> None:
-        """Look at the beginning before a row is given. A pipe's rows are given as they come."""
+        """Check the beginning before handing on a row. A pipe's rows are handed on as they come."""
         head = self._blocks.again if self._is_sampled else None
         if head is None:
             return
@@ -260,16 +260,16 @@ class DetectingParser:
 
     @property
     def line(self) -> int:
-        """Lines of which the rows have been given."""
+        """Lines whose rows have been handed on."""
         return self._chosen.line if self._chosen else 0
 
     @property
     def notice(self) -> str | None:
-        """That of the parser that was chosen."""
+        """The note of the chosen parser."""
         return self._chosen.notice if self._chosen else None
 
     def feed(self, block: bytes) -> Iterator[list[Row]]:
-        """The rows that `block` completes."""
+        """Yield the rows that `block` completes."""
         if self._chosen is None:
             block = self._begun + block
             first = block.lstrip(UTF8_BOM + b" \t\r\n")[:1]
@@ -281,7 +281,7 @@ class DetectingParser:
         yield from self._chosen.feed(block)
 
     def finish(self) -> Iterator[list[Row]]:
-        """The rows that the end completes."""
+        """Yield the rows that the end completes."""
         if self._chosen is None:
             raise SourceError(f"{self._name} is empty")
         yield from self._chosen.finish()
@@ -295,4 +295,4 @@ PARSERS: dict[str, NewParser] = {
     "": DetectingParser,
     ".txt": DetectingParser,
 }
-"""By suffix, a final `.gz` aside."""
+"""Parsers by suffix, without a final `.gz`."""

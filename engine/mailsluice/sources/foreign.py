@@ -1,4 +1,4 @@
-"""Files that hold no list of text, whatever they are called: told by their first bytes. Pure."""
+"""Files that are no text list, whatever their name: recognised by their first bytes. Pure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _KINDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
         "unpack it, or compress it by gzip instead",
     ),
 )
-"""The first bytes, what they tell, and the remedy."""
+"""First bytes, the kind of file, and the remedy."""
 
 _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<table")
 _MARKUP_BYTES_MAX = 1024
 
 
 def kind_of(begin: bytes) -> tuple[str, str] | None:
-    """What a file that begins so is, and the remedy; None if it may be a list."""
+    """Return the kind of a file that begins so, and the remedy; None if it may be a list."""
     for marks, kind, remedy in _KINDS:
         if begin.startswith(marks):
             return kind, remedy

@@ -19,7 +19,7 @@ from mailsluice.model.errors import ArgumentTypeError, SourceError
 from mailsluice.sources import ROWS_MAX, Row
 
 SLICE_S = 0.002
-"""Longest that a synchronous iterable is asked for more before the loop gets its turn, seconds."""
+"""Seconds for which a synchronous iterable is read before the event loop gets its turn."""
 
 Recipients: TypeAlias = Iterable[Recipient | str] | AsyncIterable[Recipient | str]
 """What can be sent to: a plain string is an address, with no data of its own."""
@@ -38,20 +38,20 @@ class IterableSource:
     head = None
 
     def __init__(self, items: Recipients) -> None:
-        """Raises ArgumentTypeError if `items` is a string, or cannot be iterated over."""
+        """Wrap `items`. Raises ArgumentTypeError if it is a string or not iterable."""
         if isinstance(items, str | bytes) or not isinstance(items, Iterable | AsyncIterable):
             raise ArgumentTypeError(f"recipients must be an iterable, not {type(items).__name__}")
         self._items = items
         self._taken = False
 
     async def identify(self) -> None:
-        """Nothing is known of it: it is recognised row by row."""
+        """Return None: an iterable is recognised row by row."""
 
     async def head_of(self, size: int) -> None:
-        """Nothing: it has no bytes."""
+        """Return None: an iterable has no bytes."""
 
     async def rows(self) -> AsyncGenerator[list[Row], None]:
-        """All rows. Raises what the iterable raises; SourceError if an iterator is used up.
+        """Yield all rows. Raises what the iterable raises; SourceError if an iterator is used up.
 
         A CancelledError of the iterable's own is a SourceError: nobody has cancelled the run.
         """

@@ -17,14 +17,14 @@ NOT_UTF8 = (
     'is not UTF-8 text; say how it was written, as in [recipients] encoding = "cp1252" (Excel\'s '
     '"CSV"), or save it as "CSV UTF-8"'
 )
-"""What is wrong with a file in another encoding, and the remedy."""
+"""The problem of a file in another encoding, and the remedy."""
 
 
 UTF16 = (
     'is UTF-16 text (Excel\'s "Unicode Text"); say so by [recipients] encoding = "utf-16", or save '
     'it as "CSV UTF-8"'
 )
-"""As `NOT_UTF8`, of a file that says itself which encoding it is in."""
+"""As `NOT_UTF8`, for a file whose first bytes name its encoding."""
 
 
 class LineCutter:
@@ -35,14 +35,14 @@ class LineCutter:
     """
 
     def __init__(self, *, lone_cr: bool) -> None:
-        """`lone_cr`: whether a carriage return alone ends a line, as in old Macintosh files."""
+        """Set `lone_cr` if a carriage return alone ends a line, as in old Macintosh files."""
         self._lone_cr = lone_cr
         self._end = re.compile(rb"\r\n|\n|\r(?!\Z)" if lone_cr else rb"\n")
         self._begun = bytearray()
         self._skipping = False
 
     def feed(self, block: bytes) -> Iterator[bytes | None]:
-        """The lines that `block` completes; a block is at most `ROW_BYTES_MAX` long."""
+        """Yield the lines that `block` completes; a block has at most `ROW_BYTES_MAX` bytes."""
         if self._begun.endswith(b"\r") and self._lone_cr:
             # Only now is it known whether a line feed belongs to it.
             del self._begun[-1]
@@ -60,7 +60,7 @@ class LineCutter:
         self._hold(block[cut:])
 
     def finish(self) -> Iterator[bytes | None]:
-        """The last line, where no line end follows it."""
+        """Yield the last line, if no line end follows it."""
         if self._begun or self._skipping:
             yield self._first_line(b"")
 
@@ -89,5 +89,5 @@ class LineCutter:
 
 
 def is_utf16(piece: bytes) -> bool:
-    """Whether a file that begins with `piece` is UTF-16, as Excel's "Unicode Text" is."""
+    """Return True if a file that begins with `piece` is UTF-16, as Excel's "Unicode Text" is."""
     return piece.startswith(_UTF16_BOMS)

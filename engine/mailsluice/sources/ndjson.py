@@ -1,4 +1,4 @@
-"""NDJSON: one JSON object a line."""
+"""NDJSON: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class NdjsonParser:
 
     def __init__(self, name: str, fields: Fields) -> None:
         self.line = 0
-        """Lines of which the rows have been given."""
+        """Lines whose rows have been handed on."""
         self.notice: str | None = None
-        """Nothing, always: fields of JSON are taken by their names alone."""
+        """Always empty: JSON fields are matched only by their exact names."""
         self._name = name
         self._reader = ObjectReader(fields)
         self._cutter = LineCutter(lone_cr=False)
         self._at_start = True
 
     def feed(self, block: bytes) -> Iterator[list[Row]]:
-        """The rows that `block` completes; a block is at most `ROW_BYTES_MAX` long."""
+        """Yield the rows that `block` completes; a block has at most `ROW_BYTES_MAX` bytes."""
         for piece in self._cutter.feed(block):
             yield from self._take(piece)
 
     def finish(self) -> Iterator[list[Row]]:
-        """The last row, where no line end followed it."""
+        """Yield the last row, if no line end follows it."""
         for piece in self._cutter.finish():
             yield from self._take(piece)
 
@@ -107,11 +107,11 @@ class ObjectReader:
         self._names = {TO: fields.address, **own}
 
     def names_in(self, row: dict[str, Any]) -> dict[str, str]:
-        """What this row calls the fields of its recipient."""
+        """Return this row's names for the fields of its recipient."""
         return self._names_with_list if row.get(TO) else self._names
 
     def read(self, row: object) -> Recipient:
-        """Raises ValueError naming the field that is wrong."""
+        """Make a Recipient of a row's object. Raises ValueError, naming the wrong field."""
         if not isinstance(row, dict):
             raise _WrongFieldError("is not a JSON object")
         if not any(name in row for name in self._destination):
@@ -188,7 +188,7 @@ def _text(row: dict[str, Any], name: str) -> str | None:
 
 
 def _texts(row: dict[str, Any], name: str, fields: dict[str, str]) -> dict[str, str] | None:
-    """The row's own object `name`, and what single fields add to it."""
+    """Return the row's object `name`, with what single fields add to it."""
     given = row.get(name)
     if given is None and not fields:
         return None

@@ -1,4 +1,4 @@
-"""Open and read files that somebody else has named, without waiting and within bounds.
+"""Open and read files named by others, without waiting and within limits.
 
 A name may lead to a named pipe, whose opening waits for a writer, to a device without an end, or
 out of the folder in which it was meant to stay. Every file that a mailing or a command line names
@@ -24,11 +24,11 @@ _LINKS_MAX = 40
 _READ_BYTES = 1024 * 1024
 
 _is_descriptor = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]+").fullmatch
-"""What a shell puts in place of `<(command)`: a pipe that is given on purpose."""
+"""Matches what a shell puts in place of `<(command)`: a pipe that is given on purpose."""
 
 
 class NoFileError(OSError):
-    """What was named is not a file that may be read; `strerror` says why."""
+    """The name does not lead to a readable file; `strerror` says why."""
 
     def __init__(self, why: str, number: int = errno.EINVAL) -> None:
         super().__init__(number, why)
@@ -53,7 +53,7 @@ def open_file(path: str | os.PathLike[str], within: Path | None = None) -> int:
 
 
 def read(path: str | os.PathLike[str], most: int, within: Path | None = None) -> bytes:
-    """The content of a file as `open_file` opens it. Raises as it does, and above `most` bytes."""
+    """Return a file's content. Raises as `open_file` does, and above `most` bytes."""
     descriptor = open_file(path, within)
     with os.fdopen(descriptor, "rb") as file:
         os.set_blocking(descriptor, True)  # it may be a pipe that is given
@@ -64,7 +64,7 @@ def read(path: str | os.PathLike[str], most: int, within: Path | None = None) ->
 
 
 def require_readable(descriptor: int, *, given: bool) -> os.stat_result:
-    """What is open: a regular file or, if it is `given`, a pipe, a terminal, or the null device.
+    """Require a regular file or, if it was `given`, a pipe, a terminal, or the null device.
 
     Raises NoFileError.
     """
@@ -75,7 +75,7 @@ def require_readable(descriptor: int, *, given: bool) -> os.stat_result:
 
 
 def _ends(descriptor: int, status: os.stat_result) -> bool:
-    """Whether it is no file, and still somebody decides when it ends; /dev/zero never does."""
+    """Return True for a pipe, socket or terminal, which end; /dev/zero never does."""
     if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
         return True
     null = stat.S_ISCHR(status.st_mode) and status.st_rdev == Path(os.devnull).stat().st_rdev
@@ -96,7 +96,7 @@ def _require_regular(status: os.stat_result) -> None:
 
 
 def _require_one_name(status: os.stat_result) -> None:
-    """Refuse a file that may lie elsewhere, too: somebody may have linked a secret here."""
+    """Refuse a file with a second name: it may be a secret from elsewhere, linked here."""
     if status.st_nlink > 1:
         raise NoFileError("it has another name (a hard link); put a copy here")
 

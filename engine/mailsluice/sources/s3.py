@@ -28,13 +28,13 @@ PART_BYTES = ANSWER_BYTES_MAX
 """Stored bytes in one request: some 16,000 rows."""
 
 ANSWER_TIMEOUT_S = 60.0
-"""Of silence; a part as a whole has it beside the time for connecting, and must have 10 kB/s."""
+"""Longest silence, seconds. A part may take this and the time to connect: 10 kB/s at least."""
 
 ERROR_CHARS_MAX = 500
 """Characters of the SDK's text that are kept: it may quote all that a peer has sent."""
 
 ATTEMPTS_MAX = 4
-"""The SDK's, of one request; with its back-off some seconds of S3 out of reach."""
+"""Attempts of the SDK per request; with its back-off they bridge some seconds without S3."""
 
 _ELSEWHERE = (
     "S3 redirects to another place without naming the bucket's region; put the list into a bucket "
@@ -59,7 +59,7 @@ _REASONS = {
 _REPLACED = {"PreconditionFailed", "412"}
 
 _FINAL = {code for code, reason in _REASONS.items() if reason != _REASONS["403"]}
-"""Nothing will become better by itself, or by a permission."""
+"""Error codes that neither time nor a permission can cure."""
 
 
 _UNREADABLE = (
@@ -91,13 +91,13 @@ class S3Blocks:
         self._object = {"Bucket": bucket, "Key": key}
         self._size: int | None = None
         self._version: str | None = None
-        """The entity tag of what `identify` has seen."""
+        """The entity tag that `identify` saw."""
         self._stored_read = 0
         self._hash = hashlib.sha256()
         self._unpacker = Unpacker()
 
     async def identify(self) -> SourceIdentity:
-        """Its size, modification time and entity tag; for other content the tag is another."""
+        """Return size, modification time and entity tag; other content has another tag."""
         async with self._client() as client:
             head = await client.head_object(**self._object)
         self._size, self._version = head["ContentLength"], head["ETag"]
@@ -109,7 +109,7 @@ class S3Blocks:
         )
 
     async def head_of(self, size: int) -> Head:
-        """Its first `size` stored bytes, or all of them."""
+        """Return the first `size` stored bytes, or all."""
         digest, read = hashlib.sha256(), 0
         async with self._client() as client:
             while (left := min(size, self._size or 0) - read) > 0:
@@ -120,17 +120,17 @@ class S3Blocks:
 
     @property
     def head(self) -> Head:
-        """The stored bytes that have been read."""
+        """The stored bytes read so far."""
         return Head(self._stored_read, self._hash.hexdigest())
 
     @property
     def again(self) -> S3Blocks:
-        """The same content once more, read independently."""
+        """Return the same content, to be read independently."""
         return S3Blocks(self.path, region=self._region, profile=self._profile)
 
     @property
     def trailing(self) -> int:
-        """Bytes after the end of a gzip stream, which were passed over."""
+        """Bytes after the end of a gzip stream, which were skipped."""
         return self._unpacker.trailing
 
     @property
@@ -142,7 +142,7 @@ class S3Blocks:
         return min(1.0, handed_on / self._size) if self._size else 1.0
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        """All content of the version that was identified last, from its beginning.
+        """Yield all content of the version that was identified last, from its beginning.
 
         Raises SourceError as the class says, BrokenGzipError after the last content before the
         break.

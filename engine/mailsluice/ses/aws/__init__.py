@@ -34,18 +34,18 @@ from mailsluice.ses.aws.credentials import Credentials
 from mailsluice.ses.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
 
 CONNECT_TIMEOUT_S = 10.0
-"""For a client that names none, as for each phase of a connection (`http.CONNECT_PHASES`)."""
+"""Default for each phase of a connection (`http.CONNECT_PHASES`), seconds."""
 
 READ_TIMEOUT_S = 30.0
-"""For a client that names none. The SDK has 60 s for both, and five attempts at credentials."""
+"""Default, seconds. The SDK has 60 s for both, and five attempts at credentials."""
 
 QUEUE_ANSWER_BYTES_MAX = 10 * 6 * 1024 * 1024 + ANSWER_BYTES_MAX
-"""Of an answer of SQS: ten messages of 1 MiB each with their attributes (SQS service model,
+"""Longest answer of SQS: ten messages of 1 MiB each with their attributes (SQS service model,
 ReceiveMessage and SendMessageBatch), each byte written as `\\uXXXX`, and what goes with them."""
 
 
 TEMPLATE_ANSWER_BYTES_MAX = 6 * 500 * 1000 + ANSWER_BYTES_MAX
-"""Of an answer with a template of 500 KB (SES quotas page), each byte written as `\\uXXXX`."""
+"""Longest answer with a template of 500 KB (SES quotas page), each byte written as `\\uXXXX`."""
 
 
 class _QueueResponse(Response):
@@ -71,7 +71,7 @@ _SESSIONS = {
 
 
 def session(profile: str | None, region: str | None) -> aioboto3.Session:
-    """A session for this profile and region; None leaves the choice to the SDK.
+    """Make a session for this profile and region; None leaves the choice to the SDK.
 
     Raises botocore's ProfileNotFound. Sessions share the parsed service models: the SDK parses
     them anew for each session, which is half of the CPU of opening an engine. The clients of a
@@ -95,7 +95,7 @@ def _with_credentials_of_the_sdk(profile: str | None, region: str | None) -> aio
 
 @cache
 def _loader(data_path: str | None) -> Loader:
-    """The models on this search path (AWS_DATA_PATH), each parsed once per process."""
+    """Return the models on this search path (AWS_DATA_PATH), each parsed once per process."""
     return create_loader(data_path)
 
 
@@ -103,7 +103,7 @@ class _Session(AioSession):  # type: ignore[misc]  # it is untyped
     """The SDK's session: all its HTTP goes through ours."""
 
     def create_client(self, service_name: str, **options: Any) -> Any:
-        """As the SDK has it; credential providers make their clients by it, too."""
+        """Make a client as the SDK does. Credential providers make theirs here, too."""
         given = options.pop("config", None) or AioConfig()
         config = AioConfig(
             getattr(given, "connector_args", None),  # the SSO provider's is botocore's Config
@@ -154,7 +154,7 @@ class _RegionProvider(AioIMDSRegionProvider):  # type: ignore[misc]  # as above
 
 
 def _use_ours(fetcher: AioIMDSFetcher) -> AioIMDSFetcher:
-    """Have an instance's metadata fetched by our HTTP session, set up as the SDK's."""
+    """Fetch an instance's metadata through our HTTP session, set up like the SDK's."""
     fetcher._session = SharedHttpSession(
         timeout=fetcher._timeout, proxies=get_environ_proxies(fetcher._base_url)
     )

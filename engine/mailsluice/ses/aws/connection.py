@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 _CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
-"""What a socket says whose other end is closed. (POLLRDHUP: Linux; elsewhere it is POLLHUP.)"""
+"""Poll events of a socket whose other end is closed. (POLLRDHUP: Linux; elsewhere POLLHUP.)"""
 
 _depart: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar(
     "mailsluice_depart", default=None
@@ -34,7 +34,7 @@ _depart: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar(
 
 @contextmanager
 def departing(depart: Callable[[], Awaitable[None]]) -> Iterator[None]:
-    """The request that is made within leaves when `depart` returns; others do not wait."""
+    """Make the request within this block wait for `depart` before it is written."""
     token = _depart.set(depart)
     try:
         yield
@@ -43,7 +43,7 @@ def departing(depart: Callable[[], Awaitable[None]]) -> Iterator[None]:
 
 
 class Connector(aiohttp.TCPConnector):
-    """aiohttp's pool of connections, without those that the other end has closed."""
+    """aiohttp's connection pool, without connections that the other end has closed."""
 
     async def connect(
         self,
@@ -51,7 +51,7 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
     ) -> Connection:
-        """A connection on which the other end still listens.
+        """Return a connection on which the other end still listens.
 
         Raises ClientConnectorError, as for any failed connection, if the peer closes even new
         ones, or if a proxy breaks off: nothing has been sent.
@@ -86,7 +86,7 @@ class PacedConnector(Connector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's signature
     ) -> Connection:
-        """A connection on which the request is to be written at once.
+        """Return a connection on which the request is to be written at once.
 
         Raises ClientConnectorError as `Connector.connect` does.
         """

@@ -25,7 +25,7 @@ from mailsluice.ses.aws.secrets import masked
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 40.0
-"""How long it may take to obtain credentials: to connect to a provider, and until it answers."""
+"""Longest time to obtain credentials, seconds: to connect to a provider, and until it answers."""
 
 REFRESH_AGAIN_S = 30.0
 """After a refresh that failed, credentials that are still valid are used for so long without
@@ -35,7 +35,7 @@ VALID_S = 60
 """Credentials that expire sooner are not used any more."""
 
 _UNFIT = re.compile(r"[^!-~]")
-"""A character that no access key, secret key or session token has."""
+"""Matches a character that no access key, secret key or session token has."""
 
 REFUSED = frozenset(
     {
@@ -62,7 +62,7 @@ _MISCONFIGURED = (
     FileNotFoundError,
     PermissionError,
 )
-"""While credentials are looked up: the same would fail again."""
+"""Errors of a look-up that would fail again in the same way."""
 
 
 class CredentialsUnavailableError(MailsluiceError):
@@ -81,15 +81,15 @@ class Credentials:
     def __init__(self, load: Callable[[], Awaitable[Any]], timeout_s: float = TIMEOUT_S) -> None:
         self.timeout_s = timeout_s
         self.known: ReadOnlyCredentials | None = None
-        """The last that were found fit to sign."""
+        """The last credentials that can sign."""
         self._load = load
         self._loading = asyncio.Lock()
         self._holder: Any = None
         self._refresh_at = 0.0
-        """Not refreshed before, on the event loop's clock, as long as they are valid."""
+        """Valid credentials are not refreshed before this moment of the event loop's clock."""
 
     async def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """What to sign with: fresh, or still valid if the provider fails.
+        """Return credentials to sign with: fresh, or still valid ones if the provider fails.
 
         Raises ConfigurationError if none are configured, or none that can sign, and
         CredentialsUnavailableError if their provider fails, whatever it raises.
@@ -114,20 +114,20 @@ class Credentials:
         return frozen
 
     async def get_account_id(self) -> str | None:
-        """As the SDK's own: endpoint rules of some services ask for it."""
+        """Return the account id, as the SDK does: endpoint rules of some services need it."""
         account_id: str | None = (await self.get_frozen_credentials()).account_id
         return account_id
 
     def get_deferred_property(self, _: str) -> Callable[[], Awaitable[str | None]]:
-        """As the SDK's own, which has it for the account id alone."""
+        """Return the deferred account id, as the SDK does."""
         return self.get_account_id
 
     def forget(self) -> None:
-        """Look them up again for the next call: a file may hold others by now."""
+        """Look credentials up again for the next call: a file may hold others by now."""
         self._holder = None
 
     def secrets(self) -> list[str]:
-        """What is not to be told of the credentials in use."""
+        """Return the secret parts of the credentials in use."""
         known = self.known
         return [] if known is None else [each for each in (known.secret_key, known.token) if each]
 
@@ -142,7 +142,7 @@ class Credentials:
             return frozen
 
     def _valid(self) -> ReadOnlyCredentials | None:
-        """Those at hand, if they can be refreshed and need not be yet."""
+        """Return the known credentials, if they can be refreshed and need not be yet."""
         holder = self._holder
         if not isinstance(holder, RefreshableCredentials):
             return None
@@ -177,9 +177,9 @@ def credentials_of(client: Any) -> Credentials:
 
 
 def forget_refused(client: Any, code: str | None) -> None:
-    """Look the client's credentials up again if AWS has refused them with this error code.
+    """Forget the client's credentials if AWS refused them with this error code.
 
-    Whoever rotates the keys in a file does not tell the process that reads it.
+    A process does not learn that keys in a file were rotated, except by the refusal.
     """
     if code in REFUSED:
         credentials_of(client).forget()
@@ -198,7 +198,7 @@ def _no_credentials(why: object) -> str:
 
 
 def _require_fit(frozen: ReadOnlyCredentials) -> None:
-    """Raise ConfigurationError for what no request can be signed with."""
+    """Raise ConfigurationError for keys that cannot sign a request."""
     for value, name in (
         (frozen.access_key, "the access key id (AWS_ACCESS_KEY_ID)"),
         (frozen.secret_key, "the secret key (AWS_SECRET_ACCESS_KEY)"),

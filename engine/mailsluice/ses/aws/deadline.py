@@ -30,7 +30,7 @@ class Deadline:
         self._handle: asyncio.Handle | None = None
 
     def set(self, at: float) -> None:
-        """Strike at `at`, on the event loop's clock, instead of when it was to strike before."""
+        """Move the deadline to `at`, on the event loop's clock."""
         self._cancel()
         self._handle = self._loop.call_at(at, self._due, TURNS)
 

@@ -1,4 +1,4 @@
-"""HTTP to AWS: who answers is who was asked, and every answer ends.
+"""HTTP to AWS: only the intended server answers, and every answer ends.
 
 aiobotocore's session leaves three things open. Its TLS context does not check the host name:
 botocore leaves that to urllib3, and aiohttp leaves it to the context, so any certificate of any
@@ -28,19 +28,19 @@ ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of one answer. SES answers 50 recipients with 8 kB; credentials are 2 kB."""
 
 CONNECT_PHASES = 4
-"""Name look-up, TCP, the proxy's answer to CONNECT, TLS: each may take the connect timeout."""
+"""Phases that may each take the connect timeout: DNS, TCP, the proxy's CONNECT, TLS."""
 
 
 class AnswerTooLongError(aiohttp.ClientError):
-    """The peer writes more than any answer of AWS has."""
+    """The peer sends more than any answer of AWS."""
 
 
 class Response(aiohttp.ClientResponse):
-    """A response that `read` takes up to `bytes_max` of; `content` is a stream and not limited."""
+    """A response whose `read` takes at most `bytes_max`; the stream `content` is not limited."""
 
     @property
     def bytes_max(self) -> int:
-        """Of the body."""
+        """Longest body, bytes."""
         return ANSWER_BYTES_MAX
 
     async def read(self) -> bytes:
@@ -133,7 +133,7 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
     async def send(self, request: Any) -> Any:
         """Make a request as the SDK does.
 
-        AnswerTooLongError is raised as it is: the SDK would repeat what it does not know.
+        AnswerTooLongError is not translated: the SDK retries errors that it does not know.
         """
         try:
             return await super().send(request)
@@ -171,7 +171,7 @@ def _context(authorities: str) -> ssl.SSLContext:
 
 @lru_cache(maxsize=8)
 def _loaded(authorities: str, _changed_at_ns: int) -> ssl.SSLContext:
-    """The context for this version of a file; sessions share it, for loading it takes 25 ms."""
+    """Return the context for this version of a file. Sessions share it: loading takes 25 ms."""
     context: ssl.SSLContext = create_urllib3_context()
     context.check_hostname = True
     context.load_verify_locations(authorities)

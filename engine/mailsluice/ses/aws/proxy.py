@@ -1,4 +1,4 @@
-"""The proxy that the environment names is looked at before anything is sent through it."""
+"""Checks the proxy that the environment names, before anything is sent through it."""
 
 # ruff: noqa: SLF001  # the SDK has no public way to the proxy of a client
 

@@ -1,4 +1,4 @@
-"""No secret stands in a text that is kept: the journal, exports, reports and logs hold error texts.
+"""Masks secrets in texts that are kept: journal, exports, reports and logs hold error texts.
 
 `masked` is called where a text of the SDK, of a proxy or of AWS becomes one of ours.
 """
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 MASK = "***"
 
 TEXT_CHARS_MAX = 2_000
-"""Of a masked text. The SDK's may quote an answer of a megabyte, and to look for what has the form
-of a secret takes a time that grows with the square of the length."""
+"""Longest masked text. The SDK's may quote an answer of a megabyte, and the search for secrets
+takes a time that grows with the square of the length."""
 
 _PATTERNS = (
     # A user and password in a URL, or in what was meant to be one. The password of a malformed URL
@@ -31,7 +31,7 @@ _PATTERNS = (
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text`, cut to TEXT_CHARS_MAX, without the given secrets and whatever has the form of one."""
+    """Cut `text` to TEXT_CHARS_MAX, and mask the given secrets and whatever looks like one."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, MASK)
