@@ -150,11 +150,18 @@ class Emulator:
         return self._in_loop(self._statistics)
 
     def wait_for(
-        self, *, accepted: int = 0, calls: int = 0, get_account_calls: int = 0, timeout_s: float
+        self,
+        *,
+        accepted: int = 0,
+        calls: int = 0,
+        get_account_calls: int = 0,
+        reading_calls: int = 0,
+        timeout_s: float,
     ) -> bool:
         """Wait, in another thread, until so many have come. Return False if time runs out first.
 
-        `accepted` counts entries in the ledger, `calls` those of SendBulkEmail.
+        `accepted` counts entries in the ledger, `calls` those of SendBulkEmail, `reading_calls`
+        those of all operations that read what the account has.
         """
         service = self._service
         with self._served:
@@ -163,6 +170,7 @@ class Emulator:
                     len(service.ledger) >= accepted
                     and service.account.calls >= calls
                     and service.get_account_calls >= get_account_calls
+                    and service.readings.total() >= reading_calls
                 ),
                 timeout_s,
             )

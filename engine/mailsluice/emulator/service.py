@@ -98,7 +98,7 @@ class Service:
         self.bodies: deque[bytes] = deque(maxlen=REQUESTS_KEPT)
         self.resources = options.resources
         self._guard = control_plane.Guard()
-        self._readings: Counter[str] = Counter()
+        self.readings: Counter[str] = Counter()
         self._options = options
         self._latency = options.latency.random()
         self._requests = 0
@@ -128,7 +128,7 @@ class Service:
         if reading is None:
             self._requests += 1
         else:
-            self._readings[reading.operation] += 1
+            self.readings[reading.operation] += 1
         self._check_signature(request, wall)
         if reading is not None:
             self._guard.admit(reading.operation, self.resources, now)
@@ -148,7 +148,7 @@ class Service:
             account=self.account.statistics(now),
             requests=self._requests,
             get_account_calls=self.get_account_calls,
-            reading_calls=dict(self._readings),
+            reading_calls=dict(self.readings),
             errors=dict(self._errors),
             failures=dict(self._failures),
             faults=dict(self._struck),
