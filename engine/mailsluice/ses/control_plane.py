@@ -2,8 +2,8 @@
 
 SES allows one call a second of each operation (developer guide, "API quotas"), and 50 of
 GetEmailTemplate. Reading is idempotent, so the SDK's standard mode retries it, within the same
-pace: a request leaves when its operation's limiter lets it. What was read is remembered for a
-minute: a worker with a thousand mailings of one template asks for it once.
+pace: a request leaves when its operation's limiter lets it. What was read is remembered for some
+seconds: a worker that takes a thousand mailings of one template asks for it once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CONNECTIONS_MAX = 8
 ATTEMPTS_MAX = 3
 """Attempts per call, as in the SDK's standard mode."""
 
-KNOWN_S = 60.0
+KNOWN_S = 10.0
 """How long an answer is remembered, seconds."""
 
 KNOWN_MAX = 1_000
@@ -68,8 +68,8 @@ class _Known(NamedTuple):
 class ControlPlane:
     """An `Inspector`: `async with ControlPlane(...) as inspector`.
 
-    `timeout_s` is how long SES may take for an answer. Raises ConfigurationError on entry where the
-    region, the profile or the proxy cannot be used.
+    `timeout_s` is how long SES may take for an answer. The SDK is set up by the first question,
+    which raises ConfigurationError where the region, the profile or the proxy cannot be used.
     """
 
     def __init__(
@@ -86,14 +86,13 @@ class ControlPlane:
         )
         self._stack = AsyncExitStack()
         self._client: Any = None
+        self._connecting = anyio.Lock()
         self._limiters = defaultdict(lambda: AsyncLimiter(CALLS_PER_S, 1))
         self._limiters["GetEmailTemplate"] = AsyncLimiter(TEMPLATES_PER_S, 1)
         self._known: dict[tuple[str, ...], _Known] = {}
         self._asking: defaultdict[tuple[str, ...], anyio.Lock] = defaultdict(anyio.Lock)
 
     async def __aenter__(self) -> Self:
-        self._client = await self._stack.enter_async_context(connected(*self._where, self._config))
-        credentials_of(self._client).timeout_s = CONNECT_TIMEOUT_S + self._timeout_s
         return self
 
     async def __aexit__(
@@ -194,6 +193,7 @@ class ControlPlane:
         read: Callable[[dict[str, Any]], Read],
         missing: frozenset[str] | set[str] = _MISSING,
     ) -> Read | Unread:
+        await self._connect()
         response = await exchange(
             lambda: answered(call()),
             self._limiters[operation].acquire,
@@ -208,6 +208,14 @@ class ControlPlane:
             return read(document_of(response))
         except ValueError as error:
             return Unread(Why.NO_ANSWER, operation, broken(error).error or "")
+
+    async def _connect(self) -> None:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._stack.enter_async_context(
+                    connected(*self._where, self._config)
+                )
+                credentials_of(self._client).timeout_s = CONNECT_TIMEOUT_S + self._timeout_s
 
     def _unread(self, operation: str, answer: Answer, missing: frozenset[str] | set[str]) -> Unread:
         forget_refused(self._client, answer.code)

@@ -33,7 +33,7 @@ def identity(document: dict[str, Any], name: str) -> Identity:
     mail_from = field_of(document, "MailFromAttributes", dict, {})
     return Identity(
         name=name,
-        verified=field_of(document, "VerifiedForSendingStatus", bool, default=False),
+        verified=field_of(document, "VerifiedForSendingStatus", bool),
         dkim_signing=field_of(dkim, "SigningEnabled", bool, default=False),
         dkim_status=field_of(dkim, "Status", str, ""),
         dkim_key=field_of(dkim, "CurrentSigningKeyLength", str, ""),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 
 class Why(enum.Enum):
@@ -19,7 +19,8 @@ class Why(enum.Enum):
     NO_ANSWER = "SES gave no answer"
 
 
-class Unread(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Unread:
     """A value in place of something that could not be read."""
 
     why: Why
