@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from mailsluice.config.loading import load_worker
+from mailsluice.ses import control_plane
 
 CONFIGS = Path("configs")
 UNIT = CONFIGS / "mailsluice-worker.service"
@@ -130,3 +131,12 @@ def test_a_policy_allows_what_the_documentation_names_and_nothing_else(
     assert allowed == named
     assert {"ses:SendBulkEmail", "ses:GetAccount"} <= allowed
     assert not any("*" in action for action in allowed)
+
+
+def test_the_policy_for_checks_allows_what_a_check_calls_and_nothing_else() -> None:
+    [statement] = json.loads((CONFIGS / "iam-policy-check.json").read_text())["Statement"]
+    source = Path(control_plane.__file__).read_text(encoding="utf-8")
+    called = set(re.findall(r'\(?"((?:Get|List|TestRender)[A-Z]\w+)",', source))
+    assert {f"ses:{operation}" for operation in called} == set(statement["Action"])
+    said = Path("docs/before-you-send.md").read_text(encoding="utf-8")
+    assert [operation for operation in called if operation not in said] == []

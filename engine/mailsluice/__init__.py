@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from mailsluice.checking.checked import Checked as Checked
+    from mailsluice.checking.findings import Finding as Finding
+    from mailsluice.checking.findings import Level as Level
     from mailsluice.config.settings import DeliverySettings as DeliverySettings
     from mailsluice.config.settings import LaneSettings as LaneSettings
     from mailsluice.config.settings import MessageSettings as MessageSettings
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from mailsluice.model import State as State
     from mailsluice.model.errors import ArgumentError as ArgumentError
     from mailsluice.model.errors import ArgumentTypeError as ArgumentTypeError
+    from mailsluice.model.errors import CheckFailedError as CheckFailedError
     from mailsluice.model.errors import ConfigurationError as ConfigurationError
     from mailsluice.model.errors import EngineError as EngineError
     from mailsluice.model.errors import JournalError as JournalError
@@ -57,6 +61,8 @@ _HOMES = {
     "ArgumentTypeError": "model.errors",
     "Attachment": "mailing.mailing",
     "BatchSettled": "engine.sending",
+    "CheckFailedError": "model.errors",
+    "Checked": "checking.checked",
     "ConfigurationError": "model.errors",
     "Content": "mailing.mailing",
     "Counts": "model",
@@ -66,10 +72,12 @@ _HOMES = {
     "ExitCode": "reports.report",
     "Expired": "mailing.message",
     "Failed": "mailing.message",
+    "Finding": "checking.findings",
     "Held": "mailing.message",
     "InDoubt": "mailing.message",
     "JournalError": "model.errors",
     "LaneSettings": "config.settings",
+    "Level": "checking.findings",
     "Mailing": "mailing.mailing",
     "MailingChangedError": "model.errors",
     "MailsluiceError": "model.errors",
@@ -99,6 +107,8 @@ __all__ = (  # a sorted tuple of the names above
     "ArgumentTypeError",
     "Attachment",
     "BatchSettled",
+    "CheckFailedError",
+    "Checked",
     "ConfigurationError",
     "Content",
     "Counts",
@@ -108,10 +118,12 @@ __all__ = (  # a sorted tuple of the names above
     "ExitCode",
     "Expired",
     "Failed",
+    "Finding",
     "Held",
     "InDoubt",
     "JournalError",
     "LaneSettings",
+    "Level",
     "Mailing",
     "MailingChangedError",
     "MailsluiceError",

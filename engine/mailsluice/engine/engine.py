@@ -19,6 +19,8 @@ from typing import Self
 import anyio
 from anyio import to_thread
 
+from mailsluice.checking.check import Checker
+from mailsluice.checking.checked import Checked, Depth
 from mailsluice.config.settings import (
     DeliverySettings,
     LaneSettings,
@@ -32,7 +34,7 @@ from mailsluice.dispatch.dispatcher import Dispatcher
 from mailsluice.dispatch.gate import Gate
 from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.engine import arguments, excepted, provenance
-from mailsluice.engine.account import AccountGate, AccountHeldError
+from mailsluice.engine.account import AccountGate, AccountHeldError, ask
 from mailsluice.engine.excepted import Excepted
 from mailsluice.engine.home import Home
 from mailsluice.engine.outbox import Outbox, OutboxStatistics
@@ -56,7 +58,9 @@ from mailsluice.model.rolling_window import DAY_S
 from mailsluice.reports.report import Report
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
+from mailsluice.ses.control_plane import ControlPlane
 from mailsluice.ses.direct import Direct
+from mailsluice.ses.inspector import Inspector
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import Recipients
 
@@ -97,6 +101,7 @@ class Engine:
         lanes: LaneSettings | None = None,
         account: AccountGate | None = None,
         remembers_keys: bool = True,
+        inspector: Inspector | None = None,
     ) -> None:
         """Raises ArgumentError if an argument cannot be used."""
         _check_parts(transport, journal, day_s)
@@ -117,7 +122,9 @@ class Engine:
         self._journal = journal
         self._quota = quota or QuotaSettings()
         self._delivery = delivery or DeliverySettings()
-        self._dedupe = (recipients or RecipientsSettings()).dedupe
+        self._recipients = recipients or RecipientsSettings()
+        self._dedupe = self._recipients.dedupe
+        self._checker = Checker(transport, inspector, self._quota, partial(ask, transport))
         self._wall = wall
         self._random = random or SystemRandom()
         self._messages = messages or MessageSettings()
@@ -200,6 +207,7 @@ class Engine:
             remembers_keys=remembers_keys,
         )
         engine._home = self._home  # it is one of ours
+        engine._checker = self._checker
         return engine
 
     async def __aenter__(self) -> Self:
@@ -351,6 +359,42 @@ class Engine:
             self._current = None
             self._begun = anyio.Event()
 
+    async def check(  # noqa: PLR0913  # each once, by name
+        self,
+        mailing: Mailing,
+        recipients: Source | Recipients,
+        *,
+        depth: Depth = "thorough",
+        rows: int | None = None,
+        offline: bool = False,
+        live: bool = False,
+    ) -> Checked:
+        """What of the mailing, its list and its account will go wrong, and the remedies.
+
+        Nothing is sent, and what SES may not be asked is a finding, not an error. A "quick" check
+        finds what a mailing must not begin with, and asks SES for 3 s at most; it reads the list if
+        the template has variables, unless the list can be read only once. A "thorough" check says
+        what else is worth knowing; `rows` is how many rows it reads (None: all), `offline` asks SES
+        for nothing, and with `live` it sends the first row's mail to SES's mailbox simulator if
+        nothing is wrong. A check that `stop` ends has found nothing.
+
+        Raises SourceError if the list cannot be read, ConfigurationError if the mailing's files or
+        the AWS configuration cannot be used; ArgumentError: an argument cannot be used.
+        """
+        self._home.require()
+        arguments.mailing("mailing", mailing)
+        source = arguments.recipients(recipients)
+        checker, settings = self._checker, self._recipients
+        with anyio.CancelScope() as self._preparing:
+            if self._stopping:
+                self._preparing.cancel()
+            if depth == "quick":
+                return await checker.quick(mailing, source, settings)
+            return await checker.thorough(
+                mailing, source, settings, rows_max=rows, offline=offline, live=live
+            )
+        return Checked()
+
     async def send(
         self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
     ) -> Receipt:
@@ -467,6 +511,11 @@ class Engine:
             self._current.stop()
         elif self._preparing is not None:
             self._preparing.cancel()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `stop` has been called."""
+        return self._stopping
 
     def statistics(self) -> Statistics | None:
         """The present moment of the run under way; None between runs."""
@@ -594,7 +643,13 @@ async def _opened(
             in_flight_max=settings.delivery.in_flight,
             timeout_s=settings.delivery.timeout_s,
         )
-        async with client:
+        inspector = ControlPlane(
+            region=settings.ses.region,
+            profile=settings.ses.profile,
+            endpoint_url=settings.ses.endpoint_url,
+            timeout_s=settings.delivery.timeout_s,
+        )
+        async with client, inspector:
             engine = Engine(
                 transport=await _transport(client, settings),
                 journal=journal,
@@ -605,6 +660,7 @@ async def _opened(
                 messages=settings.messages,
                 day_s=day_s,
                 on_event=on_event,
+                inspector=inspector,
             )
             async with engine:
                 yield engine

@@ -25,6 +25,10 @@ class ConfigurationError(MailsluiceError):
     """A mailing file, setting, flag or credential cannot be used; nothing was sent."""
 
 
+class CheckFailedError(ConfigurationError):
+    """What a check has found keeps a mailing from being sent; the text has the remedies."""
+
+
 class MailingChangedError(ConfigurationError):
     """The mailing is not the one that part of the run's recipients have been sent."""
 

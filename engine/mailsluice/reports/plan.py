@@ -21,7 +21,8 @@ PRICES_PER_1000_USD = {"NONE": 0.10, "ESSENTIALS": 0.16, "PRO": 0.22, "ENTERPRIS
 extras (SES pricing page, since 2026-07-21)."""
 
 
-def _price_per_1000(configured: float | None, account: Account | None) -> float:
+def price_of_1000(configured: float | None, account: Account | None) -> float:
+    """US dollars, as configured, or else by the account's plan."""
     if configured is not None:
         return configured
     plan = account.pricing_plan if account else None
@@ -88,7 +89,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
         calls=tally.calls,
         rate_per_s=pace.allowed_per_s if rate_per_s else None,
         account=account,
-        price=tally.weight / 1000 * _price_per_1000(price_per_1000, account),
+        price=tally.weight / 1000 * price_of_1000(price_per_1000, account),
         first_body=assemble(prefix, first) if first else None,
         remarks=tuple(tally.remarks),
     )

@@ -158,6 +158,11 @@ class FileSource:
         """Part of the stored (compressed) bytes read so far; None for a pipe."""
         return self._blocks.fraction_read
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether `rows` gives the same rows once more; not those of a pipe."""
+        return self._blocks.again is not None
+
     async def estimate(self) -> Estimate | None:
         """Estimate the number of rows from the file's beginning, without disturbing `rows`.
 

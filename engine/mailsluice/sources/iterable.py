@@ -44,6 +44,11 @@ class IterableSource:
         self._items = items
         self._taken = False
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether `rows` may be called once more: an iterator is used up by the first time."""
+        return not isinstance(self._items, Iterator | AsyncIterator)
+
     async def identify(self) -> None:
         """Return None: an iterable is recognised row by row."""
 
