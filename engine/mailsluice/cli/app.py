@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from mailsluice.cli import demo, emulator, export, operate, resolve, send, status, why, worker
+from mailsluice.cli import (
+    check,
+    demo,
+    emulator,
+    export,
+    operate,
+    resolve,
+    send,
+    status,
+    why,
+    worker,
+)
 
 app = typer.Typer(
     name="mailsluice",
@@ -40,6 +51,7 @@ def _options(
     """
 
 
+app.command("check")(check.check)
 app.command("send")(send.send)
 app.command("status")(status.status)
 app.command("why")(why.why)

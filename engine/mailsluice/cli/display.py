@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import anyio
@@ -38,6 +40,17 @@ ETA_S = 5.0
 """Between two forecasts, each of which takes milliseconds."""
 
 BAR_CHARACTERS = 30
+
+
+@contextmanager
+def waiting(for_what: str, *, quiet: bool) -> Iterator[None]:
+    """Say on a terminal what is going on; say nothing elsewhere, nor if it should be `quiet`."""
+    console = progress_console()
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status(for_what):
+        yield
 
 
 class _Eta:

@@ -16,6 +16,8 @@ from mailsluice.reports.report import ExitCode
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
+    from mailsluice.checking.checked import Depth
+    from mailsluice.checking.findings import Finding
     from mailsluice.config.settings import Settings
     from mailsluice.engine.engine import Engine
     from mailsluice.journal.recovery import Only, Scope
@@ -81,6 +83,13 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate everything, show the plan, send nothing.")
     ] = False,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Begin without the check of `mailsluice check`.")
+    ] = False,
+    approved: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="Send only what `check --digest` gave this hash for."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
     """Send a mailing; run it again to carry on where it stopped.
@@ -103,11 +112,26 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
         again=again,
         excepted=except_ or (),
         quiet=quiet,
+        checks=not no_check,
+        approved=_digest(approved, no_check=no_check),
     )
     raise typer.Exit(runtime.run(job.plan() if dry_run else job.send()))
 
 
-def _source(mailing: Path, recipients: str | None, settings: Settings) -> FileSource:
+def _digest(approved: str | None, *, no_check: bool) -> str | None:
+    from mailsluice.checking.digest import is_digest
+
+    if approved is None:
+        return None
+    if no_check:
+        raise typer.BadParameter("--approved and --no-check exclude each other")
+    if not is_digest(approved):
+        raise typer.BadParameter("--approved: give the 64 digits that `check --digest` prints")
+    return approved
+
+
+def source_of(mailing: Path, recipients: str | None, settings: Settings) -> FileSource:
+    """The list that flag or file names. Raises ConfigurationError, SourceError."""
     from mailsluice.model.errors import ConfigurationError
     from mailsluice.sources import files
 
@@ -141,6 +165,8 @@ class Job:
         *,
         scope: Scope,
         quiet: bool,
+        checks: bool,
+        approved: str | None,
     ) -> None:
         self._mailing = mailing
         self._settings = settings
@@ -149,6 +175,10 @@ class Job:
         self._report = report
         self._scope = scope
         self._quiet = quiet
+        self._checks = checks
+        self._approved = approved
+        self._findings: Sequence[Finding] = ()
+        """Of the check at the start."""
 
     @classmethod
     def from_flags(  # noqa: PLR0913  # as `send`
@@ -163,6 +193,8 @@ class Job:
         again: bool = False,
         excepted: Sequence[Path] = (),
         quiet: bool = False,
+        checks: bool = True,
+        approved: str | None = None,
     ) -> Job:
         """Raises ConfigurationError or SourceError where nothing can be sent like this."""
         from mailsluice.config import loading
@@ -170,7 +202,7 @@ class Job:
         from mailsluice.model.errors import ConfigurationError
 
         loaded, settings = loading.load(mailing, overrides)
-        source = _source(mailing, recipients, settings)
+        source = source_of(mailing, recipients, settings)
         path = journal or mailing.with_suffix(".journal")
         if only and not path.exists():
             raise ConfigurationError(
@@ -178,7 +210,13 @@ class Job:
                 "more; send without --only first, or name its --journal"
             )
         scope = Scope(only=only, again=again, excepted=tuple(excepted))
-        return cls(loaded, settings, source, path, report, scope=scope, quiet=quiet)
+        return cls(
+            *(loaded, settings, source, path, report),
+            scope=scope,
+            quiet=quiet,
+            checks=checks,
+            approved=approved,
+        )
 
     async def send(self) -> int:
         """Send, show progress, write the report; the exit code."""
@@ -195,6 +233,9 @@ class Job:
                 async with anyio.create_task_group() as tasks:
                     async with Engine.open(self._settings, journal=self._journal) as engine:
                         await tasks.start(_obey_signals, engine)
+                        # A part of a run has been checked as a whole.
+                        if self._checks and (self._approved or self._scope.only is None):
+                            await self._check(engine)
                         report = await self._run(engine)
                     self._tell(report)
                     tasks.cancel_scope.cancel()
@@ -202,12 +243,35 @@ class Job:
                 raise root_of(group) from None
         return report.exit_code
 
+    async def _check(self, engine: Engine) -> None:
+        """Raise CheckFailedError for what the mailing must not begin with."""
+        from mailsluice.cli import display
+
+        # An approval holds for all that a thorough check sees.
+        depth: Depth = "thorough" if self._approved else "quick"
+        with display.waiting("checking the mailing", quiet=self._quiet):
+            checked = await engine.check(self._mailing, self._source, depth=depth)
+        if engine.is_stopping:
+            return
+        checked.require(self._approved)
+        if depth == "quick":
+            self._findings = checked.findings
+
+    async def _say_findings(self, engine: Engine) -> None:
+        """Say what is odd, as soon as something is sent: a run that is held has more to say."""
+        from mailsluice.cli import voice
+
+        await engine.begun()
+        for each in self._findings:
+            voice.say(f"{each.level.value}: {each}")
+
     async def _run(self, engine: Engine) -> Report:
         import anyio
 
         async with anyio.create_task_group() as tasks:
             if not self._quiet:
                 tasks.start_soon(self._show_if_possible, engine)
+                tasks.start_soon(self._say_findings, engine)
             report = await engine.run(
                 self._mailing,
                 self._source,
