@@ -67,6 +67,7 @@ bench: $(READY) ## Print the CPU of everything that a user could pick, and what 
 	$(BIN)/python -m benchmarks.stages
 	$(BIN)/python -m benchmarks.emulator
 	$(BIN)/python -m benchmarks.rendering
+	$(BIN)/python -m benchmarks.check
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.compare
 
