@@ -23,6 +23,8 @@ class FolderSettings(Table):
     """Mailings that are sent side by side."""
     hold_s: float = Field(default=60.0, gt=0)
     """Seconds after which a mailing that is held is tried again."""
+    check: bool = True
+    """Whether a mailing is checked before its first call, and held for what is found."""
 
 
 class QueueSettings(Table):

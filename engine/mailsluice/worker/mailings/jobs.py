@@ -20,6 +20,7 @@ from mailsluice.engine.engine import Engine
 from mailsluice.model import Counts
 from mailsluice.model.codes import SOURCE_BROKEN
 from mailsluice.model.errors import (
+    CheckFailedError,
     ConfigurationError,
     JournalError,
     JournalLockedError,
@@ -38,8 +39,8 @@ logger = logging.getLogger(__name__)
 ENDED_MAX = 100
 """Mailings that have ended and are still shown."""
 
-_HOLDS = (AccountRefusedError, SourceUnavailableError, JournalError)
-"""A cause outside the mailing: it is tried again."""
+_HOLDS = (AccountRefusedError, CheckFailedError, SourceUnavailableError, JournalError)
+"""A cause outside the mailing, or one that somebody may remove: it is tried again."""
 
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
@@ -318,6 +319,8 @@ class Mailings:
             if self.paused:
                 job.engine.pause()
             self._note(job, JobState.SENDING)
+            if self._settings.check:
+                (await job.engine.check(mailing, source, depth="quick")).require()
             job.report = await job.engine.run(mailing, source)
             job.counts = job.report.counts
         finally:
