@@ -140,15 +140,15 @@ def _dispatched(entries: list[Entry], answers: Sequence[Answer]) -> list[list[Ou
     now = 0.0
     while True:
         now += 1e-4
-        while dispatcher.wants_more and (at := next(given, None)) is not None:
-            dispatcher.offer(entries[at : at + 256], now)
-        if dispatcher.wants_more:
-            dispatcher.source_ended()
+        while dispatcher.backlog.wants_more and (at := next(given, None)) is not None:
+            dispatcher.backlog.offer(entries[at : at + 256], now)
+        if dispatcher.backlog.wants_more:
+            dispatcher.backlog.source_ended()
         match dispatcher.decide(now):
             case Send(batch):
-                dispatcher.ready(batch, now)
-                dispatcher.leave(batch, now)
-                dispatcher.written(batch, now)
+                dispatcher.calls.ready(batch, now)
+                dispatcher.calls.leave(batch, now)
+                dispatcher.calls.written(batch, now)
                 verdicts = statuses.classify(answers[batch.number - 1], len(batch.entries))
                 outcomes = dispatcher.judge(batch, verdicts, now)
                 dispatcher.absorb(batch, verdicts, outcomes, now)

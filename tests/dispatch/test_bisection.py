@@ -23,10 +23,10 @@ def bisect(size: int, bad: dict[int, str]) -> tuple[Bisection, set[int], int]:
     while True:
         texts = [bad[entry.seq] for entry in batch if entry.seq in bad]
         if texts:
-            guilty = bisection.refused(calls, batch, refusal(texts[0]))
+            culprits = bisection.refused(calls, batch, refusal(texts[0]))
         else:
-            guilty = bisection.accepted(calls)
-        rejected |= {suspect.entry.seq for suspect in guilty}
+            culprits = bisection.accepted(calls)
+        rejected |= {suspect.entry.seq for suspect in culprits}
         if not bisection.waiting:
             return bisection, rejected, calls
         calls += 1
@@ -54,7 +54,7 @@ def test_one_bad_entry_among_fifty_costs_two_calls_a_level() -> None:
 def test_a_batch_in_which_every_entry_fails_alike_points_at_the_mailing(size: int) -> None:
     bisection, rejected, calls = bisect(size, dict.fromkeys(range(size), "broken template"))
     assert (bisection.mailing_at_fault is not None) == (size >= SUSPECTS_MAX)
-    assert bisection.rule() == []
+    assert bisection.settle_suspects() == []
     assert rejected == set()
     assert bisection.mailing_at_fault is not None
     assert bisection.mailing_at_fault.error == "broken template"
@@ -64,8 +64,8 @@ def test_a_batch_in_which_every_entry_fails_alike_points_at_the_mailing(size: in
 def test_a_later_call_that_is_accepted_clears_the_mailing() -> None:
     bisection, rejected, calls = bisect(14, dict.fromkeys(range(14), "bad domain"))
     assert rejected == set()
-    guilty = bisection.accepted(calls + 1)
-    assert {suspect.entry.seq for suspect in guilty} == set(range(14))
+    culprits = bisection.accepted(calls + 1)
+    assert {suspect.entry.seq for suspect in culprits} == set(range(14))
 
 
 def test_held_before_for_the_same_reason_the_last_ones_are_to_blame() -> None:
@@ -78,7 +78,7 @@ def test_held_before_for_the_same_reason_the_last_ones_are_to_blame() -> None:
         bisection.accepted(1)
         for number in (2, 3):
             bisection.refused(number, entries(number - 1), refusal())
-        assert [suspect.entry.seq for suspect in bisection.rule()] == blamed
+        assert [suspect.entry.seq for suspect in bisection.settle_suspects()] == blamed
         assert (bisection.mailing_at_fault is None) == bool(blamed)
 
 
@@ -96,14 +96,14 @@ def test_too_many_batches_of_one_that_fail_alike_point_at_the_mailing() -> None:
     assert bisection.mailing_at_fault is not None
 
 
-def test_a_lone_suspect_is_guilty_at_the_end_only_where_something_was_ever_accepted() -> None:
+def test_a_lone_suspect_is_culprits_at_the_end_only_where_something_was_ever_accepted() -> None:
     alone, proven = Bisection(), Bisection()
     proven.accepted(1)
     for bisection in (alone, proven):
         bisection.refused(2, entries(7), refusal())
-    assert alone.rule() == []
+    assert alone.settle_suspects() == []
     assert alone.mailing_at_fault is not None
-    assert [suspect.entry.seq for suspect in proven.rule()] == [7]
+    assert [suspect.entry.seq for suspect in proven.settle_suspects()] == [7]
     assert proven.mailing_at_fault is None
 
 

@@ -48,7 +48,7 @@ def steps_per_batch(in_flight: int) -> float:
     sys.settrace(trace)
     try:
         for number in range(batches):
-            dispatcher.offer([entry(BATCH * number + n + 1) for n in range(BATCH)], 0.0)
+            dispatcher.backlog.offer([entry(BATCH * number + n + 1) for n in range(BATCH)], 0.0)
             if len(under_way) == in_flight:
                 answered(under_way.pop(0))
             decision = dispatcher.decide(1.0 + number)

@@ -6,11 +6,10 @@ from random import Random
 import pytest
 
 from mailsluice.dispatch.attempts import Attempts
+from mailsluice.dispatch.backlog import FRESH_RECIPIENTS_MAX, LINGER_S
 from mailsluice.dispatch.breaker import DOUBTS_IN_A_ROW_MAX
 from mailsluice.dispatch.daily_quota import DailyQuota
 from mailsluice.dispatch.dispatcher import (
-    FRESH_RECIPIENTS_MAX,
-    LINGER_S,
     Dispatcher,
     Done,
     Send,
@@ -42,8 +41,8 @@ def dispatcher(
 
 def loaded(count: int, **options: object) -> Dispatcher:
     made = dispatcher(**options)  # type: ignore[arg-type]  # the options above
-    made.offer([entry(n) for n in range(1, count + 1)], 0.0)
-    made.source_ended()
+    made.backlog.offer([entry(n) for n in range(1, count + 1)], 0.0)
+    made.backlog.source_ended()
     return made
 
 
@@ -51,7 +50,7 @@ def answer_to(made: Dispatcher, batch: Batch, answer: Answer, now: float) -> lis
     verdicts = statuses.classify(answer, len(batch.entries))
     outcomes = made.judge(batch, verdicts, now)
     if made.absorb(batch, verdicts, outcomes, now):
-        made.ruled()
+        made.blames_recorded()
     return outcomes
 
 
@@ -119,9 +118,9 @@ def test_a_full_house_says_why() -> None:
     batches = [each.batch for n in range(2) if isinstance(each := made.decide(1.0 + n), Send)]
     assert Wait(None, Reason.JOURNAL) == made.decide(3.0)
     for batch, at in zip(batches, (3.0, 4.0), strict=True):
-        made.ready(batch, at)
-        assert made.leave(batch, at) == at
-        made.written(batch, at)
+        made.calls.ready(batch, at)
+        assert made.calls.leave(batch, at) == at
+        made.calls.written(batch, at)
     assert Wait(None, Reason.IN_FLIGHT) == made.decide(4.0)
     answer_to(made, batches[0], results(*[OK] * 50), 9.0)
     assert made.statistics(9.0).latency_s == 6.0
@@ -134,26 +133,26 @@ def test_what_waited_for_the_disk_leaves_no_faster_than_the_rate() -> None:
     batches = [each.batch for n in range(4) if isinstance(each := made.decide(n / 2), Send)]
     assert [len(batch.entries) for batch in batches] == [50] * 4
     for batch in batches:
-        made.ready(batch, 2.0)
+        made.calls.ready(batch, 2.0)
     # The first one finds one batch in the bucket; the others follow at the rate.
-    assert [made.leave(batch, 2.0) for batch in batches] == [2.0, 2.5, 3.0, 3.5]
-    made.written(batches[0], 2.0)
+    assert [made.calls.leave(batch, 2.0) for batch in batches] == [2.0, 2.5, 3.0, 3.5]
+    made.calls.written(batches[0], 2.0)
     # They have missed their turns together: one leaves, and the others have new turns.
-    assert [made.leave(batch, 9.0) for batch in batches[1:]] == [9.0, 9.5, 10.0]
-    made.written(batches[1], 9.0)
-    made.stay(batches[2])
-    assert made.leave(batches[3], 9.0) == 9.5
-    assert [made.has_left(batch.number) for batch in batches] == [True, True, False, False]
+    assert [made.calls.leave(batch, 9.0) for batch in batches[1:]] == [9.0, 9.5, 10.0]
+    made.calls.written(batches[1], 9.0)
+    made.calls.stay(batches[2])
+    assert made.calls.leave(batches[3], 9.0) == 9.5
+    assert [made.calls.has_left(batch.number) for batch in batches] == [True, True, False, False]
 
 
 def test_what_waits_for_its_turn_is_no_time_of_ses() -> None:
     made = loaded(1000, rate=100, in_flight=8)
     batches = [each.batch for n in range(2) if isinstance(each := made.decide(n / 2), Send)]
     for batch in batches:
-        made.ready(batch, 1.0)
-    assert [made.leave(batch, 2.0) for batch in batches] == [2.0, 2.5]
-    made.written(batches[0], 2.0)
-    assert made.leave(batches[1], 2.5) == 2.5
+        made.calls.ready(batch, 1.0)
+    assert [made.calls.leave(batch, 2.0) for batch in batches] == [2.0, 2.5]
+    made.calls.written(batches[0], 2.0)
+    assert made.calls.leave(batches[1], 2.5) == 2.5
     answer_to(made, batches[1], results(*[OK] * 50), 3.0)
     assert made.statistics(3.0).latency_s == 1.5  # a second to connect, half a second to answer
 
@@ -162,25 +161,25 @@ def test_nothing_is_started_while_what_is_ready_would_have_to_wait() -> None:
     made = loaded(1000, rate=100, in_flight=8)
     batches = [each.batch for n in range(5) if isinstance(each := made.decide(n / 2), Send)]
     for batch in batches:
-        made.leave(batch, 2.5)
-    made.written(batches[0], 2.5)
+        made.calls.leave(batch, 2.5)
+    made.calls.written(batches[0], 2.5)
     # Four batches are two seconds of the rate; one second of it may wait.
     assert made.decide(2.5) == Wait(3.5, Reason.RATE)
 
 
 def test_less_than_a_batch_waits_for_the_source_only_so_long() -> None:
     made = dispatcher()
-    made.offer([entry(1)], 5.0)
+    made.backlog.offer([entry(1)], 5.0)
     assert Wait(5.0 + LINGER_S, Reason.SOURCE) == made.decide(5.0)
     assert isinstance(made.decide(5.0 + LINGER_S), Send)
 
 
 def test_intake_is_told_to_wait_by_count_and_by_bytes() -> None:
     by_count, by_bytes = dispatcher(), dispatcher()
-    by_count.offer([entry(n) for n in range(FRESH_RECIPIENTS_MAX)], 0.0)
-    by_bytes.offer([entry(1, size=64 * 1024 * 1024)], 0.0)
-    assert not by_count.wants_more
-    assert not by_bytes.wants_more
+    by_count.backlog.offer([entry(n) for n in range(FRESH_RECIPIENTS_MAX)], 0.0)
+    by_bytes.backlog.offer([entry(1, size=64 * 1024 * 1024)], 0.0)
+    assert not by_count.backlog.wants_more
+    assert not by_bytes.backlog.wants_more
 
 
 def test_a_transient_failure_is_tried_again_until_its_attempts_are_exhausted() -> None:
@@ -215,7 +214,7 @@ def test_the_daily_quota_stops_sending_until_there_is_room() -> None:
     waiting = made.decide(30.0)
     assert isinstance(waiting, Wait)
     assert (waiting.reason, waiting.until) == (Reason.DAILY, DAY_S / STEPS)
-    made.offer([], 1000.0)
+    made.backlog.offer([], 1000.0)
     for now, size in ((1000.0, 50), (1001.0, 10)):
         decision = made.decide(now)
         assert isinstance(decision, Send)
@@ -282,8 +281,8 @@ def test_a_hold_lets_calls_in_flight_end_and_starts_nothing() -> None:
 
 def test_a_heavy_recipient_goes_alone_and_pays_for_its_addresses() -> None:
     made = dispatcher(rate=10)
-    made.offer([entry(1), entry(2, weight=50), entry(3)], 0.0)
-    made.source_ended()
+    made.backlog.offer([entry(1), entry(2, weight=50), entry(3)], 0.0)
+    made.backlog.source_ended()
     sizes = []
 
     def respond(batch: Batch) -> Answer:
@@ -312,9 +311,9 @@ def test_one_bad_entry_is_rejected_alone_and_the_rest_is_sent() -> None:
         batch = decision.batch
         verdicts = statuses.classify(respond(batch), len(batch.entries))
         outcomes = made.judge(batch, verdicts, now)
-        if rulings := made.absorb(batch, verdicts, outcomes, now):
-            made.ruled()
-        rejected += [seq for seq, _ in rulings]
+        if blames := made.absorb(batch, verdicts, outcomes, now):
+            made.blames_recorded()
+        rejected += [seq for seq, _ in blames]
     assert rejected == [17]
     assert made.complete
     assert made.hold is None
@@ -333,11 +332,11 @@ def test_suspects_do_not_keep_intake_waiting_for_the_evidence_it_would_bring() -
     made = dispatcher(rate=1.0)
     refused = Answer(code="BadRequestException", http_status=400, error="too large")
     for seq in range(1, 5):
-        made.offer([entry(seq, size=10 * 1024 * 1024)], 0.0)
+        made.backlog.offer([entry(seq, size=10 * 1024 * 1024)], 0.0)
         decision = made.decide(seq * 10.0)
         assert isinstance(decision, Send)
         answer_to(made, decision.batch, refused, seq * 10.0)
-    assert made.wants_more
+    assert made.backlog.wants_more
 
 
 def test_an_answered_call_is_never_taken_for_a_silent_one() -> None:
@@ -360,7 +359,7 @@ def test_a_suspect_that_ses_may_have_taken_before_ends_in_doubt() -> None:
     made = loaded(2, in_doubt="resend", rate=1.0)
     refused = Answer(code="BadRequestException", http_status=400, error="no")
     answers = {1: iter([LOST, refused]), 2: iter([LOST, results(OK)])}
-    rulings = []
+    blames = []
     now = 0.0
     while not isinstance(decision := made.decide(now), Done):
         if isinstance(decision, Wait):
@@ -370,17 +369,17 @@ def test_a_suspect_that_ses_may_have_taken_before_ends_in_doubt() -> None:
         [each] = decision.batch.entries
         verdicts = statuses.classify(next(answers[each.seq]), 1)
         outcomes = made.judge(decision.batch, verdicts, now)
-        if ruled := made.absorb(decision.batch, verdicts, outcomes, now):
-            made.ruled()
-        rulings += ruled
-    rulings += made.rule_on_suspects()
-    assert [(seq, outcome.state) for seq, outcome in rulings] == [(1, State.IN_DOUBT)]
+        if found := made.absorb(decision.batch, verdicts, outcomes, now):
+            made.blames_recorded()
+        blames += found
+    blames += made.settle_suspects()
+    assert [(seq, outcome.state) for seq, outcome in blames] == [(1, State.IN_DOUBT)]
 
 
 def test_a_recipient_heavier_than_the_rate_is_given_up_when_it_is_throttled_for_ever() -> None:
     made = dispatcher(rate=1.0)
-    made.offer([entry(1)._replace(weight=2, to=("a@e.org", "b@e.org"))], 0.0)
-    made.source_ended()
+    made.backlog.offer([entry(1)._replace(weight=2, to=("a@e.org", "b@e.org"))], 0.0)
+    made.backlog.source_ended()
     history = drive(made, lambda _: Answer(results=(EntryResult("ACCOUNT_THROTTLED"),)))
     assert [each.state for each in history[1]] == [State.PENDING, State.PENDING, State.FAILED]
     assert history[1][-1].error == "ACCOUNT_THROTTLED (2 addresses at once, at 1 a second)"

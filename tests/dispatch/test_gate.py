@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mailsluice.dispatch.attempts import Attempts
 from mailsluice.dispatch.daily_quota import DailyQuota
 from mailsluice.dispatch.dispatcher import Dispatcher, Send
-from mailsluice.dispatch.gate import Gate, Place
+from mailsluice.dispatch.gate import Gate, Member
 from mailsluice.dispatch.pacer import Pacer
 from mailsluice.model import Answer, Batch, Entry, EntryResult, Lane
 from mailsluice.model.rolling_window import RollingDay
@@ -21,14 +21,14 @@ def gate(in_flight: int = 32) -> Gate:
     return Gate(Pacer(1e6, 0.0), DailyQuota(RollingDay()), in_flight)
 
 
-def saturated(gate: Gate, *places: Place, batches: int, weight: int = 50) -> Counter[Place]:
+def saturated(gate: Gate, *places: Member, batches: int, weight: int = 50) -> Counter[Member]:
     """Weight that each has sent when all of them want all the time."""
-    sent: Counter[Place] = Counter()
+    sent: Counter[Member] = Counter()
     for place in places:
-        gate.want(place)
+        gate.activate(place)
     for _ in range(batches):
         [turn] = [place for place in places if gate.is_next(place)]
-        gate.served(turn, weight)
+        gate.charge(turn, weight)
         sent[turn] += weight
     return sent
 
@@ -54,11 +54,11 @@ def test_mailings_of_a_lane_share_alike_whatever_their_batches_weigh() -> None:
     made = gate()
     one, other = made.join("bulk"), made.join("bulk")
     for place in (one, other):
-        made.want(place)
-    sent: Counter[Place] = Counter()
+        made.activate(place)
+    sent: Counter[Member] = Counter()
     for _ in range(1000):
         turn, weight = (one, 50) if made.is_next(one) else (other, 7)
-        made.served(turn, weight)
+        made.charge(turn, weight)
         sent[turn] += weight
     assert sent[one] == pytest.approx(sent[other], rel=0.05)
 
@@ -67,7 +67,7 @@ def test_what_comes_after_a_pause_is_next_and_has_no_credit() -> None:
     made = gate()
     bulk, urgent = made.join("bulk"), made.join("transactional")
     saturated(made, bulk, batches=100)
-    made.want(urgent)
+    made.activate(urgent)
     assert made.is_next(urgent)
     assert not made.is_next(bulk)
     sent = saturated(made, bulk, urgent, batches=20)
@@ -79,11 +79,11 @@ def test_others_are_woken_when_a_turn_is_over_or_given_up() -> None:
     bulk, urgent = made.join("bulk"), made.join("transactional")
     bulk.wake = lambda: woken.append("bulk")
     urgent.wake = lambda: woken.append("urgent")
-    made.want(bulk)
-    made.want(urgent)
-    made.served(urgent, 1)
+    made.activate(bulk)
+    made.activate(urgent)
+    made.charge(urgent, 1)
     assert woken == ["bulk"]
-    made.rest(urgent)
+    made.deactivate(urgent)
     assert woken == ["bulk", "bulk"]
     made.leave(bulk)
     assert woken == ["bulk", "bulk"]
@@ -101,10 +101,10 @@ def test_bulk_leaves_an_eighth_of_the_calls_free(
     made = gate(most)
     places = [made.join(lane) for lane in lanes]
     for place in places:
-        made.flights.number = 0
+        made.in_flight.number = 0
         while made.may_start(place):
-            made.flights.number += 1
-        assert made.flights.number == (bulk_max if place.lane == "bulk" else most)
+            made.in_flight.number += 1
+        assert made.in_flight.number == (bulk_max if place.lane == "bulk" else most)
 
 
 @given(
@@ -123,13 +123,13 @@ def test_there_is_always_exactly_one_next_of_those_that_want(
     for which, step, weight in steps:
         place = places[which]
         if step == "want":
-            made.want(place)
+            made.activate(place)
         elif step == "rest":
-            made.rest(place)
-        elif place.wants and made.is_next(place):
+            made.deactivate(place)
+        elif place.is_active and made.is_next(place):
             before = made.number
-            assert made.served(place, weight) == before + 1
-        wanting = [each for each in places if each.wants]
+            assert made.charge(place, weight) == before + 1
+        wanting = [each for each in places if each.is_active]
         assert sum(map(made.is_next, wanting)) == min(1, len(wanting))
 
 
@@ -144,13 +144,13 @@ def test_two_dispatchers_at_one_gate_keep_to_their_shares() -> None:
     now = 0.0
     while sent.total() < 3_000:
         for lane, dispatcher in lanes.items():
-            while dispatcher.wants_more:
-                dispatcher.offer([entry] * 100, now)
+            while dispatcher.backlog.wants_more:
+                dispatcher.backlog.offer([entry] * 100, now)
             if isinstance(decision := dispatcher.decide(now), Send):
                 batch = decision.batch
-                dispatcher.ready(batch, now)
-                assert dispatcher.leave(batch, now) == now
-                dispatcher.written(batch, now)
+                dispatcher.calls.ready(batch, now)
+                assert dispatcher.calls.leave(batch, now) == now
+                dispatcher.calls.written(batch, now)
                 answer = Answer(results=(EntryResult("SUCCESS", "id"),) * len(batch.entries))
                 verdicts = classify(answer, len(batch.entries))
                 outcomes = dispatcher.judge(batch, verdicts, now)
@@ -168,6 +168,7 @@ class Streams:
         self.gate = Gate(Pacer(1e9, 0.0), DailyQuota(RollingDay()), calls)
         self.under_way: list[tuple[int, Batch]] = []
         self.waiting = [0, 0, 0, 0]
+        self.paused: set[int] = set()
         self._awake: set[int] = set()
         self._seq = 0
         lanes: list[Lane] = ["bulk", "bulk", "transactional", "transactional"]
@@ -178,7 +179,7 @@ class Streams:
                 lane=lane,
                 in_flight_max=1 + n,
                 linger_s=0.0,
-                single=True,
+                one_caller_each=True,
             )
             for n, lane in enumerate(lanes)
         ]
@@ -187,12 +188,15 @@ class Streams:
 
     def offer(self, which: int) -> None:
         self._seq += 1
-        self.all[which].offer([Entry(self._seq, 1, ("a@example.com",), (), (), None, b"{}")], 0.0)
+        self.all[which].backlog.offer(
+            [Entry(self._seq, 1, ("a@example.com",), (), (), None, b"{}")], 0.0
+        )
         self.waiting[which] += 1
         self._look(which)
 
     def pause(self, which: int) -> None:
-        self.all[which].paused = not self.all[which].paused
+        self.paused ^= {which}
+        self.all[which].pause(paused=which in self.paused)
         self._look(which)
 
     def land(self, which: int) -> None:
@@ -221,11 +225,11 @@ class Streams:
         bulk_max = self.gate.calls_max("bulk")
         return [
             n
-            for n, dispatcher in enumerate(self.all)
+            for n in range(len(self.all))
             if self.waiting[n] > 0
-            and not dispatcher.paused
+            and n not in self.paused
             and own[n] < 1 + n
-            and len(self.under_way) < (bulk_max if n < 2 else self.gate.flights.most)
+            and len(self.under_way) < (bulk_max if n < 2 else self.gate.in_flight.most)
         ]
 
 

@@ -197,15 +197,12 @@ MUTANTS = [
     Mutant(
         "halves go without a permit",
         "dispatch/dispatcher.py",
-        "        self.pacer.spend(batch.weight, now)\n",
-        "        if not self._bisection.open:\n            self.pacer.spend(batch.weight, now)\n",
+        "        self.calls.start(batch, now)\n",
+        "        self.calls.start(batch, now)\n"
+        "        if self._bisection.open:\n"
+        "            self.pacer.spend(-batch.weight, now)\n"
+        "            self.pacer.leave = lambda batch, weight, now: now\n",
         SIM,
-        (
-            (
-                "        moment = self.pacer.leave(batch.number, batch.weight, now)\n",
-                "        moment = now\n",
-            ),
-        ),
     ),
     Mutant(
         "ROLLBACK after a failed COMMIT",
@@ -226,20 +223,20 @@ MUTANTS = [
     Mutant(
         "finished when the source has been read",
         "dispatch/dispatcher.py",
-        "        return self._source_ended and self.idle and not self._bisection.open\n",
-        "        return self._source_ended\n",
+        "        return self.backlog.source_has_ended and self.idle and not self._bisection.open\n",
+        "        return self.backlog.source_has_ended\n",
         (SIGNALS, "-k", "daily_quota"),
     ),
     Mutant(
         "a limiter that asks again and again",
-        "dispatch/dispatcher.py",
+        "dispatch/backlog.py",
         "CLOCK_GRAIN_S = 1e-6\n",
         "CLOCK_GRAIN_S = -1e-12\n",
         (*SIM, "--timeout=20"),
     ),
     Mutant(
         "an unbounded queue",
-        "dispatch/dispatcher.py",
+        "dispatch/backlog.py",
         "        return len(self._fresh) < FRESH_RECIPIENTS_MAX and self._held_bytes < HELD_BYTES_MAX\n",
         "        return True\n",
         (DISPATCHER,),
@@ -402,15 +399,15 @@ MUTANTS = [
     Mutant(
         "a storm is not narrowed",
         "dispatch/dispatcher.py",
-        "        if self._storm.narrowed and self._flying:\n",
-        "        if self.stopping:\n",
+        "        if self._breaker.is_open and self.calls.under_way:\n",
+        "        if self._stopping:\n",
         (DISPATCHER,),
     ),
     Mutant(
         "a hold does not hold",
         "dispatch/dispatcher.py",
-        "        if self.hold is not None or self.stopping:\n            return self._drained",
-        "        if self.stopping:\n            return self._drained",
+        "        if self._hold is not None or self._stopping:\n            return self._drained",
+        "        if self._stopping:\n            return self._drained",
         (DISPATCHER,),
     ),
     Mutant(
@@ -543,8 +540,8 @@ MUTANTS = [
     # --- the quota -------------------------------------------------------------------------------
     Mutant(
         "what the disk held back leaves at once",
-        "dispatch/dispatcher.py",
-        "        moment = self.pacer.leave(batch.number, batch.weight, now)\n",
+        "dispatch/calls.py",
+        "        moment = self._gate.pacer.leave(batch.number, batch.weight, now)\n",
         "        moment = now\n",
         (DISPATCHER, "-k", "disk"),
     ),
@@ -744,14 +741,14 @@ MUTANTS = [
     Mutant(
         "a stop cancels the calls in flight",
         "engine/run.py",
-        "        self._dispatcher.stopping = True\n        self._sending.wake()\n",
-        "        self._dispatcher.stopping = True\n        raise KeyboardInterrupt\n",
+        "        self._dispatcher.stop()\n        self._sending.wake()\n",
+        "        self._dispatcher.stop()\n        raise KeyboardInterrupt\n",
         (SIGNALS, "-k", "stops_the_run_with_4"),
     ),
     # --- single messages -------------------------------------------------------------------------
     Mutant(
         "a withdrawn message is sent all the same",
-        "dispatch/dispatcher.py",
+        "dispatch/backlog.py",
         "        self._withdrawn.add(seq)\n",
         "        pass\n",
         ("tests/engine/test_deadlines_and_cancellation.py", "-k", "withdraws_what_is_not"),
@@ -774,16 +771,16 @@ MUTANTS = [
     Mutant(
         "a lane that waits is not asked for",
         "dispatch/dispatcher.py",
-        "        if not self._gate.is_next(self._place):\n",
-        "        if self.stopping:\n",
+        "        if not self._gate.is_next(self._member):\n",
+        "        if self._stopping:\n",
         ("tests/dispatch/test_gate.py",),
     ),
     Mutant(
         "a stream that finds no free call gives up its turn",
         "dispatch/dispatcher.py",
-        "        if not self._gate.may_start(self._place):\n",
-        "        if not self._gate.may_start(self._place):\n"
-        "            self._gate.rest(self._place)\n",
+        "        if not self._gate.may_start(self._member):\n",
+        "        if not self._gate.may_start(self._member):\n"
+        "            self._gate.deactivate(self._member)\n",
         ("tests/dispatch/test_gate.py",),
     ),
     Mutant(

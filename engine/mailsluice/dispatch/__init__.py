@@ -1,9 +1,10 @@
 """What leaves next, how fast, and what an answer leads to. Pure.
 
-`dispatcher` decides: which recipients, how many, when. It asks `gate` for its turn, which shares
-out what an account allows: the rate (`pacer`, with `departures`, `bucket` and `adaptive_rate`), the
-day (`daily_quota`), the calls (`in_flight`). `batching` cuts batches. What an answer means for each
-recipient is up to `attempts`, `bisection`, `backoff` and `breaker`.
+`dispatcher` decides: which recipients, how many, when. Recipients wait in `backlog`, from which
+`batching` cuts batches, and the batches under way are in `calls`. `gate` shares out what an account
+allows: the rate (`pacer`, with `departures`, `bucket` and `adaptive_rate`), the day
+(`daily_quota`), the calls (`in_flight`). What an answer means for each recipient is decided by
+`attempts`, `bisection`, `backoff` and `breaker`.
 
 It knows the model and SES's table (`ses.statuses`), no I/O and no clock: every method takes `now`.
 Start with `dispatcher.decide`.

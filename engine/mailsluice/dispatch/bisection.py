@@ -1,13 +1,13 @@
-"""Who is to blame for a refused call: its batch is halved until the bad entries stand alone.
+"""Which entries are to blame for a refused call: its batch is halved until they stand alone.
 
 SES answers 400 to a whole call and does not say which entry it means. So the halves are tried
 again, and an entry that is refused alone is a suspect. What becomes of suspects:
 
-- another part of the same batch was accepted: the mailing is in order, they are guilty;
-- every entry of the batch was refused alone, each with its own text: they are guilty;
-- otherwise they wait for evidence. A call begun later and accepted makes them guilty; too many of
-  them alike, or nothing else left to try, point at the mailing, and the run is held;
-- held before for the same reason, run again, and again nothing else is left: they are guilty.
+- another part of the same batch was accepted: the mailing is in order, they are to blame;
+- every entry of the batch was refused alone, each with its own text: they are to blame;
+- otherwise they wait for evidence. If a call begun later is accepted, they are to blame. Too many
+  of them alike, or nothing else left to try, point at the mailing, and the run is held;
+- the run was held before for the same reason, and again nothing else is left: they are to blame.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Suspect(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """What has come of one refused batch so far."""
+    """What is known of one refused batch so far."""
 
     parts: int = 1
-    """Parts of it without an answer."""
+    """Its parts without an answer."""
     accepted: bool = False
     suspects: list[Suspect] = field(default_factory=list)
 
@@ -46,12 +46,12 @@ class _Group:
 class Bisection:
     """The halves still to be tried, and the entries under suspicion."""
 
-    def __init__(self, held_before: str | None = None, *, certain: bool = False) -> None:
+    def __init__(self, held_before: str | None = None, *, blame_at_once: bool = False) -> None:
         """`held_before` is `hold_text` of the last hold, of a run that has sent something.
 
-        `certain`: an entry that is refused alone is guilty at once, whatever becomes of others.
+        `blame_at_once`: an entry that is refused alone is to blame, whatever becomes of the others.
         """
-        self._certain = certain
+        self._blame_at_once = blame_at_once
         self.mailing_at_fault: Verdict | None = None
         """What SES said, once it cannot be the recipients' own fault."""
         self._halves: list[tuple[tuple[Entry, ...], _Group]] = []
@@ -76,13 +76,13 @@ class Bisection:
         return sum(entry.weight for entry in self._halves[-1][0])
 
     def next(self, number: int) -> tuple[Entry, ...]:
-        """The half to be tried next, as batch `number`; there must be one waiting."""
+        """Remove the half to be tried next, as batch `number`; there must be one waiting."""
         entries, group = self._halves.pop()
         self._under_way[number] = group
         return entries
 
     def refused(self, number: int, entries: tuple[Entry, ...], verdict: Verdict) -> list[Suspect]:
-        """SES refused this whole batch for a reason that may lie in one entry. Who is guilty."""
+        """Halve a batch that SES refused as a whole. Return the culprits now known."""
         group = self._under_way.pop(number, None) or _Group()
         if len(entries) > 1:
             group.parts += 1
@@ -94,23 +94,23 @@ class Bisection:
         return self._answered(group)
 
     def accepted(self, number: int) -> list[Suspect]:
-        """SES took this batch. Who is guilty, now that the mailing is known to be in order."""
+        """SES took this batch, so the mailing is in order. Return the culprits now known."""
         self._accepted_ever = True
-        guilty = [suspect for suspect in self._suspects if suspect.number < number]
+        culprits = [suspect for suspect in self._suspects if suspect.number < number]
         self._suspects = [suspect for suspect in self._suspects if suspect.number >= number]
         group = self._under_way.pop(number, None)
         if group is not None:
             group.accepted = True
-            guilty += self._answered(group)
-        return guilty
+            culprits += self._answered(group)
+        return culprits
 
     def departed(self, number: int) -> list[Suspect]:
-        """This batch was neither taken nor refused; its entries go their own way. Who is guilty."""
+        """The batch was throttled or lost. Return the culprits now known."""
         group = self._under_way.pop(number, None)
         return [] if group is None else self._answered(group)
 
-    def rule(self) -> list[Suspect]:
-        """Nothing else is left to try. Who is guilty; or else the mailing is at fault."""
+    def settle_suspects(self) -> list[Suspect]:
+        """Nothing else is left to try: return the suspects as culprits, or blame the mailing."""
         suspects, self._suspects = self._suspects, []
         if not suspects or not _alike(suspects) or (len(suspects) == 1 and self._accepted_ever):
             return suspects
@@ -125,7 +125,7 @@ class Bisection:
         suspects = group.suspects
         if (
             group.accepted
-            or self._certain
+            or self._blame_at_once
             or (not group.parts and len(suspects) > 1 and not _alike(suspects))
         ):
             group.suspects = []

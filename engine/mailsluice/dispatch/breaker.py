@@ -1,4 +1,7 @@
-"""A storm costs a few doubts, not thousands: when to send one call at a time. Pure."""
+"""The circuit breaker: one call at a time while SES does not answer. Pure.
+
+An outage then leaves a few recipients in doubt, not thousands.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,31 @@ from mailsluice.dispatch import backoff
 from mailsluice.ses.statuses import ENTRY_RULES, Action, Verdict
 
 DOUBTS_IN_A_ROW_MAX = 3
-"""In-doubt calls in a row after which sending narrows to one call at a time."""
+"""In-doubt calls in a row after which the breaker opens."""
 
 
-class Storm:
-    """Narrows sending, with back-off, while SES cannot be reached or does not answer."""
+class CircuitBreaker:
+    """Allows one call at a time, with back-off, while SES cannot be reached or does not answer.
+
+    There is no state in which nothing may be sent: an open breaker is half-open at once.
+    """
 
     def __init__(self, random: Random) -> None:
         self.until: float | None = None
-        """Nothing is to be sent before; None where sending is not narrowed."""
+        """When the next call may start; None if the breaker is closed."""
         self._random = random
         self._doubts_in_a_row = 0
         self._unanswered_in_a_row = 0
         self._number = 0
-        """The newest batch that had been started when sending was narrowed last."""
+        """The newest batch that had been started when the breaker opened last."""
 
     @property
-    def narrowed(self) -> bool:
-        """Whether there may be one call at a time only."""
+    def is_open(self) -> bool:
+        """Whether only one call at a time may be under way."""
         return self.until is not None
 
     def note(self, number: int, first: Verdict, latest: int, now: float) -> None:
-        """Batch `number` has its answer, of which `first` is the first entry's verdict.
+        """Take note of the answer to batch `number`; `first` is its first entry's verdict.
 
         `latest` is the newest batch started.
         """
@@ -43,7 +49,7 @@ class Storm:
         if action is Action.DOUBT and self._doubts_in_a_row < DOUBTS_IN_A_ROW_MAX:
             return
         if number <= self._number:
-            return  # it left before sending was narrowed: one outage, not one more
+            return  # it left before the breaker opened: the same outage, not another
         self._unanswered_in_a_row += 1
         delay_s = backoff.ENDPOINT_BACKOFF.delay_s(self._unanswered_in_a_row, self._random)
         self.until = now + delay_s

@@ -1,10 +1,9 @@
-"""What everything goes through that one engine sends: its pace, its day, its calls, its turn. Pure.
+"""Admission control shared by all streams of an engine: rate, day, calls in flight, turns. Pure.
 
-Several streams share it: a run, and the messages of each mailing. Of the lanes that have something
-to send the one is next that has had the least of what it is due, and in it the stream that has had
-least: start-time fair queueing (Goyal, Vin, Cheng, 1996), by weight, on two levels. Who had nothing
-to send for a while has no credit for that, but is ahead of those that have been sending all the
-time: his first batch is the next.
+A stream is a run, or the messages of one mailing. The next lane is the one furthest below its
+weighted share; within the lane, the stream served least goes next: start-time fair queueing (Goyal,
+Vin, Cheng, 1996), by weight, on two levels. A stream that had nothing to send for a while gets no
+credit for that, but comes before those that were sending all the time: its first batch is the next.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mailsluice.dispatch.daily_quota import DailyQuota
-from mailsluice.dispatch.in_flight import Flights
+from mailsluice.dispatch.in_flight import CallsInFlight
 from mailsluice.dispatch.pacer import Pacer
 from mailsluice.model import LANE_SHARES, Lane
 
@@ -24,28 +23,28 @@ def _nobody() -> None:
     """Wakes nobody."""
 
 
-class Place:
+class Member:
     """One stream at the gate; made by `Gate.join`."""
 
     def __init__(self, lane: Lane, order: int) -> None:
         self.lane = lane
-        self.wants = False
-        """Whether it has something to send now."""
+        self.is_active = False
+        """Whether it has something to send now, and may."""
         self.wake: Callable[[], None] = _nobody
-        """Called when it should look again."""
-        self.had = 0.0
+        """Called when it should decide again."""
+        self.served = 0.0
         """Weight that it has sent."""
         self.order = order
 
 
 class _LaneTurn:
-    """What a lane has had, and its places."""
+    """What a lane has sent, and where its members stand."""
 
     def __init__(self) -> None:
-        self.had = 0.0
-        """Weight, in parts of what the lane is due."""
         self.served = 0.0
-        """By the place that was served last, before it was."""
+        """Weight that it has sent, divided by its share."""
+        self.start = 0.0
+        """What the member charged last had sent before that; a member activated starts here."""
 
 
 class Gate:
@@ -60,7 +59,7 @@ class Gate:
     ) -> None:
         self.pacer = pacer
         self.daily = daily
-        self.flights = Flights(in_flight_max)
+        self.in_flight = CallsInFlight(in_flight_max)
         self.lane_shares = lane_shares
         """By weight: only their ratio counts."""
         self.hold: str | None = None
@@ -68,91 +67,91 @@ class Gate:
         self.refusal: str | None = None
         """Why the account's last call was refused, or could not be signed; None if it was not."""
         self.number = 0
-        """Of the newest batch. Batches of all streams are numbered together."""
-        self._places: list[Place] = []
+        """Number of the newest batch. Batches of all streams are numbered together."""
+        self._members: list[Member] = []
         self._joined = 0
         self._lanes: dict[Lane, _LaneTurn] = {lane: _LaneTurn() for lane in LANE_SHARES}
-        self._served = 0.0
-        """By the lane that was served last, before it was."""
+        self._start = 0.0
+        """What the lane charged last had sent before that; a lane activated starts here."""
 
-    def join(self, lane: Lane) -> Place:
-        """One more stream; it ends by `leave`."""
+    def join(self, lane: Lane) -> Member:
+        """Add a stream; `leave` removes it."""
         self._joined += 1
-        place = Place(lane, self._joined)
-        self._places.append(place)
-        return place
+        member = Member(lane, self._joined)
+        self._members.append(member)
+        return member
 
-    def leave(self, place: Place) -> None:
-        """The stream has ended."""
-        place.wants = False
-        self._places.remove(place)
-        place.wake = _nobody  # whoever it was refers to this
-        self._wake_next(place)  # the last of its lane leaves more calls to the other
+    def leave(self, member: Member) -> None:
+        """Remove a stream that has ended."""
+        member.is_active = False
+        self._members.remove(member)
+        member.wake = _nobody  # its owner may hold a reference to this member
+        self._wake_next(member)  # the last of its lane leaves more calls to the other
 
-    def want(self, place: Place) -> None:
-        """It has something to send, and may."""
-        if place.wants:
+    def activate(self, member: Member) -> None:
+        """Note that a stream has something to send, and may."""
+        if member.is_active:
             return
-        lane = self._lanes[place.lane]
-        if not any(each.wants for each in self._places if each.lane == place.lane):
-            lane.had = max(lane.had, self._served)
-        place.had = max(place.had, lane.served)
-        place.wants = True
+        lane = self._lanes[member.lane]
+        if not any(each.is_active for each in self._members if each.lane == member.lane):
+            lane.served = max(lane.served, self._start)
+        member.served = max(member.served, lane.start)
+        member.is_active = True
 
-    def rest(self, place: Place) -> None:
-        """It has nothing to send, or may not send it now."""
-        if place.wants:
-            place.wants = False
-            self._wake_next(place)
+    def deactivate(self, member: Member) -> None:
+        """Note that a stream has nothing to send, or may not send it now."""
+        if member.is_active:
+            member.is_active = False
+            self._wake_next(member)
 
-    def may_start(self, place: Place) -> bool:
-        """Whether there is a free call for it."""
-        return self.flights.number < self.calls_max(place.lane)
+    def may_start(self, member: Member) -> bool:
+        """Whether a call is free for this stream."""
+        return self.in_flight.number < self.calls_max(member.lane)
 
-    def is_next(self, place: Place) -> bool:
-        """Whether it is its turn, of those that want it and for which there is a free call."""
-        return self._next() is place
+    def is_next(self, member: Member) -> bool:
+        """Whether it is this stream's turn, among the active ones that a call is free for."""
+        return self._next() is member
 
-    def _next(self) -> Place | None:
-        free = {lane for lane in LANE_SHARES if self.flights.number < self.calls_max(lane)}
-        wanting = (each for each in self._places if each.wants and each.lane in free)
-        return min(wanting, key=self._rank, default=None)
+    def _next(self) -> Member | None:
+        free = {lane for lane in LANE_SHARES if self.in_flight.number < self.calls_max(lane)}
+        active = (each for each in self._members if each.is_active and each.lane in free)
+        return min(active, key=self._rank, default=None)
 
-    def _rank(self, place: Place) -> tuple[float, bool, float, int]:
-        """The lowest of those that want is next."""
-        lane_had = self._lanes[place.lane].had
-        return lane_had, place.lane != "transactional", place.had, place.order
+    def _rank(self, member: Member) -> tuple[float, bool, float, int]:
+        """The active stream with the lowest rank is next."""
+        lane_served = self._lanes[member.lane].served
+        return lane_served, member.lane != "transactional", member.served, member.order
 
-    def served(self, place: Place, weight: int) -> int:
-        """It sends a batch of that weight, the number of which is returned."""
-        lane = self._lanes[place.lane]
-        self._served, lane.served = lane.had, place.had
-        lane.had += weight / self.lane_shares[place.lane]
-        place.had += weight
-        self._wake_next(place)
+    def charge(self, member: Member, weight: int) -> int:
+        """Count a batch of that weight against a stream; return the batch's number."""
+        lane = self._lanes[member.lane]
+        self._start, lane.start = lane.served, member.served
+        lane.served += weight / self.lane_shares[member.lane]
+        member.served += weight
+        self._wake_next(member)
         self.number += 1
         return self.number
 
-    def landed(self, place: Place, batch: int, now: float) -> float:
-        """A call of it is over, and free for another. When it had left."""
-        left_at = self.flights.landed(batch, now)
-        self._wake_next(place)
+    def landed(self, member: Member, batch: int, now: float) -> float:
+        """Free the call of a batch whose outcome is durable. Return when the batch had left."""
+        left_at = self.in_flight.landed(batch, now)
+        self._wake_next(member)
         return left_at
 
     def calls_max(self, lane: Lane) -> int:
-        """Calls under way of all streams, below which one of that lane may start another."""
-        most = self.flights.most
-        if lane == "transactional" or all(each.lane == "bulk" for each in self._places):
+        """Calls under way, of all streams, below which a stream of `lane` may start another."""
+        most = self.in_flight.most
+        if lane == "transactional" or all(each.lane == "bulk" for each in self._members):
             return most
         return max(1, most - max(1, int(most * CALLS_KEPT)))
 
     def wake(self) -> None:
-        """Have every stream look again."""
-        for place in self._places:
-            place.wake()
+        """Have every stream decide again."""
+        for member in self._members:
+            member.wake()
 
-    def _wake_next(self, place: Place) -> None:
-        """Have the one look again whose turn it is now; `place` is about to do so anyway."""
+    def _wake_next(self, member: Member) -> None:
+        """Have the next stream decide again, unless it is `member`, which is about to anyway."""
         found = self._next()
-        if found is not None and found is not place:
+        if found is not None and found is not member:
             found.wake()

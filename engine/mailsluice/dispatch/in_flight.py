@@ -1,24 +1,24 @@
-"""The calls under way: where each of them is, how long SES takes, why there are no more. Pure."""
+"""The calls in flight: the step each has reached, how long SES takes, why no more start. Pure."""
 
 from __future__ import annotations
 
 from mailsluice.model.wait_reason import Reason
 
 LATENCY_WEIGHT = 0.2
-"""Of the newest answer, in the mean of how long answers take."""
+"""Weight of the newest answer in the mean of how long answers take."""
 
 LATENCY_LONG_S = 1.0
-"""Answers that take longer than this are the reason where the in-flight limit is reached."""
+"""If answers take longer than this, they are the reason that the in-flight limit is reached."""
 
 SCARCE_SHARE = 7 / 8
-"""Part of the calls at once from which on each is filled. Not earlier: a full batch leaves nothing
-in the bucket for waking up late."""
+"""Share of the calls at once above which every call is filled. Not below: a full batch leaves
+nothing in the bucket for waking up late."""
 
 
-class Flights:
-    """By batch number; in this order each is started, is ready, leaves, is answered, and lands.
+class CallsInFlight:
+    """The steps of each call, by batch number: started, ready, left, answered, landed.
 
-    It is in the journal's hands before it is ready, and again between its answer and its landing.
+    The journal is writing before a call is ready, and again between its answer and its landing.
     """
 
     def __init__(self, most: int) -> None:
@@ -27,7 +27,7 @@ class Flights:
         self.number = 0
         """Calls under way."""
         self.latency_s = 0.0
-        """What SES takes to be reached and to answer, the mean of the last calls."""
+        """Seconds to reach SES and get its answer, the mean of the last calls."""
         self._ready_at: dict[int, float] = {}
         self._turn_since: dict[int, float] = {}
         self._left_at: dict[int, float] = {}
@@ -35,21 +35,21 @@ class Flights:
 
     @property
     def scarce(self) -> bool:
-        """Whether it is the number of calls that is scarce, so that each is worth filling."""
+        """Whether calls are so few that each is worth filling."""
         return self.number >= self.most * SCARCE_SHARE
 
     def ready(self, batch: int, now: float) -> None:
-        """Its intent is durable: from now on it is the transport's."""
+        """Note that its intent is durable: the transport has it from now on."""
         self._ready_at[batch] = now
 
     def waits(self, batch: int, now: float) -> None:
-        """It has a connection, and waits for its turn."""
+        """Note that it has a connection, and waits for its turn."""
         self._turn_since.setdefault(batch, now)
 
     def left(self, batch: int, now: float) -> None:
-        """It is being written."""
+        """Note that it is being written."""
         self._left_at[batch] = now
-        if batch in self._turn_since:  # that time was the rate's, and not SES's
+        if batch in self._turn_since:  # the rate took that time, not SES
             self._ready_at[batch] += now - self._turn_since.pop(batch)
 
     def stays(self, batch: int) -> None:
@@ -61,19 +61,19 @@ class Flights:
         return batch in self._left_at
 
     def answered(self, batch: int, now: float) -> None:
-        """SES has answered, or never will."""
+        """Note that SES has answered, or never will."""
         self._answered[batch] = self._left_at.pop(batch, now)
         self._turn_since.pop(batch, None)
         newest = max(0.0, now - self._ready_at.pop(batch, now))
         self.latency_s += (newest - self.latency_s) * (LATENCY_WEIGHT if self.latency_s else 1)
 
     def landed(self, batch: int, now: float) -> float:
-        """Its outcome is durable. When it had left."""
+        """Note that its outcome is durable. Return when it had left."""
         self.number -= 1
         return self._answered.pop(batch, now)
 
     def lost(self, batch: int) -> None:
-        """It never will land: what had it in hand has ended."""
+        """Forget a call whose stream ended before its outcome was recorded."""
         for moments in (self._ready_at, self._turn_since, self._left_at):
             moments.pop(batch, None)
         self.landed(batch, 0.0)

@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 
 from mailsluice.config.settings import DeliverySettings, MessageSettings
 from mailsluice.dispatch.attempts import Attempts
-from mailsluice.dispatch.dispatcher import Dispatcher, Ruling
+from mailsluice.dispatch.dispatcher import Blame, Dispatcher
 from mailsluice.dispatch.gate import Gate
 from mailsluice.engine.pending import GivenUp, StreamKey, Waiting, check, deadline_at, resolutions
 from mailsluice.engine.sending import Listener, OnEvent, Sending
@@ -100,12 +100,12 @@ class _Stream(Listener):
 
     def withdraw(self, seq: int) -> None:
         """Do not attempt it any more."""
-        self.dispatcher.withdraw(seq)
+        self.dispatcher.backlog.withdraw(seq)
         self.sending.wake()
 
     def given_up(self, seq: int) -> State:
         """What it has become, if nothing more is attempted."""
-        return self.dispatcher.given_up(seq)
+        return self.dispatcher.abandoned_state(seq)
 
     @property
     def idle(self) -> bool:
@@ -131,9 +131,9 @@ class _Stream(Listener):
                 waiting.under_way = False
                 self._outbox.deferred(waiting)
 
-    def ruled(self, rulings: Sequence[Ruling]) -> None:
-        """Who was guilty of a refused batch knows it now."""
-        for seq, outcome in rulings:
+    def blamed(self, blames: Sequence[Blame]) -> None:
+        """Tell the callers of entries that were to blame for a refused batch."""
+        for seq, outcome in blames:
             self._outbox.settle(self._outbox.by_seq[seq], outcome)
 
     async def run(self) -> None:
@@ -240,7 +240,7 @@ class Outbox:
         return OutboxStatistics(
             counts=self._writer.standing.counts,
             waiting=self._settings.queue_max - self._slots.value,
-            in_flight=sum(each.dispatcher.in_flight for each in self._streams.values()),
+            in_flight=sum(each.dispatcher.calls.under_way for each in self._streams.values()),
             streams=len(self._streams),
             waiting_for=next(
                 (
@@ -448,7 +448,7 @@ class Outbox:
             waiting.stream = stream
         kept = {waiting.seq for waiting in left}
         # They linger from when they came, not from when they were durable.
-        stream.dispatcher.offer(
+        stream.dispatcher.backlog.offer(
             [entry for entry in entries if entry.seq in kept],
             min(waiting.queued for waiting in left),
         )
@@ -491,10 +491,10 @@ class Outbox:
             Attempts(attempts_max=self._delivery.max_attempts, in_doubt=self._delivery.in_doubt),
             lane=key.lane,
             linger_s=self._settings.linger_ms / 1000,
-            single=True,
+            one_caller_each=True,
             random=self._random,
         )
-        dispatcher.paused = self._paused
+        dispatcher.pause(paused=self._paused)
         sending = Sending(
             prefix=key.prefix,
             endpoint_id=mailing.endpoint_id,
@@ -508,7 +508,7 @@ class Outbox:
         return Intake(mailing, self._run_id, "none"), dispatcher, sending
 
     def _stop(self, stream: _Stream) -> None:
-        stream.dispatcher.stopping = True
+        stream.dispatcher.stop()
         stream.sending.wake()
 
     # --- outcomes ----------------------------------------------------------------------------
@@ -587,7 +587,7 @@ class Outbox:
         """Whether nothing is to be started, until the opposite is said."""
         self._paused = paused
         for stream in self._streams.values():
-            stream.dispatcher.paused = paused
+            stream.dispatcher.pause(paused=paused)
             stream.sending.wake()
 
     def close(self) -> None:

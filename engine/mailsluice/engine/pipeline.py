@@ -73,13 +73,14 @@ class Pipeline:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._take_in)
             await self._sending.run()
-            await self._sending.record_rulings(self._dispatcher.rule_on_suspects())
+            await self._sending.record_blames(self._dispatcher.settle_suspects())
             if self._caller_error is not None:
                 raise self._caller_error
             if self._changed is not None:
                 await self._hold_or_raise(self._changed)
             if self._dispatcher.complete:
-                self._dispatcher.hold = self._dispatcher.hold or self._broken
+                if self._broken is not None and self._dispatcher.hold is None:
+                    self._dispatcher.hold_for(self._broken)
                 if self._dispatcher.hold is None:
                     await self._account_for_missing()
             tasks.cancel_scope.cancel()  # intake, where the run ends before its source
@@ -94,7 +95,7 @@ class Pipeline:
             await self._take_in_all()
         except (SourceChangedError, DifferentRowError) as error:
             self._changed = error
-            self._dispatcher.stopping = True
+            self._dispatcher.stop()
         except SourceError as error:
             if self._writer.standing.counts.read == 0:
                 raise
@@ -103,14 +104,14 @@ class Pipeline:
                 f"{SOURCE_BROKEN}: {error}; what came before is settled: give the very same bytes "
                 "again, or send what `export` does not list as a run of its own"
             )
-            self._dispatcher.source_ended()
+            self._dispatcher.backlog.source_ended()
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001  # the caller's own; raised when all is drained
             self._caller_error = error
-            self._dispatcher.stopping = True
+            self._dispatcher.stop()
         else:
-            self._dispatcher.source_ended()
+            self._dispatcher.backlog.source_ended()
         self._sending.wake()
 
     async def _hold_or_raise(self, changed: SourceChangedError | DifferentRowError) -> None:
@@ -123,7 +124,7 @@ class Pipeline:
         if not self._sending.statistics().calls:
             text = f"{what}: nothing was sent. To go on, {remedy(SOURCE_CHANGED)}"
             raise SourceChangedError(text) from changed
-        self._dispatcher.hold = f"{SOURCE_CHANGED}: {what}: nothing more was sent"
+        self._dispatcher.hold_for(f"{SOURCE_CHANGED}: {what}: nothing more was sent")
 
     async def _account_for_missing(self) -> None:
         """The source has ended, and perhaps without rows that an earlier process has read.
@@ -140,14 +141,14 @@ class Pipeline:
         if rows.by_key:
             await self._give_up_the_gone(rows.missing)
         elif rows.missing:
-            self._dispatcher.hold = (
+            self._dispatcher.hold_for(
                 f"{SOURCE_SHORTER}: the source ended before row {rows.known - rows.missing + 1} of "
                 f"{rows.known}, which were read before"
             )
         elif pending:
             unfit = self._unfit
             first = "" if unfit is None else f" (row {unfit.seq} is {unfit.state}: {unfit.reason})"
-            self._dispatcher.hold = (
+            self._dispatcher.hold_for(
                 f"{SOURCE_SHORTER}: {pending} recipients that were accepted before have not come "
                 f"again as they were{first}; give the same source and the same [recipients] "
                 "settings"
@@ -170,7 +171,7 @@ class Pipeline:
         at = self._wall()
         by_state: dict[State, list[int]] = {}
         for seq in pending:
-            by_state.setdefault(self._dispatcher.given_up(seq), []).append(seq)
+            by_state.setdefault(self._dispatcher.abandoned_state(seq), []).append(seq)
         await self._writer.write(
             [Resolution(at, seqs, state, status, reason) for state, seqs in by_state.items()]
         )
@@ -192,9 +193,9 @@ class Pipeline:
                 chunk = self._intake.take(rows)
                 await self._record_chunk(chunk)
                 await self._account_for_unfit(chunk.unfit)
-                self._dispatcher.offer(chunk.entries, self._now())
+                self._dispatcher.backlog.offer(chunk.entries, self._now())
                 self._sending.wake()
-                while not self._dispatcher.wants_more:
+                while not self._dispatcher.backlog.wants_more:
                     await self._sending.room.wait_until(None)
 
     async def _record_chunk(self, chunk: Chunk) -> None:
@@ -211,6 +212,5 @@ class Pipeline:
             chunk.prints,
             head if head != known else None,
         )
-        self._dispatcher.recording = True
-        await self._writer.write([taken])
-        self._dispatcher.recording = False
+        with self._dispatcher.backlog.recording():
+            await self._writer.write([taken])

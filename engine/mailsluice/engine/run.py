@@ -110,7 +110,8 @@ class Current:
 
     async def run(self, *, stopping: bool) -> Report:
         """Run to the end, record how it ended, and report it."""
-        self._dispatcher.stopping = stopping
+        if stopping:
+            self._dispatcher.stop()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._chronicle)
             await self._pipeline.run()
@@ -147,12 +148,12 @@ class Current:
 
     def pause(self, *, paused: bool) -> None:
         """Whether nothing is to be started, until the opposite is said."""
-        self._dispatcher.paused = paused
+        self._dispatcher.pause(paused=paused)
         self._sending.wake()
 
     def stop(self) -> None:
         """Start nothing more."""
-        self._dispatcher.stopping = True
+        self._dispatcher.stop()
         self._sending.wake()
 
     def statistics(self) -> Statistics:

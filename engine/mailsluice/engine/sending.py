@@ -19,7 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mailsluice import journal
-from mailsluice.dispatch.dispatcher import Dispatcher, Done, Ruling, Send, Wait
+from mailsluice.dispatch.dispatcher import Blame, Dispatcher, Done, Send, Wait
 from mailsluice.engine import tracing
 from mailsluice.journal import Record, Resolution
 from mailsluice.journal.writer import Writer
@@ -119,7 +119,7 @@ class Listener:
     ) -> None:
         """What became of them is durable."""
 
-    def ruled(self, rulings: Sequence[Ruling]) -> None:
+    def blamed(self, blames: Sequence[Blame]) -> None:
         """These, which became of suspects outside a call, are durable."""
 
 
@@ -230,10 +230,10 @@ class Sending:
         with anyio.CancelScope(shield=True):
             await self._writer.write([journal.intent(batch, started_at)])
         try:
-            self._dispatcher.ready(batch, self._now())
+            self._dispatcher.calls.ready(batch, self._now())
             answer = await self._call_unless_taken_back(batch)
         except anyio.get_cancelled_exc_class():
-            has_left = self._dispatcher.has_left(batch.number)
+            has_left = self._dispatcher.calls.has_left(batch.number)
             with anyio.CancelScope(shield=True):
                 await self._settle(batch, CUT_SHORT if has_left else NEVER_LEFT, started_at)
             raise
@@ -248,7 +248,7 @@ class Sending:
                     return await self._call(batch)
         finally:
             self._aboard.pop(batch.number, None)
-        return CUT_SHORT if self._dispatcher.has_left(batch.number) else TAKEN_BACK
+        return CUT_SHORT if self._dispatcher.calls.has_left(batch.number) else TAKEN_BACK
 
     def _take_back(self) -> None:
         """Cancel the calls that have not left: nothing more is to be sent.
@@ -257,7 +257,7 @@ class Sending:
         """
         self._ending = True
         for number, scope in self._aboard.items():
-            if not self._dispatcher.has_left(number):
+            if not self._dispatcher.calls.has_left(number):
                 scope.cancel()
 
     async def _call(self, batch: Batch) -> Answer:
@@ -277,18 +277,18 @@ class Sending:
         except Exception as error:
             logger.exception("the transport has failed")
             why = f"the transport has failed: {type(error).__name__}: {error}"
-        has_left = self._dispatcher.has_left(batch.number)
+        has_left = self._dispatcher.calls.has_left(batch.number)
         return Answer(code=codes.BROKEN_ANSWER if has_left else codes.NOT_SENT, error=why)
 
     async def _depart(self, batch: Batch) -> None:
         """Return when the batch is to be written: its turn has come, and that was this moment."""
-        if self._dispatcher.has_left(batch.number):
+        if self._dispatcher.calls.has_left(batch.number):
             # Its connection was lost before a byte was written: it needs another turn.
-            self._dispatcher.stay(batch)
+            self._dispatcher.calls.stay(batch)
         try:
             await self._turn(batch)
         except BaseException:
-            self._dispatcher.stay(batch)
+            self._dispatcher.calls.stay(batch)
             raise
         # Transports write in this turn of the event loop, or in a task that is in the next one.
         loop = asyncio.get_running_loop()
@@ -309,12 +309,12 @@ class Sending:
                 await anyio.sleep_forever()
             now = self._now()
             # Not once: whoever wakes up late has missed its turn, and is given another.
-            if (moment := self._dispatcher.leave(batch, now)) <= now:
+            if (moment := self._dispatcher.calls.leave(batch, now)) <= now:
                 return
             await anyio.sleep_until(moment)
 
     def _written(self, batch: Batch) -> None:
-        self._dispatcher.written(batch, self._now())
+        self._dispatcher.calls.written(batch, self._now())
 
     # --- sender → settle → journal -----------------------------------------------------------
 
@@ -322,7 +322,7 @@ class Sending:
         verdicts = statuses.classify(answer, len(batch.entries))
         outcomes = self._dispatcher.judge(batch, verdicts, self._now())
         await self._writer.write([journal.settlement(batch.number, outcomes, self._wall())])
-        rulings = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
+        blames = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
         throttle = Action.THROTTLE
         self._throttled += sum([verdict.rule.action is throttle for verdict in verdicts])
         for status in {verdict.status for verdict in verdicts if verdict.rule.warn}:
@@ -331,23 +331,23 @@ class Sending:
         self._listener.settled(batch, verdicts, outcomes)
         if self._on_event is not None:
             self._tell(batch, outcomes, started_at, self._on_event)
-        if rulings:
+        if blames:
             # A stream that ends meanwhile must not leave it half told.
             with anyio.CancelScope(shield=True):
-                await self.record_rulings(rulings)
-            self._dispatcher.ruled()
+                await self.record_blames(blames)
+            self._dispatcher.blames_recorded()
         self._decide_again.set()
         self.room.set()
 
-    async def record_rulings(self, rulings: list[Ruling]) -> None:
+    async def record_blames(self, blames: list[Blame]) -> None:
         """SES refused these alone, and the mailing is in order."""
         records: list[Record] = [
             Resolution(self._wall(), [seq], outcome.state, outcome.status, outcome.error or "")
-            for seq, outcome in rulings
+            for seq, outcome in blames
         ]
         if records:
             await self._writer.write(records)
-            self._listener.ruled(rulings)
+            self._listener.blamed(blames)
 
     def _tell(
         self, batch: Batch, outcomes: Sequence[Outcome], started_at: float, tell: OnEvent
