@@ -1,4 +1,4 @@
-"""What this process has done so far."""
+"""Counters of what this process has done so far."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from mailsluice.model import LANE_SHARES, Lane, State
 
 
 class Totals:
-    """Call by call: `settled` is an engine's `on_event`."""
+    """Counts call by call: `settled` is an engine's `on_event` hook."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.states: dict[Lane, Counter[State]] = {lane: Counter() for lane in LANE_SHARES}
-        """Recipients by what became of an attempt; pending: deferred."""
+        """Attempts by outcome; pending: deferred."""
         self.statuses: Counter[str] = Counter()
         """Attempts that sent nothing, by SES's status."""
 
     def settled(self, event: BatchSettled) -> None:
-        """One more call has its answer."""
+        """Count a call that has its answer."""
         self.calls += 1
         self.states[event.lane].update(event.states)
         self.statuses.update(event.statuses)

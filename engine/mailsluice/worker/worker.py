@@ -26,10 +26,10 @@ from mailsluice.worker.queue.sqs import Queue, UnreachableError, back_off_s
 logger = logging.getLogger(__name__)
 
 ENDING_S = 4.0
-"""Of `messages.drain_s`, half of it at most: to record doubts and to give messages back."""
+"""Time kept of `messages.drain_s`, half of it at most, to record doubts and return messages."""
 
 LOOK_S = 0.5
-"""Between two looks at whether the account is held: a shorter hold is not worth a line."""
+"""Interval between two checks for a held account: a shorter hold is not logged, seconds."""
 
 
 class Worker:
@@ -49,34 +49,34 @@ class Worker:
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self.id = secrets.token_hex(4)
-        """Another one with every start."""
+        """A new id with every start."""
         self.settings = settings
-        """Those in force."""
+        """The settings in force."""
         self.has_begun = False
-        """Whether it has been ready."""
+        """True once it has been ready."""
         self._takes_in = False
         self._unreached: str | None = None
-        """Why it cannot begin yet."""
+        """Why the worker cannot begin yet; None if it can."""
         self.consumer: Consumer | None = None
-        """Of the queue, where there is one."""
+        """The queue's consumer, if there is a queue."""
         self.segments: Segments | None = None
         self.engine: Engine | None = None
-        """The one on whose account all others send."""
+        """The engine whose account all others share."""
         self._open_journal = open_journal
         self._on_event = on_event
         self._on_ready = on_ready
-        """Called once, before it takes anything in."""
+        """Called once, before the worker takes anything in."""
         self._folder = Folder(settings.folder.path)
         self.mailings = Mailings(self._folder, settings.folder, settings.ses, open_journal)
         self._stopping = anyio.Event()
         self._beginning = anyio.CancelScope()
-        """Until the account and the queue have been reached."""
+        """Scope of the wait for the account and the queue."""
         self._tasks: TaskGroup
 
     async def run(self) -> None:
-        """Take in and send.
+        """Take in mailings and messages, and send them.
 
-        Raises ConfigurationError where it cannot begin, JournalError where messages can no longer
+        Raises ConfigurationError if it cannot begin, JournalError if messages can no longer
         be recorded, or are another process's.
         """
         await to_thread.run_sync(self._folder.prepare)
@@ -94,12 +94,12 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it takes in what there is, and could send it."""
+        """Return True if the worker takes in work and can send it."""
         return self._takes_in and self.hold is None
 
     @property
     def hold(self) -> str | None:
-        """Why nothing can be sent, or taken in, at present."""
+        """Return why nothing can be sent or taken in at present."""
         consumer = self.consumer
         return (
             self._unreached
@@ -109,17 +109,17 @@ class Worker:
 
     @property
     def account_hold(self) -> str | None:
-        """Why the account, or the lack of credentials, lets nothing be sent at present."""
+        """Return why the account or the credentials let nothing be sent at present."""
         held = self.consumer.recipients.hold if self.consumer is not None else None
         return held or (self.engine.account_hold if self.engine is not None else None)
 
     def stop(self) -> None:
-        """Take in nothing more; `run` returns when the calls in flight have been settled."""
+        """Take in nothing more. `run` returns when the calls in flight are settled."""
         self._takes_in = False
         self._stopping.set()
 
     def apply(self, settings: WorkerSettings) -> list[str]:
-        """Go on by these settings, as far as a running worker can; what waits for a restart."""
+        """Apply new settings. Return the keys that need a restart."""
         now = self.settings
         at_once = settings.folder.model_dump(include={"at_once", "hold_s", "poll_s"})
         folder = now.folder.model_copy(update=at_once)
@@ -132,24 +132,24 @@ class Worker:
 
     @property
     def pace(self) -> PacerStatistics | None:
-        """At this moment; None where nothing can be sent."""
+        """Return the pace at this moment; None if nothing can be sent."""
         return None if self.engine is None else self.engine.pacer_statistics()
 
     @property
     def allowed_per_s(self) -> float:
-        """Recipients a second that may be sent at this moment."""
+        """Return the rate allowed at this moment, recipients per second."""
         pace, engine = self.pace, self.engine
         return 0.0 if pace is None or engine is None or engine.account_hold else pace.allowed_per_s
 
     @property
     def paused(self) -> bool:
-        """Whether an operator has paused all of it."""
+        """True if an operator has paused the whole worker."""
         return self.mailings.paused
 
     async def pause(self, *, paused: bool) -> None:
-        """Start no more calls of anything, or go on; it holds for the next worker, too.
+        """Pause or resume the whole worker; a pause outlives it.
 
-        Raises LookupError where it is so already.
+        Raises LookupError if that is the case already.
         """
         if paused == self.paused:
             raise LookupError
@@ -177,7 +177,7 @@ class Worker:
         await self.mailings.run()
 
     async def _attend(self, engine: Engine, *, task_status: TaskStatus[None]) -> None:
-        """Keep the pace and the day between two mailings; begin when the account can be asked."""
+        """Keep pace and daily quota between mailings; begin once the account can be read."""
         while True:
             try:
                 async with engine.attended():
@@ -198,7 +198,7 @@ class Worker:
             await anyio.sleep(self.settings.folder.hold_s)
 
     async def _tell_of_holds(self) -> None:
-        """Log once that the account sends nothing, and once that it does again."""
+        """Log once that the account is held, and once that it sends again."""
         told: str | None = None
         while not self._stopping.is_set():
             hold = self.account_hold
@@ -259,7 +259,7 @@ class Worker:
             self.segments.close()
 
     async def _reach(self, queue: Queue) -> None:
-        """Return when the queue has answered. Raises ConfigurationError."""
+        """Wait until the queue has answered. Raises ConfigurationError."""
         failures = 0
         while True:
             try:
@@ -278,7 +278,7 @@ class Worker:
 
 
 def _differences(in_force: WorkerSettings, wanted: WorkerSettings) -> list[str]:
-    """Keys, as `folder.path`, in which they differ."""
+    """Return the keys, such as `folder.path`, in which two settings differ."""
     found = []
     for table in WorkerSettings.model_fields:
         was, is_ = getattr(in_force, table), getattr(wanted, table)

@@ -1,4 +1,4 @@
-"""The connections to the worker's HTTP interface: so many at most, and none idle for long.
+"""The connections to the worker's HTTP interface: limited in number, and none idle for long.
 
 Each takes a descriptor, and those are what calls, journals and lists need as well. So no more than
 a part of them is given away, whatever the number of clients: the longest idle connection makes
@@ -18,32 +18,32 @@ from typing import cast
 logger = logging.getLogger(__name__)
 
 MOST = 64
-"""Connections at once, and no more than a quarter of the process's descriptors."""
+"""Connections at once; also at most a quarter of the process's descriptors."""
 
 REQUEST_S = 10.0
-"""Within which a request must be there, line and headers, however it trickles in."""
+"""Time in which a request's line and headers must arrive, seconds."""
 
 ACCEPT_AGAIN_S = 1.0
-"""After a failure, such as no descriptor being left; asked at once it would fail at once."""
+"""Pause after a failed accept (no descriptor left), seconds: a retry at once would fail."""
 
 
 def most_of(descriptors: int) -> int:
-    """How many connections a process may have that may have as many descriptors; -1: any number."""
+    """Return how many connections are allowed with so many descriptors; -1: any number of them."""
     return MOST if descriptors < 0 else max(2, min(MOST, descriptors // 4))
 
 
 class Connections:
-    """Accepts for `handler`, which makes a protocol of the HTTP library for each connection."""
+    """Accepts connections. `handler` makes the HTTP library's protocol for each."""
 
     def __init__(self, handler: Callable[[], asyncio.Protocol], most: int | None = None) -> None:
         self.most = most or most_of(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._handler = handler
         self._open: dict[asyncio.BaseTransport, _Connection] = {}
-        """The longest idle first."""
+        """Open connections, the longest idle first."""
         self._room = asyncio.Event()
 
     async def serve(self, listener: socket.socket) -> None:
-        """Accept until cancelled."""
+        """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         failed = False
         while True:
@@ -67,7 +67,7 @@ class Connections:
 
     @contextmanager
     def answering(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
-        """While the context lasts a request of that connection is answered: it is not idle."""
+        """Mark a connection as busy while its request is answered."""
         connection = self._open.get(transport) if transport else None
         if connection is None:  # it is closed already
             yield
@@ -80,18 +80,18 @@ class Connections:
                 self.idle(connection)
 
     def protocol(self) -> asyncio.Protocol:
-        """One more of the HTTP library's."""
+        """Make a protocol for a new connection."""
         return self._handler()
 
     def idle(self, connection: _Connection) -> None:
-        """It waits for a request from now on, for `REQUEST_S`."""
+        """Mark a connection as idle: it has `REQUEST_S` to send a request."""
         self._open.pop(connection.transport, None)
         self._open[connection.transport] = connection
         connection.wait(REQUEST_S)
         self._room.set()
 
     def closed(self, connection: _Connection) -> None:
-        """It is no more."""
+        """Forget a closed connection."""
         self._open.pop(connection.transport, None)
         self._room.set()
 
@@ -107,7 +107,7 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Hands everything on to the HTTP library's protocol, and watches the time."""
+    """Passes everything on to the HTTP library's protocol, and enforces the time limit."""
 
     transport: asyncio.Transport
 
@@ -118,22 +118,22 @@ class _Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it waits for a request."""
+        """True if it waits for a request."""
         return self._timer is not None
 
     def wait(self, within_s: float) -> None:
-        """Close it unless `work` is called in time."""
+        """Close the connection unless `work` is called in time."""
         self.work()
         self._timer = asyncio.get_running_loop().call_later(within_s, self.abort)
 
     def work(self) -> None:
-        """A request is being answered."""
+        """Stop the clock: a request is being answered."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def abort(self) -> None:
-        """Close it at once, whatever is still to be written."""
+        """Close the connection at once, and drop what is still to be written."""
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

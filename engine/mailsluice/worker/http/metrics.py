@@ -1,4 +1,4 @@
-"""What Prometheus is told of a worker, when it asks."""
+"""A worker's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mailsluice.worker.worker import Worker
 
 
 class Metrics(Collector):
-    """A worker's families: names and units by Prometheus's conventions."""
+    """A worker's metric families: names and units follow Prometheus's conventions."""
 
     def __init__(self, worker: Worker, totals: Totals) -> None:
         self._worker = worker
         self._totals = totals
 
     def collect(self) -> Iterator[Metric]:
-        """Every family; counters begin anew with each process, as Prometheus expects."""
+        """Yield every family. Counters start at 0 with each process, as Prometheus expects."""
         yield InfoMetricFamily(
             "mailsluice_worker", "Which worker this is.", value={"id": self._worker.id}
         )

@@ -31,29 +31,29 @@ from mailsluice.worker.worker import Worker
 logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""Between two updates of the page."""
+"""Interval between two updates of the page, seconds."""
 
 ANSWER_S = 10.0
-"""In which a client must take an answer, or the next of its events; a slower one is cut off."""
+"""Time in which a client must take an answer or an event, seconds; a slower one is disconnected."""
 
 BODY_BYTES_MAX = 64 * 1024
-"""Of a request; none needs a body, and none is read."""
+"""Longest request body: none is needed, and none is read."""
 
 LINGER_S = 2.0
-"""How long the rest of a request is passed over, so that its sender sees the answer."""
+"""Time for discarding the rest of a request, so that the client sees the answer, seconds."""
 
 PROBES = {"/livez", "/readyz"}
-"""Open to all: they say nothing."""
+"""Paths served without a token."""
 
 BACKLOG = 128
-"""Connections that wait in the kernel."""
+"""Connections waiting in the kernel."""
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Page:
-    """Serves one worker."""
+    """Serves the page of one worker."""
 
     def __init__(self, worker: Worker, totals: Totals, settings: HttpSettings) -> None:
         self._worker = worker
@@ -61,7 +61,7 @@ class Page:
         self._watch = Watch(worker, totals)
         self._connections: Connections
         self._streams = 0
-        """Clients of `/events`."""
+        """Number of clients of `/events`."""
         self._looked = anyio.Event()
         self._over = False
         self._registry = CollectorRegistry()
@@ -70,7 +70,7 @@ class Page:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
-        """Serve as long as the context lasts; its URL.
+        """Serve as long as the context lasts. Yields the URL.
 
         Raises ConfigurationError if it cannot serve there.
         """
@@ -133,7 +133,7 @@ class Page:
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Write the whole answer, within its time: a client that takes nothing is cut off."""
+        """Write the whole answer within its time limit, or disconnect the client."""
         with self._connections.answering(request.transport):
             try:
                 self._guard(request)
@@ -151,7 +151,7 @@ class Page:
             return response
 
     def _guard(self, request: web.Request) -> None:
-        """Raise HTTPException unless the client may ask for that."""
+        """Raise HTTPException unless the client may make this request."""
         hosts, origin = request.headers.getall("Host", []), request.headers.get("Origin")
         host = hosts[0] if hosts else ""
         if len(hosts) > 1 or _name_in(f"//{host}") is None or _name_in(origin or "") is None:
@@ -245,7 +245,7 @@ class Page:
 
 
 class _Http(logging.LoggerAdapter[logging.Logger]):
-    """The HTTP library's log: what clients do wrong is told to them alone."""
+    """The HTTP library's logger. Clients' mistakes are answered, not logged."""
 
     def __init__(self, name: str) -> None:
         super().__init__(logging.getLogger(name))
@@ -262,7 +262,7 @@ def _cut_off(request: web.Request) -> None:
 
 
 def _name_in(url: str) -> str | None:
-    """The host that it names, perhaps empty; None where it is malformed."""
+    """Return the host in a header, perhaps empty; None if it is malformed."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -270,7 +270,7 @@ def _name_in(url: str) -> str | None:
 
 
 def _is_of_another_site(request: web.Request) -> bool:
-    """Whether a browser says so, but for a link that somebody has followed to the page."""
+    """Return True if a browser marks the request as another site's; links may lead here."""
     said = {name: request.headers.get(f"Sec-Fetch-{name}", "") for name in ("Site", "Mode", "Dest")}
     followed = (request.method, request.path) == ("GET", "/") and (said["Mode"], said["Dest"]) == (
         "navigate",

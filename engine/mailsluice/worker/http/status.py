@@ -1,4 +1,4 @@
-"""What can be seen of a worker: one frozen moment for the status and the page."""
+"""The state of a worker at one moment, for `/status` and the page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
 HISTORY_MAX = 300
-"""Seconds that the page's chart shows."""
+"""Length of the page's chart, seconds."""
 
 RATE_S = 30.0
-"""Seconds over which the rate of a mailing is taken."""
+"""Time over which a mailing's rate is averaged, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Point:
 
 
 class Watch:
-    """Looks at a worker once a second."""
+    """Samples a worker once per second."""
 
     def __init__(self, worker: Worker, totals: Totals) -> None:
         self._worker = worker
@@ -42,7 +42,7 @@ class Watch:
         self._sent: Counter[Lane] = Counter()
         self._per_s: dict[Lane, float] = dict.fromkeys(LANE_SHARES, 0.0)
         self._rates: dict[str, RecentRate] = {}
-        """Of the mailings that are being sent, since somebody last paused them."""
+        """Rates of mailings that are being sent, since they were last paused."""
         self._looked_at = time.monotonic()
 
     def look(self) -> None:
@@ -62,7 +62,7 @@ class Watch:
                 rate.add(now, moment.counts.sent)
 
     def status(self) -> dict[str, Any]:
-        """The present moment, as JSON has it."""
+        """Return the present state as JSON values."""
         worker, totals, pace = self._worker, self._totals, self._worker.pace
         return {
             "worker": worker.id,
@@ -93,7 +93,7 @@ class Watch:
 
 
 def _why(worker: Worker) -> str | None:
-    """Why it is not faster at this moment, for a person."""
+    """Say in words why the worker is not faster at this moment."""
     if worker.paused:
         return "an operator has paused it"
     if (hold := worker.hold) is not None:
@@ -113,13 +113,13 @@ def _why(worker: Worker) -> str | None:
 
 
 def _in_doubt(worker: Worker) -> int:
-    """Of messages and of the mailings that are shown, whichever process sent them."""
+    """Count doubts of messages and of the mailings shown, including those of earlier processes."""
     of_messages = worker.segments.in_doubt if worker.segments else 0
     return of_messages + sum(job.known_counts.in_doubt for job in worker.mailings.jobs.values())
 
 
 _ITS_OWN = {Reason.SOURCE, Reason.TURN, Reason.BACKOFF, Reason.ANSWERS, Reason.STOPPING}
-"""What one mailing waits for while others go on: a reason that holds for all says more."""
+"""Reasons that concern one mailing only: a reason for all of them says more."""
 
 
 def _mailing(job: Job, rate_per_s: float, *, paused: bool) -> dict[str, Any]:

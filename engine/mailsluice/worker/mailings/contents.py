@@ -25,17 +25,17 @@ from mailsluice.worker.queue.journals import OpenJournal
 from mailsluice.worker.queue.messages import BodyError, FromList
 
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
-"""A message of SQS has 1 MiB at most (SQS API reference, SendMessage)."""
+"""Longest SQS message: 1 MiB (SQS API reference, SendMessage)."""
 
 _JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal", ".new")
-"""Of the files that SQLite, and we, write beside each other."""
+"""Suffixes of the files of one journal, SQLite's and ours."""
 
 
 def mailing_of(path: Path) -> tuple[Mailing, Settings]:
-    """As the mailing file says, or the message. Raises ConfigurationError, BodyError.
+    """Read the mailing from its file, or from the message. Raises ConfigurationError, BodyError.
 
-    Whoever drops a mailing may have other rights than the worker: all that it names lies in its
-    folder.
+    A user who drops a mailing may have fewer rights than the worker: every file that it names must
+    lie in its folder.
     """
     message = path / MESSAGE
     if not os.path.lexists(message):
@@ -50,7 +50,7 @@ def mailing_of(path: Path) -> tuple[Mailing, Settings]:
 
 
 def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
-    """The list, in the folder or in S3. Raises ConfigurationError, SourceError."""
+    """Open the list, in the folder or in S3. Raises ConfigurationError, SourceError."""
     list_ = settings.recipients.path
     if list_ is None or list_ == "-":
         raise ConfigurationError(f"{path.name}: [recipients] path must name the list beside it")
@@ -65,7 +65,7 @@ def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
 
 
 def journal_of(path: Path, open_journal: OpenJournal) -> Journal:
-    """The journal, which is made if there is none. Raises JournalError, ConfigurationError.
+    """Open the journal, or create it. Raises JournalError, ConfigurationError.
 
     SQLite opens files by their names: whoever drops a mailing must not lead it elsewhere by a link,
     symbolic or hard.
@@ -90,7 +90,7 @@ def journal_of(path: Path, open_journal: OpenJournal) -> Journal:
 
 
 def counts_of(path: Path, open_journal: OpenJournal) -> Counts:
-    """What the journal says, if there is one. Raises JournalError, ConfigurationError."""
+    """Return the journal's counts, if there is one. Raises JournalError, ConfigurationError."""
     if not os.path.lexists(path / JOURNAL):
         return Counts()
     journal = journal_of(path, open_journal)
@@ -101,7 +101,7 @@ def counts_of(path: Path, open_journal: OpenJournal) -> Counts:
 
 
 def report_of(job: Job, state: JobState, why: str | None) -> bytes:
-    """What became of it, as JSON."""
+    """Return the mailing's report as JSON."""
     report = {
         "state": state.value,
         "why": why,

@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 JOURNAL = "mailing.journal"
 MESSAGE = "message.json"
-"""In place of a mailing file, where the mailing came from a queue."""
+"""The file that takes the place of a mailing file if the mailing came from a queue."""
 REPORT = "report.json"
 
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
-"""The modes of what holds addresses, as a journal's."""
+"""File modes for files and folders that hold addresses, as for journals."""
 
 
 _SENT_BEFORE = (
@@ -53,21 +53,21 @@ _REMEDIES = {
 
 
 class Refused(NamedTuple):
-    """A mailing in the inbox that is not taken."""
+    """A mailing in the inbox that is refused."""
 
     path: Path
     why: str
 
 
 class Mark(enum.StrEnum):
-    """What an operator has said of a mailing, or of all: an empty file of that name."""
+    """An operator's order about one mailing or all: an empty file of that name."""
 
     PAUSED = "paused"
     CANCELLED = "cancelled"
 
 
 class Folder:
-    """The folders below one path. Its methods block for as long as the disk takes."""
+    """The folders below one path. Its methods block on the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -81,7 +81,7 @@ class Folder:
         self._quarantine = path / "quarantine"
 
     def prepare(self) -> None:
-        """Make what is missing. Raises ConfigurationError."""
+        """Create missing folders. Raises ConfigurationError."""
         try:
             for each in (self._inbox, self._working, self._done, self._failed):
                 each.mkdir(parents=True, exist_ok=True)
@@ -96,9 +96,9 @@ class Folder:
             ) from error
 
     def claim(self) -> list[Refused]:
-        """Move what is in the inbox to working/, as far as nobody else is quicker.
+        """Move mailings from inbox/ to working/, unless another worker is quicker.
 
-        A mailing that has been sent under its name, or begun, stays where it is, and is returned.
+        Mailings that repeat one that was sent or begun under their name stay, and are returned.
         """
         refused = []
         for found in _folders(self._inbox):
@@ -123,9 +123,9 @@ class Folder:
         return refused
 
     def _sent_before(self, found: Path) -> str | None:
-        """Why it would be sent twice: a mailing of its name and its content has been begun.
+        """Return why it would be sent twice: a mailing with its name and content was begun.
 
-        One that brings its journal goes on where that stopped, whatever else there is.
+        A mailing that brings its journal carries on where that stopped.
         """
         if os.path.lexists(found / JOURNAL):
             return None
@@ -147,10 +147,10 @@ class Folder:
         return None
 
     def put_to_work(self, name: str, message: str) -> Path | None:
-        """A mailing that came as a message, in working/; None where it has been sent, or cancelled.
+        """Put a mailing that came as a message into working/; None if it was sent or cancelled.
 
-        What failed before anything was sent may come again: it is taken from failed/, so that there
-        is one place for each name. Raises OSError.
+        A mailing that failed before anything was sent may come again: it is moved from failed/, so
+        that each name is in one place. Raises OSError.
         """
         place, failed = self._working / name, self._failed / name
         for found in (place, failed):
@@ -178,7 +178,7 @@ class Folder:
         _write(self._quarantine.resolve() / f"{name}.json", text, PRIVATE)
 
     def mark(self, path: Path, mark: Mark) -> None:
-        """Durable on return. Raises OSError."""
+        """Set a mark, durable on return. Raises OSError."""
         _write(path / mark, b"")
 
     def unmark(self, path: Path, mark: Mark) -> None:
@@ -186,7 +186,7 @@ class Folder:
         (path / mark).unlink(missing_ok=True)
 
     def marks(self, path: Path) -> set[Mark]:
-        """Those that are there."""
+        """Return the marks that are set."""
         return {mark for mark in Mark if os.path.lexists(path / mark)}
 
     def _say_once(self, path: Path, why: str, level: int = logging.ERROR) -> None:
@@ -196,12 +196,12 @@ class Folder:
             logger.log(level, "inbox/%s is not taken: %s", shown, why)
 
     def claimed(self) -> list[Path]:
-        """What is in working/, whoever has put it there, the oldest first."""
+        """Return the mailings in working/, also those of other workers, the oldest first."""
         found = (each for each in _folders(self._working) if not each.is_symlink())
         return sorted(found, key=lambda each: (each.stat().st_mtime, each.name))
 
     def put_away(self, mailing: Path, report: bytes, *, done: bool, begun: bool) -> Path:
-        """Write the report into it and move it to done/ or failed/; where it is then.
+        """Write the report and move the mailing to done/ or failed/. Return its new path.
 
         `begun`: something of it is in its journal; the journal of another is not kept in failed/.
         """
@@ -214,7 +214,7 @@ class Folder:
 
 
 def mailing_file(mailing: Path) -> Path:
-    """The one mailing file in a mailing's folder. Raises ConfigurationError."""
+    """Return the one mailing file in a mailing's folder. Raises ConfigurationError."""
     found = sorted(each for each in mailing.glob("*.toml") if not each.is_dir())
     if len(found) != 1:
         raise ConfigurationError(
@@ -237,7 +237,7 @@ def _folders(path: Path) -> Iterator[Path]:
 
 
 def _free(place: Path) -> Path:
-    """That path, or the first free one like it, as in name-2."""
+    """Return that path, or the first free one like it, as in name-2."""
     number = 1
     free = place
     while free.exists():
@@ -247,7 +247,7 @@ def _free(place: Path) -> Path:
 
 
 def _of_name(place: Path) -> Iterator[Path]:
-    """What has been put there under that name: the folders that `_free` passes over."""
+    """Return the folders there with that name, or with the suffixes that `_free` adds."""
     number, found = 1, place
     while found.exists():
         yield found
@@ -256,7 +256,7 @@ def _of_name(place: Path) -> Iterator[Path]:
 
 
 def _same_content(one: Path, other: Path) -> bool:
-    """Whether two mailings consist of the same files, but for what the worker has added."""
+    """Return True if two mailings have the same files, apart from those that the worker added."""
     files, others = _content(one), _content(other)
     return files.keys() == others.keys() and all(
         _same_file(path, others[name]) for name, path in files.items()
@@ -264,7 +264,7 @@ def _same_content(one: Path, other: Path) -> bool:
 
 
 def _content(mailing: Path) -> dict[str, Path]:
-    """Its files, by name."""
+    """Return a mailing's files by name."""
     own = {REPORT, *Mark}
     return {
         str(path.relative_to(mailing)): path
@@ -275,14 +275,14 @@ def _content(mailing: Path) -> dict[str, Path]:
 
 
 def _same_file(one: Path, other: Path) -> bool:
-    """Links are compared as links; `filecmp` takes nothing but regular files for the same."""
+    """Compare two files; links are compared as links. `filecmp` accepts only regular files."""
     if one.is_symlink() or other.is_symlink():
         return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
     return filecmp.cmp(one, other, shallow=False)
 
 
 def _write(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """All of it or nothing, and never through a link that lies there."""
+    """Write a file atomically, and never through a link."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         begun = f".{path.name}"

@@ -1,4 +1,4 @@
-"""One mailing in the worker's hands, and where it stands."""
+"""One mailing of the worker, and its state."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mailsluice.reports.report import Report
 
 
 class JobState(enum.StrEnum):
-    """Where a mailing stands."""
+    """The state of a mailing."""
 
     WAITING = "waiting"
-    """Claimed; as many as may be are being sent."""
+    """Claimed, and waiting for a place among those that are being sent."""
     SENDING = "sending"
     PAUSED = "paused"
     HELD = "held"
@@ -36,48 +36,48 @@ ENDED = {JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
 
 @dataclass(slots=True)
 class Job:
-    """One mailing in the worker's hands."""
+    """One mailing of the worker."""
 
     name: str
     path: Path
     state: JobState = JobState.WAITING
     why: str | None = None
-    """Of a hold or a failure."""
+    """The reason of a hold or failure."""
     report: Report | None = None
-    """Of its last run here."""
+    """The report of its last run in this process."""
     counts: Counts | None = None
-    """What its journal says; None while that is not known, and while it is being sent."""
+    """The journal's counts; None until they are known, and while it is being sent."""
     fraction_read: float | None = None
-    """Of its list, by its last run here."""
+    """Share of the list that its last run in this process has read."""
     engine: Engine | None = None
     paused: bool = False
     cancelled: bool = False
     marking: anyio.Lock = field(default_factory=anyio.Lock)
-    """Held while what an operator says is written, or read."""
+    """Lock for writing and reading an operator's orders."""
     waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    """Its wait for its turn among those that are sent at once."""
+    """Scope of its wait for a place among those that are being sent."""
     changed: anyio.Event = field(default_factory=anyio.Event)
-    """Set when it is to be tried again before its time, or given up."""
+    """Set when it is to be tried again early, or abandoned."""
     left: anyio.Event = field(default_factory=anyio.Event)
-    """Set when nothing more is done about it here."""
+    """Set when this worker does nothing more with it."""
 
     @property
     def statistics(self) -> Statistics | None:
-        """The present moment of its run; None where it is not running."""
+        """Return the statistics of its run; None if it is not running."""
         return self.engine.statistics() if self.engine else None
 
     @property
     def known_counts(self) -> Counts:
-        """Of its recipients, as far as it is known here."""
+        """Return the counts of its recipients, as far as this process knows them."""
         now = self.statistics
         return now.counts if now else self.counts or Counts()
 
     def state_shown(self, *, paused: bool) -> JobState:
-        """Where it stands for who looks at it, where the worker is paused or not."""
+        """Return the state to show: PAUSED if the worker is paused while this one is sending."""
         return JobState.PAUSED if paused and self.state is JobState.SENDING else self.state
 
     def wind_up(self) -> None:
-        """Start no more calls of it, and wait for nothing."""
+        """Start no more calls of it, and end its waits."""
         if self.engine is not None:
             self.engine.stop()
         self.waiting.cancel()

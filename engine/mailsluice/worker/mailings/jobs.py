@@ -1,4 +1,4 @@
-"""The mailings in a worker's hands: from the folder, or from the queue, to their end."""
+"""The mailings of a worker, from the folder or the queue, to their end."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from mailsluice.worker.queue.sqs import AT_THE_END, GivenBack
 logger = logging.getLogger(__name__)
 
 ENDED_MAX = 100
-"""Mailings that have ended and are still shown."""
+"""Number of ended mailings that are still shown."""
 
 _HOLDS = (AccountRefusedError, CheckFailedError, SourceUnavailableError, JournalError)
-"""A cause outside the mailing, or one that somebody may remove: it is tried again."""
+"""Errors whose cause is outside the mailing, or can be removed: it is tried again."""
 
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 _LEVELS = {JobState.FAILED: logging.ERROR, JobState.HELD: logging.WARNING}
-"""What an operator must mend, and what is tried again by itself (docs/worker.md)."""
+"""Log levels: what an operator must correct, and what is tried again (docs/worker.md)."""
 
 
 def _is_shortage(error: BaseException | None) -> bool:
-    """Whether this machine ran out of memory or descriptors, which no mailing can mend."""
+    """Return True if this machine ran out of memory or descriptors."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True
@@ -61,22 +61,22 @@ def _is_shortage(error: BaseException | None) -> bool:
 
 
 class _ElsewhereError(Exception):
-    """The mailing is not where it was: another worker, or an operator, has put it away."""
+    """The mailing has gone: another worker or an operator has moved it."""
 
 
 class Mailings:
     """Claims mailings, and sends them side by side on one engine's account.
 
-    What an operator has said of one is durable before he is told so.
+    An operator's order is durable before it is confirmed.
     """
 
     def __init__(
         self, folder: Folder, settings: FolderSettings, ses: SesSettings, open_journal: OpenJournal
     ) -> None:
         self.jobs: dict[str, Job] = {}
-        """By name, in the order in which they were claimed."""
+        """Mailings by name, in the order of their claims."""
         self.paused = False
-        """Whether nothing at all is started."""
+        """True while no mailing starts a call."""
         self._folder = folder
         self._settings = settings
         self._ses = ses
@@ -88,39 +88,39 @@ class Mailings:
         self._tasks: TaskGroup
 
     async def run(self) -> None:
-        """Look into the folder again and again, until it is stopped."""
+        """Poll the folder until stopped."""
         while not self._stopping.is_set():
             await self._look()
             with anyio.move_on_after(self._settings.poll_s):
                 await self._stopping.wait()
 
     def open(self, engine: Engine, tasks: TaskGroup) -> None:
-        """From now on mailings are sent beside `engine`, by tasks of that group."""
+        """Begin to send mailings beside `engine`, by tasks of that group."""
         self._engine = engine
         self._tasks = tasks
 
     def stop(self) -> None:
-        """Start no more calls; what has not ended stays where it is."""
+        """Start no more calls. Mailings that have not ended stay where they are."""
         self._stopping.set()
         for job in self.jobs.values():
             job.wind_up()
 
     def apply(self, settings: FolderSettings) -> None:
-        """Go on by these."""
+        """Apply new settings."""
         self._settings = settings
         self._room.total_tokens = settings.at_once
 
     # --- by an operator ----------------------------------------------------------------------
 
     def pause_all(self, *, paused: bool) -> None:
-        """Whether nothing at all is started, until the opposite is said."""
+        """Pause or resume all mailings. While paused, no new call starts."""
         self.paused = paused
         for job in self.jobs.values():
             if job.engine is not None:
                 (job.engine.pause if paused else job.engine.resume)()
 
     async def pause(self, name: str) -> None:
-        """Start no more calls of it. Raises LookupError where it has ended, or is paused."""
+        """Start no more calls of one mailing. Raises LookupError if it has ended or is paused."""
         job = self._open_job(name)
         async with job.marking:
             if job.paused:
@@ -131,7 +131,7 @@ class Mailings:
         job.wind_up()
 
     async def resume(self, name: str) -> None:
-        """Go on with what is paused, or held. Raises LookupError where it is neither."""
+        """Resume a paused or held mailing. Raises LookupError if it is neither."""
         job = self._open_job(name)
         if job.state not in {JobState.PAUSED, JobState.HELD}:
             raise LookupError(name)
@@ -142,7 +142,7 @@ class Mailings:
         job.changed.set()
 
     async def cancel(self, name: str) -> None:
-        """Send no more of it, for good. Raises LookupError where it has ended already."""
+        """Cancel a mailing for good. Raises LookupError if it has ended."""
         job = self._open_job(name)
         async with job.marking:
             await to_thread.run_sync(self._folder.mark, job.path, Mark.CANCELLED)
@@ -158,7 +158,7 @@ class Mailings:
     # --- claims ------------------------------------------------------------------------------
 
     async def take_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
-        """A mailing that came as a message, as if it had been dropped."""
+        """Take a mailing that came as a message, as if it had been dropped."""
         name = f"queue-{read.key or message_id}"
         while True:
             try:
@@ -203,7 +203,7 @@ class Mailings:
         return job
 
     def _refuse(self, path: Path, why: str) -> None:
-        """It is in the inbox, and its namesake may be under way."""
+        """Move a refused mailing from inbox/ to failed/. Its namesake may be under way."""
         name = f"inbox/{path.name}"
         before = self.jobs.get(name)
         if before is None or before.left.is_set():
@@ -213,7 +213,7 @@ class Mailings:
     # --- one mailing -------------------------------------------------------------------------
 
     async def _work(self, job: Job, work: Callable[[], Awaitable[None]]) -> None:
-        """From its claim to its end, or to the worker's."""
+        """Work on a mailing from its claim to its end, or to the worker's."""
         try:
             await work()
         except JournalLockedError:
@@ -241,7 +241,7 @@ class Mailings:
         job.changed = anyio.Event()
 
     async def _once(self, job: Job) -> bool:
-        """One attempt at the whole mailing; whether there is to be another."""
+        """Attempt the whole mailing once. Return True if it is to be attempted again."""
         hold: str | None = None
         try:
             await self._see_marks(job)
@@ -271,7 +271,7 @@ class Mailings:
         return False
 
     async def _see_marks(self, job: Job) -> None:
-        """What an operator has said of it, to this worker or to another. Raises _ElsewhereError."""
+        """Obey the operator's marks, also those left for another worker. Raises _ElsewhereError."""
         async with job.marking:
             gone, marks = await to_thread.run_sync(
                 lambda: (not job.path.exists(), self._folder.marks(job.path))
@@ -286,7 +286,7 @@ class Mailings:
 
     @asynccontextmanager
     async def _room_for(self, job: Job) -> AsyncIterator[bool]:
-        """Whether it is to be sent now: waits for its turn, unless somebody says otherwise."""
+        """Wait for a place. Return False if it was paused, cancelled or stopped meanwhile."""
         if not self._may_be_sent(job):
             yield False
             return
@@ -329,7 +329,7 @@ class Mailings:
             await to_thread.run_sync(journal.close)
 
     async def _end(self, job: Job, state: JobState, why: str | None) -> None:
-        """It has come to its end: put it away, however often that is tried."""
+        """Move an ended mailing to done/ or failed/, trying until it works."""
         if not (job.counts and job.counts.read):
             job.counts = None  # another worker may have begun it meanwhile
             with suppress(JournalError, ConfigurationError):
@@ -339,7 +339,7 @@ class Mailings:
             await self._wait_for_change(job)
 
     async def _put_away(self, job: Job, state: JobState, why: str | None) -> bool:
-        """Whether it could be. Raises _ElsewhereError."""
+        """Try to move it. Return True on success. Raises _ElsewhereError."""
         report = contents.report_of(job, state, why)
         done = state is JobState.FINISHED
         begun = job.counts is None or job.counts.read > 0
@@ -368,5 +368,5 @@ class Mailings:
 
 
 def _as_text(why: str) -> str:
-    """It may name a file whose name is no text."""
+    """Return a path as text, also if its name is not UTF-8."""
     return why.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Tells the queue what becomes of messages, ten a call."""
+"""Deletes messages from the queue and returns them to it, ten per call."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mailsluice.worker.queue.sqs import BATCH_MAX, Received, UnreachableError, b
 logger = logging.getLogger(__name__)
 
 LINGER_S = 0.02
-"""A message waits so long for nine others."""
+"""How long a message waits for nine others, seconds."""
 
 Told = tuple[Received, float]
-"""A message, and for how many seconds it is to be hidden; 0 where it is deleted."""
+"""A message, and the seconds for which it is to be hidden; 0 to delete it."""
 
 
 class Teller:
-    """Tells the queue something of ten messages at a time, until it has understood."""
+    """Acknowledges ten messages per call, and repeats calls that fail."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class Teller:
         self._arrived = anyio.Event()
 
     def add(self, each: Told) -> None:
-        """One more."""
+        """Queue one acknowledgement."""
         self._waiting.append(each)
         arrived, self._arrived = self._arrived, anyio.Event()
         arrived.set()
 
     async def run(self) -> None:
-        """For ever; several may."""
+        """Send acknowledgements until cancelled; several tasks may run this."""
         failures = 0
         while True:
             while not self._waiting:

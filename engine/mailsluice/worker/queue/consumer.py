@@ -51,7 +51,7 @@ POLL_ENDS_S = 1.0
 """When the worker stops, a poll under way may still bring what the queue has just given."""
 
 ASIDE_BYTES = 64 * 1024
-"""A longer body is read in a thread."""
+"""A longer body is parsed in a thread."""
 
 
 class Consumer:
@@ -74,32 +74,32 @@ class Consumer:
         self.malformed = 0
         """Messages that could not be read."""
         self.unreachable: str | None = None
-        """Why no message can be received at present."""
+        """Why no message can be received at present; None if messages can."""
         self.in_hand: dict[str, Received] = {}
-        """By the queue's id: received, and not deleted or given back."""
+        """Messages received and not yet deleted or returned, by the queue's id."""
         self._hiding: set[str] = set()
-        """Ids of those that the queue is being told to hide longer."""
+        """Ids of messages whose hiding is being extended."""
         self._settings = settings
         self._queue = queue
         self._take_list = take_list
         self._quarantine = quarantine
         self._bytes = 0
-        """Of the bodies in hand."""
+        """Total size of received message bodies, bytes."""
         self._asked = 0
-        """Messages that polls under way may bring."""
+        """Messages that polls under way may return."""
         self._polls: set[anyio.CancelScope] = set()
         self._stopping = anyio.Event()
         self._change = anyio.Event()
         self._lists = 0
-        """Messages in hand that are mailings to lists."""
+        """Number of messages in hand that are mailings to lists."""
         self._deleting = Teller(self._delete, self._left)
         self._giving_back = Teller(queue.hide, self._left)
         self._tasks: TaskGroup
 
     async def run(self) -> None:
-        """Until it is stopped, and all that is in hand is deleted or given back.
+        """Receive and send until stopped, and until every message in hand is deleted or returned.
 
-        Raises JournalError and EngineError: what has not been deleted is given again by the queue.
+        Raises JournalError and EngineError: the queue delivers again what was not deleted.
         """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_hidden)
@@ -114,7 +114,7 @@ class Consumer:
             tasks.cancel_scope.cancel()
 
     def stop(self) -> None:
-        """Receive nothing more."""
+        """Receive no more messages."""
         self._stopping.set()
         self.recipients.stop()
         for poll in self._polls:
@@ -211,7 +211,7 @@ class Consumer:
     # --- one message -------------------------------------------------------------------------
 
     async def _handle(self, received: Received) -> None:
-        """Send it, and tell the queue. Raises JournalError and EngineError."""
+        """Send a message, and acknowledge it. Raises JournalError and EngineError."""
         try:
             given_back = await self._sent(received)
         except BodyError as error:
@@ -236,9 +236,9 @@ class Consumer:
         self._giving_back.add((received, hidden_s))
 
     async def _is_given_up(self, received: Received, why: str) -> bool:
-        """Where the queue would bury it: so the reason is beside it, and its first id.
+        """Send a message received too often to the dead-letter queue, with reason and first id.
 
-        By that id the recipients are known to whom it was sent, should it be moved back.
+        If it is moved back, that id tells which recipients were sent to.
         """
         if not self._queue.is_last(received):
             return False
@@ -253,7 +253,7 @@ class Consumer:
         return await self.recipients.send(read, received.origin)
 
     async def _send_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
-        """It takes hours, and no place of those that take a moment."""
+        """Send a mailing to a list. It takes hours, and no place of single messages."""
         if self._lists >= LISTS_MAX:
             return GivenBack(self._settings.hold_s, "too many lists are being sent")
         self._lists += 1

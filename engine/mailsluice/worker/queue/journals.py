@@ -31,30 +31,30 @@ ROWS_MAX = 100_000
 """Messages in one journal: 12 MB."""
 
 _NAME = re.compile(r"messages-[0-9]{6,}\.journal")
-"""Another name is an operator's."""
+"""Files with other names are left alone."""
 
 OpenJournal = Callable[[Path], Journal]
 
 
 class Segment:
-    """One journal, and what is known of it."""
+    """One journal, and its state."""
 
     def __init__(self, path: Path, written_at: float) -> None:
         self.path = path
         self.written_at = written_at
-        """When its last message was sent, in seconds on the clock that nobody sets."""
+        """When its last message was sent, on the monotonic clock, seconds."""
         self.rows = 0
-        """Messages that are in it, about."""
+        """Approximate number of messages in it."""
         self.in_doubt = 0
         """Messages that may have been sent."""
         self.under_way = 0
         self.engine: Engine | None = None
         self.idle = anyio.Event()
-        """Set when it takes no more and nothing is under way."""
+        """Set when it takes no more messages and none is under way."""
 
 
 class Segments:
-    """The newest takes messages.
+    """The journals of a queue; the newest takes messages.
 
     `retention_s` is how long the queue keeps a message.
     """
@@ -77,15 +77,15 @@ class Segments:
         self._in_doubt: Doubts = in_doubt
         self._tasks: TaskGroup
         self._all: list[Segment] = []
-        """The newest last."""
+        """All journals, the newest last."""
         self._keys = Keys(retention_s)
-        """Of messages that were sent, or may have been."""
+        """Keys of messages that were sent, or may have been."""
         self._next = anyio.Lock()
         self._paused = False
         self._released = False
 
     async def open(self, tasks: TaskGroup) -> None:
-        """Go on with the newest. Raises JournalLockedError where another process writes it."""
+        """Open all, carry on with the newest. Raises JournalLockedError if it has a writer."""
         self._tasks = tasks
         await to_thread.run_sync(lambda: self._folder.mkdir(parents=True, exist_ok=True))
         paths = sorted(
@@ -100,7 +100,7 @@ class Segments:
         await tasks.start(self._serve, self._all[-1])
 
     async def send(self, message: Message, lane: Lane) -> Receipt:
-        """As `Engine.send`; the key must not be known."""
+        """Send a message as `Engine.send` does; its key must be new."""
         if self._all[-1].rows >= ROWS_MAX:
             await self._begin_next()
         segment = self._all[-1]
@@ -121,18 +121,18 @@ class Segments:
             self._look(segment)
 
     def knows(self, key: str) -> bool:
-        """Whether a message was sent under it, or may have been."""
+        """Return True if a message was sent under this key, or may have been."""
         return key in self._keys
 
     async def release(self) -> None:
-        """Give up what is not under way: it is Held."""
+        """Abandon messages that are not under way: they end as Held."""
         self._released = True
         for segment in self._all:
             if segment.engine is not None:
                 await segment.engine.release()
 
     def pause(self, *, paused: bool) -> None:
-        """Whether nothing is to be started, until the opposite is said."""
+        """Pause or resume. While paused, no new call starts."""
         self._paused = paused
         for segment in self._all:
             if segment.engine is not None:
@@ -145,7 +145,7 @@ class Segments:
 
     @property
     def in_doubt(self) -> int:
-        """Messages that may have been sent, of all that are remembered."""
+        """Count the doubts in all journals whose keys are remembered."""
         return sum(each.in_doubt for each in self._all)
 
     @property
@@ -155,7 +155,7 @@ class Segments:
 
     @property
     def waiting_for(self) -> Reason | None:
-        """Why they are not sent faster; None where none is waiting."""
+        """Return why messages are not sent faster; None if none waits."""
         return next((each.waiting_for for each in self._statistics() if each.waiting_for), None)
 
     def _statistics(self) -> Iterator[OutboxStatistics]:
@@ -165,7 +165,7 @@ class Segments:
                 yield now
 
     def close(self) -> None:
-        """No more is sent."""
+        """Close all journals: nothing more is sent."""
         for segment in self._all:
             segment.idle.set()
 
@@ -210,7 +210,7 @@ class Segments:
             await to_thread.run_sync(journal.close)
 
     def _remembered(self, path: Path, clock: JournalClock) -> Segment:
-        """What that journal knows."""
+        """Return the keys in a journal."""
         journal = self._open_journal(path)
         try:
             known = message_keys.keys_of(clock.watch(journal.replay(details=True)), self._in_doubt)

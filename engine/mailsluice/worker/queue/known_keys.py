@@ -1,4 +1,4 @@
-"""The keys of messages that were sent, for as long as the queue may give one of them again."""
+"""The keys of sent messages, kept for as long as the queue may deliver one of them again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from mailsluice.journal import Record
 
 SHARE_MAX = 100_000
-"""Keys in one share: 0.8 MB, which each new key moves half of."""
+"""Keys in one share: 0.8 MB, half of which is moved for each new key."""
 
 
 GAP_MAX_S = 3_600.0
@@ -17,7 +17,7 @@ GAP_MAX_S = 3_600.0
 
 
 class JournalClock:
-    """How long ago a key was sent, by the records of the journals since then and by nothing else.
+    """Tells how long ago a key was sent, only by the records of the journals since then.
 
     The time of day at a start may be days off, or have been when a journal was written. So time is
     what passed between one record and the next, and no gap counts for more than `GAP_MAX_S`: a key
@@ -27,19 +27,19 @@ class JournalClock:
 
     def __init__(self) -> None:
         self.age_s = 0.0
-        """Of the last record of the journal that is read, or was read last."""
+        """Age of the last record of the journal being read, or read last, seconds."""
         self._span_s = 0.0
-        """From the first to the last record of that journal."""
+        """Time from the first to the last record of that journal, seconds."""
         self._first_at: float | None = None
-        """Of the journal before it, which is newer: when it was begun."""
+        """When the newer journal that was read before it was begun."""
 
     @property
     def oldest_s(self) -> float:
-        """How old everything is at least that the journals not read yet have."""
+        """Return the minimum age of every record in the journals not read yet, seconds."""
         return self.age_s + self._span_s
 
     def watch(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The records of the next journal, as they are."""
+        """Pass on the records of the next journal, and note their times."""
         newer, first_at, last_at, span_s = self._first_at, None, None, 0.0
         for record in records:
             if last_at is not None:
@@ -61,9 +61,9 @@ class _Share:
 
     def __init__(self, keys: Iterable[str], begun_at: float | None, last_at: float) -> None:
         self.begun_at = begun_at
-        """None where it takes no more."""
+        """When it was begun; None if it takes no more keys."""
         self.last_at = last_at
-        """When the last of them was sent."""
+        """When the newest of its keys was sent."""
         self._hashes = array("q", sorted(map(hash, keys)))
 
     def __contains__(self, key: str) -> bool:
@@ -88,7 +88,7 @@ class Keys:
     def __init__(self, retention_s: float) -> None:
         self._retention_s = retention_s
         self._shares: list[_Share] = []
-        """The one that takes more is the last."""
+        """All shares; the last one takes new keys."""
 
     def __contains__(self, key: str) -> bool:
         return any(key in each for each in self._shares)
@@ -97,11 +97,11 @@ class Keys:
         return sum(map(len, self._shares))
 
     def add(self, key: str, now: float) -> None:
-        """It was not known, and has been sent, or may have been."""
+        """Add a new key: its message was sent or is in doubt."""
         self._share(now).add(key, now)
 
     def add_all(self, keys: Iterable[str], last_at: float) -> None:
-        """These have, the last of them then."""
+        """Add keys read from an older journal; `last_at` is when the newest of them was sent."""
         self._shares.insert(0, _Share(keys, None, last_at))
 
     def _share(self, now: float) -> _Share:

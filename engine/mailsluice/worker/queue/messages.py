@@ -1,4 +1,4 @@
-"""What a queue's message says: one recipient, many, or a list to fetch. Checked at intake. Pure.
+"""The body of a queue's message: one recipient, many, or a list to fetch. Checked at intake. Pure.
 
 docs/message.schema.json is the JSON Schema of these models.
 """
@@ -32,16 +32,16 @@ from mailsluice.model import Lane, exact_json
 from mailsluice.model.complaints import complaints
 
 MAILINGS_MAX = 256
-"""Mailings that are remembered, for the next message of the same."""
+"""Number of mailings remembered for further messages with the same mailing."""
 
 MAILING_CHARS_MAX = 64 * 1024
-"""A longer one, which has attachments as a rule, is not."""
+"""A longer mailing is not remembered; it usually has attachments."""
 
 _is_base64 = re.compile(r"[A-Za-z0-9+/\s]*(?:=\s*){0,2}").fullmatch
 
 
 def _one_or_several(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One sentence for a union of two, each of which would complain on its own."""
+    """Say one sentence for a union of two types, instead of one per type."""
     try:
         return validate(value)
     except ValidationError:
@@ -49,7 +49,7 @@ def _one_or_several(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _strict_base64(value: Any) -> Any:
-    """Refuse what the decoder would pass over: an attachment must not be cut in silence."""
+    """Refuse what the decoder would skip: an attachment must not be cut silently."""
     if isinstance(value, str) and not _is_base64(value):
         raise ValueError("it must be base64")
     return value
@@ -67,7 +67,7 @@ class _Table(BaseModel):
 
 
 class QueueAttachment(_Table):
-    """A file that comes with the message itself."""
+    """An attachment included in the message."""
 
     content: Annotated[Base64Bytes, BeforeValidator(_strict_base64)]
     file_name: Annotated[str, Field(min_length=1, max_length=255)]
@@ -153,7 +153,7 @@ class FromList(_Table):
 Body = One | Many | FromList
 
 _KINDS: Mapping[type, type[Body]] = {list: Many, dict: FromList}
-"""By what its `recipients` are."""
+"""Message models by the type of `recipients`."""
 
 
 class Part(NamedTuple):
@@ -164,7 +164,7 @@ class Part(NamedTuple):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a message."""
+    """Return the JSON Schema of a message."""
     made: dict[str, Any] = TypeAdapter(Body).json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -200,7 +200,7 @@ def parse(text: str | bytes) -> Body:
 
 
 def parts(body: One | Many, message_id: str) -> Iterator[Part]:
-    """The recipients, each with its key."""
+    """Return the recipients, each with its key."""
     if isinstance(body, One):
         yield _part(body, body.mailing, body.lane, message_id)
         return
@@ -209,7 +209,7 @@ def parts(body: One | Many, message_id: str) -> Iterator[Part]:
 
 
 def settings_of(body: FromList) -> Settings:
-    """As those of a mailing file."""
+    """Return the settings of a message, as of a mailing file."""
     return Settings.model_construct(recipients=body.recipients, delivery=body.delivery)
 
 
@@ -236,7 +236,7 @@ def _read_mailing(table: str) -> QueueMailing:
 
 
 _mailing = lru_cache(MAILINGS_MAX)(_read_mailing)
-"""One object for all messages of a mailing: it is encoded once."""
+"""Return one object for all messages with this mailing, so that it is encoded once."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sends the recipients of messages: once each, whatever the account does meanwhile."""
+"""Sends the recipients of messages once each, across holds of the account."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ COUNTED = (
     State.IN_DOUBT,
     State.DUPLICATE,
 )
-"""What can become of a recipient of a message; duplicate: its key is known."""
+"""Outcomes of a message's recipient; duplicate: its key is known."""
 
 
 class _AccountHeldError(Exception):
-    """Nothing is sent at present, whatever the message."""
+    """The account is held: no message can be sent at present."""
 
 
 class Recipients:
@@ -43,27 +43,27 @@ class Recipients:
         self, settings: QueueSettings, segments: Segments, went_on: Callable[[], None]
     ) -> None:
         self.counts: Counter[State] = Counter()
-        """Recipients by what became of them, in this process: `COUNTED`."""
+        """Recipients by outcome in this process; the keys are `COUNTED`."""
         self.hold: str | None = None
-        """Why nothing can be sent at present, for a cause outside of the messages."""
+        """Why nothing can be sent at present: a cause outside the messages."""
         self._settings = settings
         self._segments = segments
         self._went_on = went_on
         self._change = anyio.Event()
-        """Set when that hold has ended, or it stops."""
+        """Set when the hold has ended, or `stop` is called."""
         self._stopping = anyio.Event()
         self._keys: dict[str, anyio.Event] = {}
-        """Keys of what is being sent."""
+        """Keys that are being sent."""
         self._slots = {lane: anyio.Semaphore(settings.in_hand) for lane in LANE_SHARES}
-        """Recipients of messages with many that are being sent."""
+        """Limits how many recipients of messages to many are sent at once."""
 
     def stop(self) -> None:
-        """Attempt nothing more."""
+        """Start no more attempts."""
         self._stopping.set()
         self._changed()
 
     async def send(self, read: One | Many, message_id: str) -> GivenBack | None:
-        """Send all its recipients."""
+        """Send all recipients of a message."""
         if isinstance(read, One):
             return await self._send_once(next(messages.parts(read, message_id)))
         unsent: list[GivenBack] = []
@@ -88,7 +88,7 @@ class Recipients:
         return max(unsent, default=None)
 
     async def _send_once(self, part: Part) -> GivenBack | None:
-        """Send it, unless it is known; one at a time of each key."""
+        """Send one recipient unless its key is known; one at a time per key."""
         key = part.message.key or ""
         while (other := self._keys.get(key)) is not None:
             await other.wait()
@@ -103,7 +103,7 @@ class Recipients:
             ended.set()
 
     async def _send_until_ended(self, part: Part) -> GivenBack | None:
-        """Until it has an outcome, whatever the account does meanwhile."""
+        """Send one recipient until it has an outcome, across holds of the account."""
         while not self._stopping.is_set():
             if self.hold is not None:
                 await self._change.wait()
@@ -116,9 +116,9 @@ class Recipients:
         return AT_THE_END
 
     async def _try_for_all(self, part: Part, why: str) -> GivenBack | None:
-        """Each attempt is a row of the journal: while the account is held, one is made for all.
+        """While the account is held, let one recipient try for all: each attempt is a journal row.
 
-        What is in hand is kept meanwhile: given back, it would use up its receives for nothing.
+        Messages in hand are kept meanwhile: returned, they would use up their receives.
         """
         self.hold = why
         try:
@@ -134,7 +134,7 @@ class Recipients:
             self._go_on()
 
     async def _attempt(self, part: Part) -> GivenBack | None:
-        """Send it, and count what becomes of it. Raises _AccountHeldError."""
+        """Send one recipient, and count its outcome. Raises _AccountHeldError."""
         try:
             await self._segments.send(*part)
             self.counts[State.SENT] += 1

@@ -1,4 +1,4 @@
-"""An Amazon SQS queue: receive, delete, hide for longer, bury, as the SQS API reference says."""
+"""An Amazon SQS queue: receive, delete, hide longer, dead letters. Source: SQS API reference."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ BATCH_MAX = 10
 CONNECTIONS_MAX = 24
 
 ANSWER_MARGIN_S = 30.0
-"""For an answer of SQS, beyond the time for which it waits for a message."""
+"""Time for an answer of SQS, beyond its wait for a message, seconds."""
 
 REASON_CHARS_MAX = 1_000
-"""Of why a message was buried, in its attribute."""
+"""Longest reason in the attribute of a dead letter."""
 
 ATTRIBUTES_MAX = 10
-"""Of a message (SQS developer guide, message metadata)."""
+"""Attributes of a message (SQS developer guide, message metadata)."""
 
 REASON, ORIGIN = "mailsluice-reason", "mailsluice-id"
-"""Attributes of what was buried. A message that is moved back out of a dead-letter queue has a new
-id, and its old attributes (SQS developer guide, dead-letter queue redrive)."""
+"""Attributes of dead letters. A message moved back out of a dead-letter queue has a new id,
+and its old attributes (SQS developer guide, dead-letter queue redrive)."""
 
 _ID = re.compile(r"[0-9A-Za-z-]{1,100}")
 
@@ -55,39 +55,39 @@ _BACK_OFF_S = (0.5, 1, 2, 5, 10, 30)
 
 
 def back_off_s(failures: int) -> float:
-    """How long to wait after as many failures of the queue, and one more."""
+    """Return how long to wait after this many failures of the queue and one more, seconds."""
     return _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
 
 
 @dataclass(slots=True, eq=False)
 class Received:
-    """One message, as the queue gave it."""
+    """One received message."""
 
     id: str
-    """The same each time that it is given."""
+    """The message id, the same at each receive."""
     handle: str
-    """By which it is deleted: another each time."""
+    """The receipt handle for deleting it; each receive gives another."""
     body: str
     attributes: dict[str, Any]
     receives: int = 1
-    """How often it has been given, about."""
+    """Approximate number of receives."""
     hidden_until: float = 0.0
-    """On the event loop's clock: from then on the queue may give it to others."""
+    """When the queue may deliver it to others, on the event loop's clock."""
     leaving: bool = False
-    """Whether it is being given back."""
+    """True while it is being returned."""
 
     @property
     def origin(self) -> str:
-        """Its id, or the one that it had before it was buried."""
+        """Return its id, or the one it had before it went to the dead-letter queue."""
         said = self.attributes.get(ORIGIN, {}).get("StringValue", "")
         return said if _ID.fullmatch(said) else self.id
 
 
 class GivenBack(NamedTuple):
-    """A message is given back to the queue; None in its place: its end is durable."""
+    """A message is returned to the queue; None instead means that its outcome is durable."""
 
     hidden_s: float
-    """The queue gives it again after so many seconds."""
+    """Seconds until the queue delivers it again."""
     why: str
 
 
@@ -95,7 +95,7 @@ AT_THE_END = GivenBack(0.0, "the worker stopped")
 
 
 class UnreachableError(Exception):
-    """The queue has not answered, or not as a queue does. The call may be repeated."""
+    """The queue gave no usable answer. The call may be repeated."""
 
 
 class Queue:
@@ -103,7 +103,7 @@ class Queue:
 
     def __init__(self, settings: QueueSettings, *, region: str | None, profile: str | None) -> None:
         self.retention_s = 0.0
-        """How long it keeps a message that is not deleted."""
+        """How long the queue keeps a message, seconds."""
         self._settings = settings
         named = _REGION(settings.url)
         self._region = named[1] if named else region or os.environ.get("AWS_REGION")
@@ -111,9 +111,9 @@ class Queue:
         self._stack = AsyncExitStack()
         self._client: Any = None
         self._grave: str | None = None
-        """The URL of its dead-letter queue."""
+        """URL of the dead-letter queue."""
         self._receives_max = math.inf
-        """How often it gives a message."""
+        """Receives after which a message goes to the dead-letter queue."""
 
     async def __aenter__(self) -> Self:
         config = AioConfig(
@@ -149,7 +149,7 @@ class Queue:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """The border to AWS: whatever a call raises is UnreachableError.
+        """Translate whatever a call to AWS raises into UnreachableError.
 
         What a proxy, or a peer that is no queue, makes the SDK raise cannot be listed:
         JSONDecodeError, RuntimeError, KeyError and others have been seen.
@@ -164,9 +164,9 @@ class Queue:
             raise UnreachableError(why[:ERROR_CHARS_MAX]) from error
 
     async def receive(self, most: int) -> list[Received]:
-        """Up to `most` messages, 1-10, hidden for `visibility_s`; waits for the first one.
+        """Receive up to `most` messages, 1-10, hidden for `visibility_s`; waits for the first one.
 
-        Raises UnreachableError, as all that ask the queue.
+        Raises UnreachableError, as every call to the queue.
         """
         with self._reaching():
             response = await self._client.receive_message(
@@ -189,7 +189,7 @@ class Queue:
             ]
 
     async def delete(self, messages: Sequence[Received]) -> list[Received]:
-        """Remove ten at most; those that are to be tried again."""
+        """Delete ten messages at most. Return those to try again."""
         entries = [{"Id": str(n), "ReceiptHandle": m.handle} for n, m in enumerate(messages)]
         with self._reaching():
             response = await self._client.delete_message_batch(
@@ -198,7 +198,7 @@ class Queue:
             return _again(messages, response)
 
     async def hide(self, messages: Sequence[tuple[Received, float]]) -> list[Received]:
-        """Hide each of ten at most for so many seconds more; 0 gives it back. As `delete`."""
+        """Hide each of ten messages at most for so many seconds more; 0 returns it. As `delete`."""
         entries = [
             {"Id": str(n), "ReceiptHandle": m.handle, "VisibilityTimeout": math.ceil(hidden_s)}
             for n, (m, hidden_s) in enumerate(messages)
@@ -210,7 +210,7 @@ class Queue:
             return _again([message for message, _ in messages], response)
 
     async def bury(self, message: Received, reason: str) -> bool:
-        """Put it into the dead-letter queue, the reason beside it; False where that cannot be."""
+        """Send it to the dead-letter queue with the reason. Return False if that is impossible."""
         if self._grave is None:
             return False
         own = {
@@ -234,13 +234,13 @@ class Queue:
         return True
 
     def is_last(self, message: Received) -> bool:
-        """Whether it goes to the dead-letter queue in place of being given again."""
+        """Return True if it goes to the dead-letter queue instead of being delivered again."""
         return message.receives >= self._receives_max
 
     async def look(self) -> None:
-        """Learn what it is like, first of all.
+        """Read retention and redrive policy; call this before anything else.
 
-        Raises ConfigurationError if AWS says that it cannot be used, and UnreachableError.
+        Raises ConfigurationError if AWS says that the queue cannot be used, and UnreachableError.
         """
         names = ["MessageRetentionPeriod", "RedrivePolicy"]
         try:
@@ -259,7 +259,7 @@ class Queue:
             await self._find_grave(arn)
 
     def _redrive(self, policy: str | None) -> str | None:
-        """Take note of a RedrivePolicy, as JSON; the ARN of the dead-letter queue."""
+        """Read a RedrivePolicy (JSON). Return the ARN of the dead-letter queue."""
         if policy is None:
             return None
         read = orjson.loads(policy)
@@ -290,7 +290,7 @@ def _code_of(error: BaseException) -> str | None:
 
 
 def _is_final(error: BaseException | None) -> bool:
-    """Whether it is an answer of SQS itself that no repetition changes.
+    """Return True if SQS itself answered, and a repetition would not change that.
 
     A proxy's page has no error code of AWS: the SDK makes one of its HTTP status. Credentials may
     be renewed while the worker waits.
@@ -309,7 +309,7 @@ def _is_final(error: BaseException | None) -> bool:
 
 
 def _again(messages: Sequence[Received], response: dict[str, Any]) -> list[Received]:
-    """Those of a batch that failed, and not because they are not there any more."""
+    """Return the messages of a batch that failed and still exist."""
     failed = response.get("Failed", [])
     for each in failed:
         if each.get("SenderFault"):
