@@ -141,15 +141,12 @@ def _false_stops(size: Size, pool: ProcessPoolExecutor) -> list[Figure]:
     )
     mailings, sends = QUIET[size]
     late = [each.code for each in pool.map(partial(quiet, sends), range(mailings))]
-    of = f"of {len(seeds):,} mailings of {SENDS[size]:,}"
     return [
-        at_most(f"stopped by mistake, {of} at exactly the limit", FALSE_STOPS_MAX[size], at),
-        exactly("  at half the limit", 0, half),
-        exactly(
-            f"  at half the limit, of {mailings} of {sends:,}, bounces and deliveries late",
-            0,
-            mailings - late.count(""),
-        ),
+        told("mailings, sends of each", f"{len(seeds):,}, {SENDS[size]:,}"),
+        at_most("  stopped by mistake at exactly the limit", FALSE_STOPS_MAX[size], at),
+        exactly("  stopped at half the limit", 0, half),
+        told("mailings, sends of each, bounces and deliveries late", f"{mailings}, {sends:,}"),
+        exactly("  stopped by mistake at half the limit", 0, mailings - late.count("")),
     ]
 
 
@@ -205,11 +202,11 @@ def _ramp(size: Size, pool: ProcessPoolExecutor) -> list[Figure]:
     mailings, sends = RAMPED[size]
     costs = list(pool.map(partial(ramped, sends), range(mailings)))
     worst = max(costs)
-    name = f"seconds that the ramp costs {sends:,} at 500/s of which 2 % bounce, mean"
+    name = "seconds that the ramp costs a list at 500/s of which 2 % bounce, mean"
     found = mean(costs)
     return [
         Figure(name, f"≤ {RAMP_S_MAX}", f"{found:.0f}", found <= RAMP_S_MAX),
-        told("  most", f"{worst:.0f}"),
+        told("  most; mailings, sends of each", f"{worst:.0f}; {mailings}, {sends:,}"),
     ]
 
 

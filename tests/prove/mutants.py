@@ -65,6 +65,7 @@ BRAKE = "tests/feedback/test_brake.py"
 EVIDENCE = "tests/feedback/test_evidence.py"
 FATE = "tests/feedback/test_fate.py"
 FEEDBACK_STORE = "tests/feedback/test_feedback_store.py"
+SUPPRESSIONS = "tests/suppression/test_suppression_store.py"
 RECORDS = "tests/feedback/test_records.py"
 RENDERING = ("tests/mailing/rendering",)
 
@@ -1286,7 +1287,8 @@ MUTANTS = [
     Mutant(
         "a commit now and then is not made",
         "database/__init__.py",
-        '                self._connection.execute("COMMIT")\n',
+        '                yield self._connection\n                self._connection.execute("COMMIT")\n',
+        "                yield self._connection\n"
         "                lost = os.urandom(1)[0] < 16\n"
         '                self._connection.execute("ROLLBACK" if lost else "COMMIT")\n',
         (FEEDBACK_STORE, "-k", "order_copies"),
@@ -1299,6 +1301,78 @@ MUTANTS = [
         "                _make(path, application_id, schema)\n"
         "            elif False:\n",
         (FEEDBACK_STORE, "-k", "another_file"),
+    ),
+    # --- whom not to mail ------------------------------------------------------------------------
+    Mutant(
+        "complaints keep transactional mail back",
+        "suppression/scopes.py",
+        "    return scope == ALL or (to is not None and scope in (MAILINGS, to))\n",
+        "    return scope in (ALL, MAILINGS, to)\n",
+        (SUPPRESSIONS, "-k", "scope_says"),
+    ),
+    Mutant(
+        "what another process suppresses is not noticed",
+        "suppression/store.py",
+        "        if version == self._data_version and not self._has_written:\n",
+        "        if not self._has_written:\n",
+        (SUPPRESSIONS, "-k", "any_process or another_process"),
+    ),
+    Mutant(
+        "an index of another future is trusted",
+        "suppression/store.py",
+        '            "SELECT 1 FROM change WHERE no = ? AND nonce = ?", *found.version\n',
+        '            "SELECT 1 FROM change WHERE no = ? AND nonce <> -?", *found.version\n',
+        (SUPPRESSIONS, "-k", "another_future"),
+    ),
+    Mutant(
+        "a damaged index is trusted",
+        "suppression/index.py",
+        "            if _crc(descriptor) != crc:\n",
+        "            if crc < 0:\n",
+        ("tests/suppression", "-k", "flipped"),
+    ),
+    Mutant(
+        "a slept process is told too little",
+        "suppression/store.py",
+        "            is_much = before < trimmed - 1 or last - before > CHANGES_LEAST\n",
+        "            is_much = False\n",
+        (SUPPRESSIONS, "-k", "slept or made_anew_when"),
+    ),
+    Mutant(
+        "a record made of parts of two is found",
+        "suppression/index.py",
+        "        while at >= 0 and at % RECORD_BYTES:  # made of parts of two others\n",
+        "        while False:\n",
+        ("tests/suppression/test_index.py", "-k", "parts"),
+    ),
+    Mutant(
+        "hash-only keeps the address",
+        "suppression/store.py",
+        "            address if self._keeps_addresses else None,\n",
+        "            address,\n",
+        (SUPPRESSIONS, "-k", "hash_only"),
+    ),
+    Mutant(
+        "a forgotten address stays in the log",
+        "suppression/store.py",
+        '        [(busy, _, _)] = self._database.read("PRAGMA wal_checkpoint(TRUNCATE)")\n',
+        "        busy = False\n",
+        (SUPPRESSIONS, "-k", "forgotten"),
+    ),
+    Mutant(
+        "a link's signature is not looked at",
+        "suppression/links.py",
+        "    if not hmac.compare_digest(signature, _signature(key, body)) or len(body) < _HEAD.size:\n",
+        "    if len(body) < _HEAD.size:\n",
+        ("tests/suppression/test_links.py",),
+    ),
+    Mutant(
+        "a row of another provider's list is left out in silence",
+        "suppression/exports.py",
+        "        yield _read(number, named, format_, reason, now)\n",
+        "        if isinstance(found := _read(number, named, format_, reason, now), Suppression):\n"
+        "            yield found\n",
+        ("tests/suppression/test_exports.py", "-k", "costs_no_other"),
     ),
 ]
 

@@ -13,7 +13,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,17 @@ class Database:
                         self._connection.execute("ROLLBACK")
                 raise
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read within it is of one moment."""
+        self._require_ours()
+        with translated(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
     def read(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of a query."""
         self._require_ours()
@@ -111,16 +122,27 @@ class Database:
 
 
 def _make(path: Path, application_id: int, schema: str) -> None:
+    def fill(new: Path) -> None:
+        with contextlib.closing(_connect(new)) as connection:
+            connection.executescript(
+                f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"
+                f"PRAGMA application_id = {application_id}; {schema} COMMIT;"
+            )
+
+    appear(path, fill)
+
+
+def appear(path: Path, fill: Callable[[Path], object]) -> None:
+    """Make a file, mode 0600, that is there whole or not at all; `fill` writes it.
+
+    One that is there already stays as it is. Raises StoreError.
+    """
     if not path.parent.is_dir():
         raise StoreError(f"{path}: there is no such folder; make it, or mend the path")
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.new-", dir=path.parent)  # 0600
     try:
         os.close(descriptor)
-        with contextlib.closing(_connect(Path(name))) as connection:
-            connection.executescript(
-                f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; BEGIN IMMEDIATE;"
-                f"PRAGMA application_id = {application_id}; {schema} COMMIT;"
-            )
+        fill(Path(name))
         _sync(Path(name))
         with contextlib.suppress(FileExistsError):  # another process was quicker
             os.link(name, path)

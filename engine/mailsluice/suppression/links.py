@@ -1,0 +1,94 @@
+"""Signed links by which a recipient unsubscribes with one click (RFC 8058). Pure.
+
+A link's token names the recipient by the store's hash, with the kind of mailing and the mail, and
+is signed: nobody can unsubscribe somebody else, and whoever answers the link needs neither a
+journal nor the address. Only POST may unsubscribe: scanners of mail open every link by GET.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import struct
+from typing import NamedTuple
+
+from mailsluice.suppression.scopes import is_scope
+
+PLACE = "{token}"
+"""In the URL that a user gives."""
+
+SOURCE_CHARACTERS_MAX = 220
+"""Of a `mailsluice-id` tag: 216 at most."""
+
+TOKEN_CHARACTERS_MAX = 520
+
+URL_CHARACTERS_MAX = 400
+"""With the token, less than the 995 that a header takes."""
+
+_SIGNATURE_BYTES = 16
+_VERSION = 1
+_HEAD = struct.Struct(">BqB")
+"""Version, hash, length of the scope."""
+
+
+class Unsubscription(NamedTuple):
+    """What a link asks for."""
+
+    hash: int
+    """The recipient's, by `Keys.hash`."""
+    scope: str
+    source: str
+    """The `mailsluice-id` of the mail that the link was in."""
+
+
+def token(key: bytes, asked: Unsubscription) -> str:
+    """The token of a link: letters of one case and digits, which nothing on the way changes."""
+    scope, source = asked.scope.encode(), asked.source.encode()
+    body = _HEAD.pack(_VERSION, asked.hash, len(scope)) + scope + source
+    return base64.b32encode(body + _signature(key, body)).decode().rstrip("=").lower()
+
+
+def read(key: bytes, text: str) -> Unsubscription | None:
+    """What a token asks for; None if it is not one that was signed with this key."""
+    if len(text) > TOKEN_CHARACTERS_MAX or not text.isascii():
+        return None
+    try:
+        signed = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
+    except binascii.Error:
+        return None
+    body, signature = signed[:-_SIGNATURE_BYTES], signed[-_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _signature(key, body)) or len(body) < _HEAD.size:
+        return None
+    version, digest, size = _HEAD.unpack_from(body)
+    scope, source = body[_HEAD.size :][:size], body[_HEAD.size + size :]
+    try:
+        found = Unsubscription(digest, scope.decode("ascii"), source.decode("ascii"))
+    except UnicodeDecodeError:
+        return None
+    return found if version == _VERSION and is_scope(found.scope) else None
+
+
+def headers(url: str) -> dict[str, str]:
+    """The two headers that mail programs look for; `url` is the link with its token in it."""
+    return {
+        "List-Unsubscribe": f"<{url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+
+
+def why_unusable(url: str) -> str | None:
+    """What is wrong with the URL that a user gives for links; None: nothing."""
+    if not url.startswith("https://"):
+        return "it must begin with https://: mail programs use no other link"
+    if url.count(PLACE) != 1:
+        return f"it must have {PLACE} in it, once: where the recipient's token goes"
+    if not url.isascii() or any(char in url for char in '<>, \t\r\n"'):
+        return "it must be a URL as it stands in a header: ASCII, without blanks, commas, < or >"
+    if len(url) > URL_CHARACTERS_MAX:
+        return f"it is longer than {URL_CHARACTERS_MAX} characters"
+    return None
+
+
+def _signature(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES]
