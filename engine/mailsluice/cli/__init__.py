@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _code_of_exit(ended: SystemExit) -> str | int | None:
-    """The exit code of a command that has ended by itself.
+    """Return the exit code of a command that has ended by itself.
 
     Typer exits with 1 on a closed pipe and on EOFError (`typer.core._main`); 1 says "finished".
     """
@@ -52,7 +52,7 @@ def _code_of_exit(ended: SystemExit) -> str | int | None:
 
 
 def _told(error: Exception) -> int:
-    """Say what has happened; the exit code."""
+    """Say what has happened. Return the exit code."""
     try:
         from mailsluice.cli import failure  # as `main`
 

@@ -1,4 +1,4 @@
-"""`mailsluice check`: what of a mailing will go wrong, before its first call."""
+"""`mailsluice check`: finds what will go wrong with a mailing before its first call."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _rows(text: str) -> int | None:
 
 
 class _Check:
-    """What the flags add up to."""
+    """A check, as the flags ask for it."""
 
     def __init__(
         self, path: Path, recipients: str | None, rows: int | None, overrides: Sequence[str]

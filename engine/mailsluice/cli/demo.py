@@ -1,4 +1,4 @@
-"""`mailsluice demo`: a whole run on loopback, with everything going wrong that does."""
+"""`mailsluice demo`: a whole run on loopback, with the usual faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE_PER_S = 1_000
 """The emulated account: 20,000 recipients take 20 seconds."""
 
 LATENCY_S = "0.03-0.12"
-"""SES answers in 40 to 60 ms as a rule (peers' measurements), now and then later."""
+"""SES usually answers in 40 to 60 ms (peers' measurements), sometimes later."""
 
 TRANSIENT_SHARE = 0.01
 THROTTLED_SHARE = 0.005
@@ -58,7 +58,7 @@ def demo(
 
 
 def _made(folder: Path | None) -> Path:
-    """Make the folder, or the first of mailsluice-demo, mailsluice-demo-2 … that is not there."""
+    """Make the folder, or the first free one of mailsluice-demo, mailsluice-demo-2 and so on."""
     from mailsluice.model.errors import ConfigurationError
 
     wanted = [folder] if folder else (Path(f"{FOLDER}{n}") for n in ("", *range(-2, -1000, -1)))
@@ -127,7 +127,7 @@ class _Demo:
 
 
 def write_list(path: Path, rows: int) -> None:
-    """A list as real ones are: every 500th address is bad, every 300th came before."""
+    """Write a realistic list: every 500th address is bad, every 300th is a duplicate."""
     with path.open("w", encoding="utf-8") as file:
         file.write("email,name\n")
         for n in range(1, rows + 1):
@@ -190,7 +190,7 @@ def _tell_next(journal: Path, console: Console) -> None:
 
 
 def _command() -> str:
-    """What the user has to type for `mailsluice`."""
+    """Return what the user has to type for `mailsluice`."""
     import shutil
     import sys
 
@@ -202,7 +202,7 @@ def _command() -> str:
 
 
 def _tried_again(journal: Path) -> str:
-    """The first address that took more than one attempt, or else the first of all."""
+    """Return the first address that took more than one attempt, or else the first of all."""
     from contextlib import closing
 
     from mailsluice.journal.sqlite import SqliteJournal

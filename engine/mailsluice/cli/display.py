@@ -1,4 +1,4 @@
-"""How a run shows itself: a live display on a terminal, plain lines elsewhere."""
+"""Shows a run's progress: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from mailsluice.reports.remedies import next_steps
 from mailsluice.reports.report import Report
 
 REFRESH_S = 0.25
-"""Between two pictures on a terminal."""
+"""Interval between two pictures on a terminal, seconds."""
 
 LINE_S = 10.0
-"""Between two lines where there is no terminal."""
+"""Interval between two lines without a terminal, seconds."""
 
 RATE_S = 15.0
-"""Seconds over which the displayed rate is taken."""
+"""Time over which the displayed rate is averaged, seconds."""
 
 ETA_S = 5.0
-"""Between two forecasts, each of which takes milliseconds."""
+"""Interval between two forecasts, seconds; each takes milliseconds."""
 
 BAR_CHARACTERS = 30
 
@@ -54,14 +54,14 @@ def waiting(for_what: str, *, quiet: bool) -> Iterator[None]:
 
 
 class _Eta:
-    """How long it still takes, the waits for the daily quota included."""
+    """The remaining time, including waits for the daily quota."""
 
     def __init__(self, expected: Expected) -> None:
         self.expected = expected
         self._forecast: Forecast | None = None
 
     def of(self, now: Statistics) -> str:
-        """For a person; `now` is the present moment."""
+        """Return the remaining time in words; `now` is the present moment."""
         at = anyio.current_time()
         made = self._forecast
         if made is None or at >= made.made_at + ETA_S:
@@ -87,7 +87,7 @@ class _Eta:
 
 
 def _rate_of_sending(now: Statistics) -> float:
-    """Recipients per second while the daily quota does not keep it waiting."""
+    """Return the rate outside waits for the daily quota, recipients per second."""
     sending_s = now.elapsed_s - now.pipeline.waited_s.get(Reason.DAILY, 0.0)
     sent = now.rate_per_s * now.elapsed_s
     # So soon the average says nothing.
@@ -95,7 +95,7 @@ def _rate_of_sending(now: Statistics) -> float:
 
 
 async def show(engine: Engine, console: Console, expected: Expected) -> None:
-    """Tell the plan when the run begins, then draw until cancelled."""
+    """Print the plan when the run begins, then draw until cancelled."""
     with voice.unheard_is_fine():
         begun, rate = await _begun(engine, console), RecentRate(RATE_S)
         if plan := _plan(begun, expected):
@@ -106,7 +106,7 @@ async def show(engine: Engine, console: Console, expected: Expected) -> None:
 
 
 async def _begun(engine: Engine, console: Console) -> Statistics:
-    """The first moment of the run. Until then the account is asked, which takes a while."""
+    """Wait for the run's first moment. Until then GetAccount is called, which takes a while."""
     if not console.is_terminal:
         return await engine.begun()
     with console.status("asking SES what the account allows"):
@@ -114,7 +114,7 @@ async def _begun(engine: Engine, console: Console) -> Statistics:
 
 
 def _plan(now: Statistics, expected: Expected) -> str | None:
-    """What the run is going to do; None where nothing is left to be sent."""
+    """Return what the run is going to do; None if nothing is left to be sent."""
     rate = now.pacer.allowed_per_s
     left = expected.left(now)
     if left is None:
@@ -181,7 +181,7 @@ def _picture(now: Statistics, share: float | None, per_s: float, eta: str) -> Ta
 
 
 def summarise(report: Report, journal: str, console: Console) -> None:
-    """Print the last word on a run. `journal` is its journal's name as a shell takes it."""
+    """Print the summary of a run. `journal` is its journal's name as a shell takes it."""
     counts = report.counts
     console.print(report.state, style="bold", end="")
     console.print(f": {plain(report.hold)}" if report.hold else "", markup=False, soft_wrap=True)
@@ -209,5 +209,5 @@ def summarise(report: Report, journal: str, console: Console) -> None:
 
 
 def progress_console() -> Console:
-    """Progress goes to standard error, so that standard output stays the command's result."""
+    """Return a console on standard error: standard output is for the command's result."""
     return Console(file=sys.stderr)

@@ -35,16 +35,16 @@ from mailsluice.ses.client import Client
 from mailsluice.sources import Source
 
 ENTRIES_SHOWN = 2
-"""Recipients of the first request that are shown: fifty would fill some screens."""
+"""Recipients shown of the first request: fifty would fill several screens."""
 
 RUN_ID_SHOWN = "dryrun"
-"""Stands in the first request where a run's id would."""
+"""Placeholder for a run's id in the first request."""
 
 
 async def show(
     mailing: Mailing, settings: Settings, source: Source, journal: Path, scope: Scope
 ) -> ExitCode:
-    """Print the plan; 1 where some rows would not be sent."""
+    """Print the plan. Return 1 if some rows would not be sent."""
     account = await _account(settings)
     dedupe = settings.recipients.dedupe
     left_out = excepted.read(scope.excepted, dedupe, SqliteJournal.read, str(journal))
@@ -86,12 +86,12 @@ async def show(
 
 
 def _journal(path: Path) -> Journal:
-    """The run's; an empty one if it has not begun."""
+    """Open the run's journal; an empty one if the run has not begun."""
     return SqliteJournal.read(path) if path.is_file() else MemoryJournal()
 
 
 async def _account(settings: Settings) -> Account | None:
-    """What GetAccount says, where credentials and network allow asking."""
+    """Return what GetAccount says, if credentials and network allow the call."""
     try:
         async with Client(
             region=settings.ses.region,
@@ -109,7 +109,7 @@ async def _account(settings: Settings) -> Account | None:
 def _outlook(
     settings: QuotaSettings, account: Account | None, own: RollingDay, now: float
 ) -> Outlook:
-    """What the coming days have room for; `own` is what earlier processes of the run have sent."""
+    """Return the room of the coming days; `own` is what earlier processes of the run have sent."""
     daily = DailyQuota(own, share=settings.share, reserve=settings.reserve)
     if account is not None:
         daily.learn(account.daily_max, account.daily_sent, now)
@@ -124,7 +124,7 @@ async def _standing(  # noqa: PLR0913, PLR0917  # what `send` goes by
     scope: Scope,
     excepting: Mapping[str, str],
 ) -> tuple[Standing, Recogniser]:
-    """Where `send` would go on."""
+    """Return the state in which `send` would carry on."""
     by_key = settings.recipients.dedupe == "key"
     standing, rows = provenance.read_back(journal, by_key=by_key)
     await provenance.identified(journal, standing, source, rows)

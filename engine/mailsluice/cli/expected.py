@@ -1,4 +1,4 @@
-"""How many recipients are still to be sent."""
+"""The number of recipients still to be sent."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from mailsluice.sources.files import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What is known of it at the start of a run."""
+    """What is known of that number at the start of a run."""
 
     estimate: Estimate | None
-    """Of the source's rows."""
+    """Estimate of the source's rows."""
     part: bool = False
-    """Whether a part of a finished run is sent once more: all of it is pending."""
+    """True if a part of a finished run is sent again: all of it is pending."""
 
     @property
     def exact(self) -> bool:
-        """Whether the rows have been counted."""
+        """True if the rows have been counted."""
         return self.part or (self.estimate is not None and self.estimate.exact)
 
     def left(self, now: Statistics) -> int | None:
-        """Recipients still to be sent; None where nothing is known of the source's length.
+        """Return the recipients still to be sent; None if the source's length is unknown.
 
         Rows that intake has not seen yet count as recipients.
         """
@@ -37,7 +37,7 @@ class Expected:
         return max(counts.pending, self.estimate.rows - (counts.read - counts.pending))
 
     def done_share(self, now: Statistics) -> float | None:
-        """Part of all recipients that is settled, 0.0-1.0; None if their number is not known."""
+        """Return the settled share of all recipients, 0.0-1.0; None if their number is unknown."""
         left = self.left(now)
         if left is None and now.fraction_read:
             left = round(now.counts.read * (1 / now.fraction_read - 1)) + now.counts.pending
@@ -46,5 +46,5 @@ class Expected:
 
     @property
     def addresses_each(self) -> float:
-        """Addresses of a recipient, the mean of those that have been looked at."""
+        """Return the mean number of addresses per sampled recipient."""
         return self.estimate.addresses_each if self.estimate else 1.0

@@ -1,4 +1,4 @@
-"""`mailsluice export`: one line a recipient."""
+"""`mailsluice export`: one line per recipient."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from mailsluice.model.plain import plain, plain_json
 
 
 class Format(enum.StrEnum):
-    """What `export` writes."""
+    """The output format of `export`."""
 
     CSV = "csv"
     NDJSON = "ndjson"
 
 
 class _Terminal:
-    """Shows control characters instead of obeying them; a file or a pipe gets them as they are."""
+    """Escapes control characters on a terminal; a file or pipe gets them as they are."""
 
     def __init__(self, out: TextIO, format_: Format) -> None:
         self._out = out
         self._format = format_
 
     def write(self, text: str) -> None:
-        """Show."""
+        """Write text with control characters escaped."""
         lines = text.replace("\r\n", "\n")
         self._out.write(plain(lines, "\n") if self._format is Format.CSV else plain_json(lines))
 
@@ -50,7 +50,7 @@ def export(
         typer.Option("--raw", help="CSV: no apostrophe before cells that begin with = + - @."),
     ] = False,
 ) -> None:
-    """Write what became of every recipient to standard output."""
+    """Write every recipient's outcome to standard output."""
     from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.reports import export as exports

@@ -1,4 +1,4 @@
-"""What has ended a command, in one sentence with the remedy, and the exit code that it has."""
+"""Explains the error that ended a command: one sentence with the remedy, and the exit code."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _BY_ERRNO = {
     errno.EROFS: "the file system is mounted read-only: make it writable",
 }
 _UNMAPPED = ("annot allocate memory", "failed to map segment")
-"""What the dynamic linker says of a module that does not fit into memory (glibc)."""
+"""The dynamic linker's text for a module that does not fit into memory (glibc)."""
 _NO_RESULT = "returned NULL without setting an exception"
-"""What CPython's compiler says, in a SystemError, where it has run out of memory."""
+"""The text of CPython's compiler, in a SystemError, if it runs out of memory."""
 _CARRY_ON = "what was sent is in the journal: run the same command again to carry on"
 
 
@@ -50,7 +50,7 @@ class MidwayError(Exception):
 
 @contextmanager
 def midway(has_begun: Callable[[], bool]) -> Iterator[None]:
-    """Raise MidwayError for an error that nobody foresaw, once `has_begun`."""
+    """Raise MidwayError for an unexpected error, once `has_begun`."""
     try:
         yield
     except MailsluiceError:
@@ -62,7 +62,7 @@ def midway(has_begun: Callable[[], bool]) -> Iterator[None]:
 
 
 def tell(error: Exception) -> ExitCode:
-    """Log what has ended the command; its exit code. The traceback is for DEBUG alone."""
+    """Log what ended the command (the traceback at DEBUG). Return the exit code."""
     code, text = explained(error)
     logger.error(text)
     if code is ExitCode.UNFORESEEN:
@@ -73,7 +73,7 @@ def tell(error: Exception) -> ExitCode:
 
 
 def explained(error: Exception) -> tuple[ExitCode, str]:
-    """The exit code of a command that this error has ended, and a sentence for its user."""
+    """Return the exit code of a command that this error has ended, and a sentence for its user."""
     if isinstance(error, JournalError):
         return ExitCode.JOURNAL, str(error)
     if isinstance(error, MailsluiceError) and not isinstance(error, EngineError):
@@ -95,7 +95,7 @@ def explained(error: Exception) -> tuple[ExitCode, str]:
 
 
 def _root(error: BaseException) -> BaseException:
-    """What is to blame: of a group the first one, or a shortage."""
+    """Return the error to blame: the first one of a group, or a shortage."""
     if isinstance(error, MidwayError | EngineError) and error.__cause__ is not None:
         return _root(error.__cause__)
     if isinstance(error, BaseExceptionGroup):
@@ -105,7 +105,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _lack(error: BaseException) -> str | None:
-    """What this machine is short of; None if that is not what the error says."""
+    """Return what this machine is short of; None if the error is no shortage."""
     if isinstance(error, MemoryError) or _NO_RESULT in str(error):
         return _NO_MEMORY
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
@@ -120,7 +120,7 @@ def _lack(error: BaseException) -> str | None:
 
 
 def _place(error: BaseException) -> str:
-    """Where in this package it was raised."""
+    """Return the place in this package where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [each for each in frames if Path(each.filename).is_relative_to(_PACKAGE)]
     if not ours:

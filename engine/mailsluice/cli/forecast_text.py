@@ -1,4 +1,4 @@
-"""What is to be expected of a run, in words: `send --dry-run` and the first lines of `send`."""
+"""A run's forecast in words, for `send --dry-run` and the first lines of `send`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mailsluice.reports.forecast import DAYS_MAX, Forecast
 NEVER = "never done: share and reserve of the daily quota leave nothing for this run"
 
 YEARS_S = 2 * 365 * 86_400.0
-"""Beyond this nobody wants to know the hour."""
+"""Beyond this the hour is not shown."""
 
 DAYS_SHOWN_MAX = 5
-"""Days of which each is told."""
+"""Number of days up to which each is shown."""
 
 DAYS_FIRST = 3
-"""Of more days than that, so many are told, and the last one."""
+"""With more days than that, so many are shown, and the last one."""
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def done(forecast: Forecast, wall: float) -> str:
-    """In how long, when, and how much on which day, where the daily quota interrupts.
+    """Say how long it takes, when it ends, and what goes on which day if the quota interrupts.
 
     `wall` is the time of day (seconds since the epoch) at which the forecast was made; days are
     those of the local calendar. "done in 2 d 4 h (about 2026-11-27 13:05): 50,000 today, …".
@@ -52,7 +52,7 @@ def done(forecast: Forecast, wall: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """For a person, in two units at most: "2 d 4 h", "25 min", "40 s"."""
+    """Write a duration in two units at most: "2 d 4 h", "25 min", "40 s"."""
     # 59.7 minutes are an hour: what is rounded decides upon the units.
     grain = 3_600 if seconds >= 86_400 else 60 if seconds >= 60 else 1  # noqa: PLR2004  # a day, a minute
     left = max(1, round(seconds / grain)) * grain
@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
 
 
 def _by_day(forecast: Forecast, to_wall: float) -> dict[date, int]:
-    """How much goes on each day on which anything does; the sum is that of the stretches."""
+    """Return how much goes on each day with any; the sum is that of the stretches."""
     sent, told = 0.0, 0
     days: dict[date, int] = {}
     for stretch in forecast.stretches:
@@ -80,7 +80,7 @@ def _by_day(forecast: Forecast, to_wall: float) -> dict[date, int]:
 
 
 def _cut(begin: float, end: float) -> Iterator[float]:
-    """The times from `begin` to `end`, both included, with the local midnights between them."""
+    """Return `begin`, `end` and the local midnights between them."""
     yield begin
     day = _local(begin).date()
     while (midnight := _midnight_after(day)) < end:

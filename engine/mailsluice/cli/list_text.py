@@ -24,7 +24,7 @@ DATA_SHOWN_CHARACTERS = 500
 
 
 def lines(seen: Seen, settings: RecipientsSettings) -> Iterator[str]:
-    """Of `check`."""
+    """Return the lines about the list in `check`."""
     yield _line("rows", f"{seen.read:,} read, {seen.refused:,} refused, {seen.weight:,} addresses")
     if seen.impression is not None:
         yield columns_line(seen.impression, settings)
@@ -33,7 +33,7 @@ def lines(seen: Seen, settings: RecipientsSettings) -> Iterator[str]:
 
 
 def columns_line(seen: Impression, settings: RecipientsSettings) -> str:
-    """Which column holds the address, and which become template data."""
+    """Say which column holds the address, and which become template data."""
     shown = list(seen.columns[:COLUMNS_SHOWN_MAX])
     if len(seen.columns) > len(shown):
         shown.append("...")
@@ -42,7 +42,7 @@ def columns_line(seen: Impression, settings: RecipientsSettings) -> str:
 
 
 def first_line(first: Sample) -> str:
-    """The data of the first row, merged with the mailing's."""
+    """Show the data of the first row, merged with the mailing's."""
     data = orjson.dumps(first.data, default=str).decode()
     if len(data) > DATA_SHOWN_CHARACTERS:
         data = f"{data[:DATA_SHOWN_CHARACTERS]}..."
@@ -50,7 +50,7 @@ def first_line(first: Sample) -> str:
 
 
 def cost_lines(account: Account, weight: int, settings: QuotaSettings) -> Iterator[str]:
-    """What the account allows, and when so many addresses are done."""
+    """Say what the account allows, and when so many addresses are done."""
     daily = "unlimited" if account.daily_max < 0 else f"{account.daily_max:,.0f} per 24 h"
     sandbox = "" if account.production else ", in the sandbox"
     yield _line(

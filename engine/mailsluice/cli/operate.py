@@ -1,4 +1,4 @@
-"""`mailsluice pause`, `resume`, `cancel`: what an operator tells a running worker, over HTTP."""
+"""`mailsluice pause`, `resume`, `cancel`: an operator's orders to a running worker, over HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Set = Annotated[
 
 
 def pause(file: File, mailing: AnyMailing = None, set_: Set = None) -> None:
-    """Have a running worker start no more calls of a mailing, or of anything, until `resume`.
+    """Pause a mailing, or everything, of a running worker until `resume`.
 
     Exit 2: no worker answers, or there is nothing to pause.
     """
@@ -31,7 +31,7 @@ def pause(file: File, mailing: AnyMailing = None, set_: Set = None) -> None:
 
 
 def resume(file: File, mailing: AnyMailing = None, set_: Set = None) -> None:
-    """Have a running worker go on with what is paused, or try at once what is held.
+    """Resume what is paused in a running worker, or try at once what is held.
 
     Exit 2: no worker answers, or there is nothing to resume.
     """
@@ -39,7 +39,7 @@ def resume(file: File, mailing: AnyMailing = None, set_: Set = None) -> None:
 
 
 def cancel(file: File, mailing: Mailing, set_: Set = None) -> None:
-    """Have a running worker send no more of a mailing, for good.
+    """Cancel a mailing of a running worker for good.
 
     Exit 2: no worker answers, or there is nothing to cancel.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Decision(enum.StrEnum):
-    """What an operator can say of recipients in doubt."""
+    """An operator's decision about recipients in doubt."""
 
     SENT = "sent"
     RESEND = "resend"
@@ -92,7 +92,7 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
 
 
 def _rows_of(journal: Journal, addresses: Sequence[str], keys: Sequence[str]) -> Iterator[int]:
-    """The rows in doubt of these addresses and keys. Raises ConfigurationError if one has none."""
+    """Return the rows in doubt of addresses and keys. Raises ConfigurationError if one has none."""
     from mailsluice.mailing.addresses import normalise
     from mailsluice.model.errors import ConfigurationError
     from mailsluice.reports import export
@@ -120,7 +120,7 @@ def _rows_of(journal: Journal, addresses: Sequence[str], keys: Sequence[str]) ->
 
 
 def _ask(question: str) -> None:
-    """Ask back on a terminal. Raises typer.BadParameter elsewhere, typer.Exit for a no."""
+    """Ask to confirm on a terminal. Raises typer.BadParameter elsewhere, typer.Exit for a no."""
     if not sys.stdin.isatty():
         raise typer.BadParameter(
             "to drop all of them say --all, or name some by --seq, --address or --key"

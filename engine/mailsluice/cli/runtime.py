@@ -1,4 +1,4 @@
-"""The process that commands run in: uvloop's event loop, where that is there, and calm garbage.
+"""The process of a command: uvloop's event loop if installed, and rare garbage collection.
 
 Only for a process that is ours from its start: a service that embeds the engine decides for itself.
 """
@@ -33,7 +33,7 @@ stacks of threads. libuv aborts the process if it cannot start one."""
 
 
 def set_apart() -> None:
-    """What there is now stays to the end, and is looked at no more.
+    """Freeze all current objects, so that the garbage collector skips them (`gc.freeze`).
 
     Python looks for garbage among all that is old only when a quarter of it is new: beside the
     hundred thousand objects of the AWS SDK, not before there are twenty-five thousand others.
@@ -64,7 +64,7 @@ def run(
 
 
 def _require_room() -> None:
-    """Raise ConfigurationError if the event loop would abort the process for want of something."""
+    """Raise ConfigurationError if the event loop would abort the process for lack of something."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors != resource.RLIM_INFINITY and descriptors < DESCRIPTORS_MIN:
         raise ConfigurationError(

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from mailsluice.sources.files import FileSource
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""SIGHUP too: a closed terminal is no reason to leave calls in doubt."""
+"""Signals that stop a run. SIGHUP too: a closed terminal is no reason to leave calls in doubt."""
 
 TWICE_S = 0.2
-"""A second signal that comes so soon is the same one: `timeout` sends it to the process and to the
-process's group."""
+"""A second signal this soon (seconds) counts as the same one: `timeout` sends it to the process and
+to its group."""
 
 SHOW_CURSOR = b"\x1b[?25h"
-"""The live display hides it."""
+"""Shows the cursor, which the live display hides."""
 
 
 _HAD_FINISHED = (
@@ -131,7 +131,7 @@ def _digest(approved: str | None, *, no_check: bool) -> str | None:
 
 
 def source_of(mailing: Path, recipients: str | None, settings: Settings) -> FileSource:
-    """The list that flag or file names. Raises ConfigurationError, SourceError."""
+    """Open the list that flag or file names. Raises ConfigurationError, SourceError."""
     from mailsluice.model.errors import ConfigurationError
     from mailsluice.sources import files
 
@@ -153,7 +153,7 @@ def source_of(mailing: Path, recipients: str | None, settings: Settings) -> File
 
 
 class Job:
-    """What the flags add up to."""
+    """One run, as the flags ask for it."""
 
     def __init__(  # noqa: PLR0913  # as `send`
         self,
@@ -178,7 +178,7 @@ class Job:
         self._checks = checks
         self._approved = approved
         self._findings: Sequence[Finding] = ()
-        """Of the check at the start."""
+        """Findings of the check at the start."""
 
     @classmethod
     def from_flags(  # noqa: PLR0913  # as `send`
@@ -196,7 +196,7 @@ class Job:
         checks: bool = True,
         approved: str | None = None,
     ) -> Job:
-        """Raises ConfigurationError or SourceError where nothing can be sent like this."""
+        """Build a run from flags. Raises ConfigurationError or SourceError if it cannot be sent."""
         from mailsluice.config import loading
         from mailsluice.journal.recovery import Scope
         from mailsluice.model.errors import ConfigurationError
@@ -219,7 +219,7 @@ class Job:
         )
 
     async def send(self) -> int:
-        """Send, show progress, write the report; the exit code."""
+        """Send, show progress, write the report. Return the exit code."""
         import anyio
 
         from mailsluice.cli import failure
@@ -244,7 +244,7 @@ class Job:
         return report.exit_code
 
     async def _check(self, engine: Engine) -> None:
-        """Raise CheckFailedError for what the mailing must not begin with."""
+        """Raise CheckFailedError for an error that must keep the mailing from starting."""
         from mailsluice.cli import display
 
         # An approval holds for all that a thorough check sees.
@@ -258,7 +258,7 @@ class Job:
             self._findings = checked.findings
 
     async def _say_findings(self, engine: Engine) -> None:
-        """Say what is odd, as soon as something is sent: a run that is held has more to say."""
+        """Print warnings as soon as something is sent: a held run has more important news."""
         from mailsluice.cli import voice
 
         await engine.begun()
@@ -283,7 +283,7 @@ class Job:
         return report
 
     async def _show_if_possible(self, engine: Engine) -> None:
-        """Show progress. Whatever fails there never ends the run."""
+        """Show progress. An error there never ends the run."""
         import logging
 
         try:
@@ -321,7 +321,7 @@ class Job:
             voice.say(_HAD_FINISHED.format(journal=self._journal))
 
     async def plan(self) -> int:
-        """Show what would be sent; the exit code."""
+        """Show what would be sent. Return the exit code."""
         from mailsluice.cli import dry_run
 
         return await dry_run.show(
@@ -330,14 +330,14 @@ class Job:
 
 
 def _stop_at_once(*_: object) -> None:
-    """For a signal that comes before the engine is there: nothing is in flight."""
+    """End at once, for a signal before the engine exists: nothing is in flight."""
     import os
 
     os._exit(ExitCode.STOPPED)
 
 
 async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> None:
-    """The first signal stops the engine; a second one ends the process at once."""
+    """Stop the engine at the first signal, and end the process at the second."""
     import os
     import sys
 
@@ -373,7 +373,7 @@ def _left_in_doubt(engine: Engine) -> str:
 
 
 def _check_writable(path: Path | None) -> None:
-    """Find out before anything is sent. Raises ConfigurationError."""
+    """Check that the file can be written before anything is sent. Raises ConfigurationError."""
     import os
 
     from mailsluice.model.errors import ConfigurationError

@@ -1,4 +1,4 @@
-"""Which signals a command obeys."""
+"""Selects the signals that a command obeys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States as flags take them: spelled `in_doubt` as everywhere else, and `in-doubt` all the same."""
+"""States as values of flags: `in_doubt` as everywhere else, or `in-doubt`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from mailsluice.journal.recovery import Only
 
 STATES = "|".join(State)
-"""For a flag's help."""
+"""States, for a flag's help."""
 
 PARTS = "failed|rejected|in_doubt"
-"""What of a finished run can be sent once more, for a flag's help."""
+"""Parts of a finished run that can be sent again, for a flag's help."""
 
 
 def state_of(text: str) -> State:
@@ -27,7 +27,7 @@ def state_of(text: str) -> State:
 
 
 def part_of(text: str) -> Only:
-    """Parse a state of which a finished run can be sent once more. Raises typer.BadParameter."""
+    """Parse a state whose recipients can be sent again. Raises typer.BadParameter."""
     from mailsluice.journal.recovery import Only  # `--help` stays quick
 
     if _spelled(text) not in get_args(Only):

@@ -1,4 +1,4 @@
-"""`mailsluice status`: what a run is doing, or why it stands still."""
+"""`mailsluice status`: what a run is doing, or why it waits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from mailsluice.reports.overview import Overview
 
 WIDTH = 80
-"""Characters of a line, where no single word is longer."""
+"""Characters per line, unless a single word is longer."""
 
 ANSWERS_SHOWN_MAX = 6
-"""Kinds of answers on the screen, the most frequent ones."""
+"""Kinds of answers shown, the most frequent ones."""
 
 
 def status(
@@ -26,7 +26,7 @@ def status(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """What a run is doing, or why it stands still: counts, holds, doubts, and what to do next."""
+    """Show what a run is doing, or why it waits: counts, holds, doubts, and what to do next."""
     import orjson
 
     from mailsluice.cli import voice
@@ -76,7 +76,7 @@ def _table(found: Overview, journal: Path) -> dict[str, Any]:
 
 
 def _next(found: Overview, journal: Path) -> list[str]:
-    """What its operator may do now."""
+    """Return what the operator may do now."""
     import shlex
 
     from mailsluice.reports.remedies import next_steps
@@ -86,7 +86,7 @@ def _next(found: Overview, journal: Path) -> list[str]:
 
 
 def _screen(found: Overview, journal: Path) -> Iterator[str]:
-    """For a person: the state, the counts, what to do; then the rest."""
+    """Print the state, the counts and what to do; then the rest."""
     counts = found.counts
     yield from _wrapped(found.state, found.hold or found.waiting_for or "")
     for name, count in _counts(counts):
@@ -115,7 +115,7 @@ def _screen(found: Overview, journal: Path) -> Iterator[str]:
 
 
 def _counts(counts: Counts) -> Iterator[tuple[str, int]]:
-    """The counts that are not 0, in plain words; how many were read and sent in any case."""
+    """Return the counts that are not 0 in plain words, and always those of read and sent."""
     from dataclasses import asdict
 
     for name, count in asdict(counts).items():
@@ -133,7 +133,7 @@ def _list(found: Overview) -> str:
 
 
 def _local(at: float | None) -> str:
-    """A time for a person, in this machine's zone."""
+    """Write a time in this machine's zone."""
     from datetime import datetime
 
     if at is None:
@@ -142,7 +142,7 @@ def _local(at: float | None) -> str:
 
 
 def _wrapped(name: str, value: str) -> list[str]:
-    """A value on lines of a terminal's width; a word, such as a path, is never cut."""
+    """Wrap a value to a terminal's width; a word, such as a path, is never cut."""
     if not value:
         return [name]
     return textwrap.wrap(

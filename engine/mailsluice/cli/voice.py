@@ -1,4 +1,4 @@
-"""Saying things to whoever listens: a closed pipe or terminal never ends a run."""
+"""Output of commands: a closed pipe or terminal never ends a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailsluice.model.plain import plain, plain_json
 
 
 def open_closed_streams() -> None:
-    """Lead each standard stream that the shell has closed (`<&-`, `>&-`) to /dev/null.
+    """Open each standard stream that the shell has closed (`<&-`, `>&-`) on /dev/null.
 
     Otherwise the journal or a socket would get its number, and what is printed would go there.
     """
@@ -29,7 +29,7 @@ def open_closed_streams() -> None:
 
 @contextmanager
 def unheard_is_fine() -> Iterator[None]:
-    """Run the block; where its output goes nowhere any more, go on in silence.
+    """Run the block; if its output has no reader any more, go on silently.
 
     rich answers a broken pipe with SystemExit.
     """
@@ -42,7 +42,7 @@ def unheard_is_fine() -> Iterator[None]:
 
 
 def silence() -> None:
-    """What is still buffered must not fail when the interpreter ends: that would exit with 120."""
+    """Drop buffered output: a failing flush at the interpreter's end would exit with 120."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -53,23 +53,23 @@ def silence() -> None:
 
 
 def say(text: str) -> None:
-    """One line on standard error, if anybody is there."""
+    """Write one line to standard error, if it has a reader."""
     with unheard_is_fine():
         print(f"mailsluice: {plain(text)}", file=sys.stderr)
 
 
 def tell(text: str) -> None:
-    """One line of the command's result, on standard output."""
+    """Write one line of the command's result to standard output."""
     print(plain(text))  # the command's own output
 
 
 def tell_json(text: bytes) -> None:
-    """The command's result as JSON."""
+    """Write the command's result as JSON."""
     print(plain_json(text.decode()))  # as above
 
 
 class Formatter(logging.Formatter):
-    """A line for each record, whatever its text holds; a traceback is indented.
+    """Formats each record as one line, whatever its text holds; a traceback is indented.
 
     `lines`: what has several lines keeps them, indented as well.
     """
@@ -79,11 +79,11 @@ class Formatter(logging.Formatter):
         self._keep = "\n" if lines else ""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's
-        """The record's line."""
+        """Return the record's line."""
         record.message = plain(record.message, self._keep).replace("\n", "\n  ")
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the library's
-        """A traceback, as lines that begin like no record."""
+        """Return a traceback, as lines that begin unlike any record."""
         text = plain(super().formatException(ei), "\n")
         return "  " + text.replace("\n", "\n  ")

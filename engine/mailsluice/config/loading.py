@@ -32,13 +32,13 @@ from mailsluice.sources import reading
 logger = logging.getLogger(__name__)
 
 FILE_BYTES_MAX = 8 * 1024 * 1024
-"""A mailing file, with an inline template of 1 MB, fits several times."""
+"""Longest settings file: several times a mailing file with an inline template of 1 MB."""
 
 _is_service_link = re.compile(
     r"MAILSLUICE_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?)"
 ).fullmatch
-"""Variables that Kubernetes sets in each container for a service named mailsluice or mailsluice-x
-(Kubernetes, "Accessing the Service": environment variables)."""
+"""Matches variables that Kubernetes sets in each container for a service named mailsluice or
+mailsluice-x (Kubernetes, "Accessing the Service": environment variables)."""
 
 
 def load(
@@ -88,7 +88,7 @@ class _Layers:
             raise self._no_json(error) from error
 
     def _no_json(self, error: SettingsError) -> ConfigurationError:
-        """Name the variables that are no JSON: the library names their table alone."""
+        """Name the variables that are not JSON: the library names only their table."""
         table = PREFIX + str(error).partition('field "')[2].partition('"')[0].upper()
         suspects = [
             name
@@ -103,7 +103,7 @@ class _Layers:
     def refused(
         self, error: ValidationError, model: type[BaseModel], *tables: str
     ) -> ConfigurationError:
-        """The error to raise for a table of `model` that stands within `tables`."""
+        """Return the error to raise for a table of `model` within `tables`."""
         fields = WorkerSettings if model is WorkerSettings else MailingFile
         found = complaints(error, model, _homes(fields.model_fields))
         return ConfigurationError(
@@ -124,7 +124,7 @@ class _Layers:
 
 
 def _deepest(tree: Mapping[str, Any], place: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The flag that gave what stands at a place; None if no flag did."""
+    """Return the flag that set a key; None if no flag did."""
     value: Any = tree
     for depth, name in enumerate(place):
         if not isinstance(value, dict) or name not in value:
@@ -134,9 +134,9 @@ def _deepest(tree: Mapping[str, Any], place: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Our variables that are set, by their names in upper case. Raises ConfigurationError.
+    """Return our variables that are set, by upper-case names. Raises ConfigurationError.
 
-    A misspelt one would otherwise be ignored in silence. An empty one is not set, as everywhere.
+    A misspelt one would otherwise be ignored silently. An empty one counts as not set.
     """
     ours = {
         name.upper(): text
@@ -172,7 +172,7 @@ def _places(tables: Mapping[str, FieldInfo]) -> Iterator[tuple[str, ...]]:
 
 
 def _homes(tables: Mapping[str, FieldInfo]) -> Mapping[str, list[str]]:
-    """Each key of a file with the tables that have it."""
+    """Return each key with the tables that have it."""
     homes: defaultdict[str, list[str]] = defaultdict(list)
     places = list(_places(tables))
     if "mailing" in tables:
@@ -235,7 +235,7 @@ def _flags(overrides: Iterable[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A flag's value: TOML where it is TOML (50, true, ["a"]), otherwise the text itself."""
+    """Parse a flag's value: TOML if it is TOML (50, true, ["a"]), otherwise the text itself."""
     try:
         return tomllib.loads(f"value = {text}", parse_float=Decimal)["value"]
     except (ValueError, RecursionError):

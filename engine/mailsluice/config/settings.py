@@ -27,20 +27,20 @@ ASK_INTERVAL_S = 1.0
 """SES quotas page: GetAccount may be called once a second."""
 
 PREFIX = "MAILSLUICE_"
-"""Begins the name of every variable of ours."""
+"""Prefix of all our environment variables."""
 
 NESTED = "__"
-"""Stands in a variable's name for the dot of a key: MAILSLUICE_QUOTA__RATE is quota.rate."""
+"""Separator for the dots of a key: MAILSLUICE_QUOTA__RATE is quota.rate."""
 
 
 class Table(BaseModel):
-    """A table of settings: no keys but these, and none changes."""
+    """A table of settings: frozen, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RecipientsSettings(Table):
-    """`[recipients]`: where the recipients are, and which column holds what."""
+    """`[recipients]`: the list, and the roles of its columns."""
 
     path: str | None = None
     """A file, relative to the mailing file; `s3://bucket/key`; "-" is standard input."""
@@ -48,17 +48,17 @@ class RecipientsSettings(Table):
     cc: str | None = None
     bcc: str | None = None
     data: tuple[str, ...] | None = None
-    """Columns that become template data; None: all that have no other role."""
+    """Columns that become template data; None: all without another role."""
     tags: dict[str, str] = {}
     headers: dict[str, str] = {}
     key: str | None = None
     rename: dict[str, str] = {}
-    """Columns to the names that the template has for them."""
+    """Column names to the template's names for them."""
     address_as: Annotated[str, Field(min_length=1)] | None = None
-    """The name under which the template gets the To address; None: not at all."""
+    """The template's name for the To address; None: it does not get the address."""
     dedupe: Dedupe = "address"
     encoding: str = "utf-8"
-    """How the list is written: any text encoding of Python's, as cp1252 or utf-16."""
+    """Encoding of the list: any text encoding of Python, such as cp1252 or utf-16."""
 
     @field_validator("encoding")
     @classmethod
@@ -70,12 +70,12 @@ class RecipientsSettings(Table):
         return encoding
 
     def fields(self) -> Fields:
-        """These columns as sources want them."""
+        """Return these columns as sources take them."""
         return Fields(**self.model_dump(exclude={"path", "dedupe", "encoding"}))
 
 
 def _rate(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One sentence for a union of two, each of which would complain on its own."""
+    """Say one sentence for a union of two types, instead of one per type."""
     try:
         rate = validate(value)
     except ValidationError:
@@ -92,7 +92,7 @@ class QuotaSettings(Table):
     """Recipients per second."""
     share: float = Field(default=1.0, gt=0, le=1)
     reserve: int = Field(default=0, ge=0)
-    """Recipients of the 24-hour quota left alone."""
+    """Recipients of the 24-hour quota that are left for others."""
     calls_per_second: float = Field(default=0, ge=0)
     """0: no limit on calls."""
     refresh_s: float = Field(default=60.0, ge=ASK_INTERVAL_S)
@@ -105,26 +105,26 @@ class MessageSettings(Table):
     """`[messages]`: single messages, as `Engine.send` takes them."""
 
     linger_ms: float = Field(default=5, ge=0, le=1000)
-    """Milliseconds that a message waits for others to share its call, at most."""
+    """Milliseconds for which a message waits at most for others to share its call."""
     queue_max: int = Field(default=10_000, ge=1)
     """Messages that may wait to be attempted; beyond that `send` waits."""
     drain_s: float = Field(default=30, ge=0)
-    """Seconds within which all that was taken is sent when the engine is closed."""
+    """Seconds for sending what was accepted when the engine is closed."""
 
 
 class LaneSettings(Table):
-    """`[lanes]`: what each is due where both want more than there is; only the ratio counts."""
+    """`[lanes]`: shares of the lanes when both want more than there is; only the ratio counts."""
 
     transactional: float = Field(default=LANE_SHARES["transactional"], gt=0)
     bulk: float = Field(default=LANE_SHARES["bulk"], gt=0)
 
     def shares(self) -> dict[Lane, float]:
-        """By lane."""
+        """Return the shares by lane."""
         return {"transactional": self.transactional, "bulk": self.bulk}
 
 
 class DeliverySettings(Table):
-    """`[delivery]`: how calls are made, and what is done about doubt."""
+    """`[delivery]`: how calls are made, and what happens to recipients in doubt."""
 
     in_flight: int = Field(default=32, ge=1, le=1024)
     """Bulk calls at once."""
@@ -140,11 +140,11 @@ class SesSettings(Table):
     profile: str | None = None
     endpoint_url: str | None = None
     transport: Literal["direct", "sdk"] = "direct"
-    """How SendBulkEmail is called: without the SDK's serialising and parsing, or through it."""
+    """"direct" calls SendBulkEmail without the SDK's serialising and parsing; "sdk" uses it."""
 
 
 class Settings(BaseSettings):
-    """What an engine is configured by. `Settings()` is the environment over the defaults."""
+    """The settings of an engine. `Settings()` reads the environment over the defaults."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
 
 
 class FromTables(Settings):
-    """Settings read from `tables`, under flags and the environment."""
+    """Settings from `tables`, overridden by the environment and flags."""
 
     @classmethod
     def settings_customise_sources(  # the library's signature
@@ -174,7 +174,7 @@ class FromTables(Settings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put flags over the environment, and the environment over `tables`."""
+        """Let flags override the environment, and the environment override `tables`."""
         tables = init_settings.init_kwargs.pop("tables")  # type: ignore[attr-defined]  # ours
         return init_settings, env_settings, InitSettingsSource(settings_cls, tables)
 

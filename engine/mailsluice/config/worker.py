@@ -18,13 +18,13 @@ class FolderSettings(Table):
     path: Path
     """Holds inbox/, working/, done/ and failed/; relative to the worker's file."""
     poll_s: float = Field(default=1.0, gt=0)
-    """Seconds between two looks at the inbox."""
+    """Seconds between two polls of the inbox."""
     at_once: int = Field(default=8, ge=1, le=64)
     """Mailings that are sent side by side."""
     hold_s: float = Field(default=60.0, gt=0)
     """Seconds after which a mailing that is held is tried again."""
     check: bool = True
-    """Whether a mailing is checked before its first call, and held for what is found."""
+    """True to check a mailing before its first call, and to hold it if an error is found."""
 
 
 class QueueSettings(Table):
@@ -34,13 +34,13 @@ class QueueSettings(Table):
         pattern=r"^https?://[^/]+/.+", examples=["https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"]
     )
     in_hand: int = Field(default=1_000, ge=1, le=100_000)
-    """Messages at once that have been received and have no outcome yet."""
+    """Most messages that are received and have no outcome yet."""
     visibility_s: int = Field(default=60, ge=3, le=43_200)
-    """For so long a message is hidden from others; it is extended while the message is in hand."""
+    """Seconds for which a message is hidden from others; extended while the message is in hand."""
     wait_s: int = Field(default=20, ge=0, le=20)
-    """How long a poll of an empty queue lasts."""
+    """Seconds that a poll of an empty queue lasts."""
     hold_s: float = Field(default=60.0, gt=0, le=43_200)
-    """After so many seconds what could not be sent, for a cause outside of it, is tried again."""
+    """Seconds after which messages are tried again that could not be sent for an outside cause."""
 
 
 class HttpSettings(Table):
@@ -48,9 +48,9 @@ class HttpSettings(Table):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8025, ge=0, le=65535)
-    """0: any that is free; the log says which."""
+    """TCP port; 0: any free one, which the log names."""
     token: str | None = Field(default=None, min_length=16)
-    """Asked for as `Authorization: Bearer`; needed on any address but loopback."""
+    """Required as `Authorization: Bearer`; needed on any address but loopback."""
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
@@ -67,7 +67,7 @@ class HttpSettings(Table):
 
     @property
     def url(self) -> str:
-        """Where it is served."""
+        """Return the URL of the interface."""
         return (
             f"http://[{self.host}]:{self.port}"
             if ":" in self.host
@@ -88,7 +88,7 @@ class LogSettings(Table):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "text"] = "auto"
-    """auto: JSON where standard error is no terminal."""
+    """auto: JSON unless standard error is a terminal."""
 
 
 class WorkerSettings(FromTables):

@@ -1,4 +1,4 @@
-"""What happened to one recipient, attempt by attempt, out of a journal."""
+"""The history of one recipient, attempt by attempt, read from a journal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attempt:
 
     batch: int
     recipients: int
-    """In the batch."""
+    """Recipients in the batch."""
     at: float
     """When its intent was durable: the call follows at once."""
     waited_s: float
@@ -42,7 +42,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of a recipient outside a call: an operator's decision, or a ruling."""
+    """A recipient's outcome outside a call: an operator's decision, or a ruling."""
 
     at: float
     state: State
@@ -58,15 +58,15 @@ class Story:
     addresses: Addresses
     read_at: float
     state: State = State.PENDING
-    """Its state in the end; an attempt without an answer has not changed it."""
+    """The final state; an attempt without an answer has not changed it."""
     reason: str | None = None
     """Why it was never accepted: refused, duplicate or suppressed."""
     events: list[Attempt | Decision] = field(default_factory=list)
-    """In the order in which they became durable."""
+    """Attempts and decisions, in the order in which they became durable."""
 
     @property
     def open(self) -> bool:
-        """Whether its last attempt has no answer: in flight, or in doubt if nobody sends."""
+        """True if its last attempt has no answer: in flight, or in doubt if nothing is sending."""
         last = self.events[-1] if self.events else None
         return isinstance(last, Attempt) and last.answered_at is None
 
@@ -168,7 +168,7 @@ class _Collector:
 
 
 def _free_since(story: Story) -> float:
-    """Since when nothing was under way for it."""
+    """Return the time since which nothing was under way for it."""
     last = story.events[-1] if story.events else None
     match last:
         case None:

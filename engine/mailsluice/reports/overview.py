@@ -1,4 +1,4 @@
-"""What a run is doing, or why it stands still, as its journal tells it."""
+"""What a run is doing, or why it waits, read from its journal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mailsluice.model import Counts, State
 from mailsluice.model.recent_rate import RecentRate
 
 RATE_S = 60.0
-"""Seconds before the last record over which the rate is taken."""
+"""Time before the last record over which the rate is averaged, seconds."""
 
 ROWS_MAX = 20
-"""Rows in doubt that are named."""
+"""Number of rows in doubt that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Overview:
     """Part of the list's bytes, as it was when the run began, that has been read; None if the list
     has no size."""
     reopened: State | None
-    """Which recipients of the finished run are being sent once more."""
+    """The recipients of the finished run that are being sent again."""
     last_at: float | None
     calls: int
     in_flight: int
@@ -46,12 +46,11 @@ class Overview:
     in_doubt: tuple[int, ...]
     """The first rows in doubt."""
     again: tuple[State, ...]
-    """Of failed and rejected, those of which some may still be sent once more: what an operator has
-    dropped may not."""
+    """Of failed and rejected, the states with recipients that may be sent again."""
 
 
 def of(journal: Journal, *, running: bool) -> Overview:
-    """Read the whole journal; `running` says whether a process is writing it."""
+    """Read the whole journal; set `running` if a process is writing it."""
     standing = Standing()
     answers: Counter[str] = Counter()
     rate, sent = RecentRate(RATE_S), 0
@@ -98,7 +97,7 @@ def _fraction_read(run: Run | None, standing: Standing) -> float | None:
 
 
 def _unanswered(standing: Standing) -> list[Settlement]:
-    """Nobody is left to record the answers to the calls that are open."""
+    """Count open calls whose answers no process is left to record."""
     in_doubt = STATE_CODES[State.IN_DOUBT]
     return [
         Settlement(standing.last_at, number, in_doubt * len(seqs), (), (), ())
@@ -107,7 +106,7 @@ def _unanswered(standing: Standing) -> list[Settlement]:
 
 
 def _state(standing: Standing) -> str:
-    """How the last process left the run; an operator may have reopened it since."""
+    """Return the state in which the last process left the run, or an operator since."""
     match standing.last_event:
         case None:
             return "not begun"

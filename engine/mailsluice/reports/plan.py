@@ -1,4 +1,4 @@
-"""What a run would send, found by reading and validating everything and sending nothing."""
+"""A run's plan, made by reading and validating everything and sending nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REMARKS_MAX = 10
 
 
 PRICES_PER_1000_USD = {"NONE": 0.10, "ESSENTIALS": 0.16, "PRO": 0.22, "ENTERPRISE": 0.23}
-"""By the account's pricing plan: US dollars for 1,000 emails, without monthly fees, attachments and
-extras (SES pricing page, since 2026-07-21)."""
+"""Prices by the account's pricing plan: US dollars for 1,000 emails, without monthly fees,
+attachments and extras (SES pricing page, since 2026-07-21)."""
 
 
 def price_of_1000(configured: float | None, account: Account | None) -> float:
-    """US dollars, as configured, or else by the account's plan."""
+    """Return the price in US dollars, as configured or else by the account's plan."""
     if configured is not None:
         return configured
     plan = account.pricing_plan if account else None
@@ -35,18 +35,18 @@ class Plan:
 
     read: int
     recipients: int
-    """What would be sent."""
+    """Recipients that would be sent to."""
     refused: int
     duplicate: int
     suppressed: int
     settled: int
-    """Rows whose end an earlier run of the journal has recorded."""
+    """Rows that an earlier process has settled in the journal."""
     weight: int
     """Addresses: what the quota counts."""
     calls: int
-    """SendBulkEmail calls, about so many, where nothing has to be sent again."""
+    """Approximate number of SendBulkEmail calls, if nothing has to be retried."""
     rate_per_s: float | None
-    """Recipients per second; None where neither the account nor the settings say."""
+    """Recipients per second; None if neither the account nor the settings say."""
     account: Account | None
     price: float
     """US dollars, at the configured price per 1,000 recipients or that of the account's plan."""
@@ -66,7 +66,7 @@ async def make(  # noqa: PLR0913  # what a run is made of
     account: Account | None,
     price_per_1000: float | None,
 ) -> Plan:
-    """Read the whole source. Raises SourceError where it cannot be read.
+    """Read the whole source. Raises SourceError if it cannot be read.
 
     `prefix` is the mailing's part of each request (`Mailing.prefix`); 0 `calls_per_s` is no limit.
     """

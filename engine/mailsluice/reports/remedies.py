@@ -1,4 +1,4 @@
-"""What an operator does about a hold: one sentence for each cause that the engine knows.
+"""Remedies for holds: one sentence for each cause that the engine knows.
 
 docs/runbook.md says the same at more length.
 """
@@ -117,14 +117,14 @@ _BY_CODE = {
 
 
 def remedy(hold: str) -> str:
-    """What to do about a hold (`Report.hold`: a code, a colon, a text) before running again."""
+    """Return what to do about a hold (`Report.hold`: code, colon, text) before running again."""
     return _BY_CODE.get(hold.partition(":")[0], _UNKNOWN)
 
 
 def next_steps(
     state: str, hold: str | None, counts: Counts, journal: str, again: Collection[State]
 ) -> list[str]:
-    """What the operator of a run may do now, most important first; empty if there is nothing.
+    """Return what the operator of a run may do now, most important first; empty if nothing.
 
     `state` is a report's or an overview's; `journal` the journal's name as a shell takes it;
     `again` the states of which some recipients may be sent once more.

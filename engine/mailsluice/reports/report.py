@@ -1,4 +1,4 @@
-"""What a run came to: the report that scripts read, and the exit code that follows from it."""
+"""The result of a run: the report that scripts read, and its exit code."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ExitCode(enum.IntEnum):
     JOURNAL = 5
     """The journal cannot be written or trusted; nothing more was sent."""
     UNFORESEEN = 70
-    """An error that nobody foresaw (EX_SOFTWARE of sysexits.h), or this machine had no memory or
-    descriptors left once sending had begun. What was sent is in the journal: run it again."""
+    """An unexpected error (EX_SOFTWARE of sysexits.h), or no memory or descriptors left after
+    sending had begun. The journal has what was sent: run it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Report:
     rate_per_s: float
     """Recipients sent per second."""
     quota_rate_per_s: float
-    """Recipients per second that the account and the settings allow; 0 where never asked."""
+    """Recipients per second that account and settings allow; 0 if GetAccount was never called."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -62,7 +62,7 @@ class Report:
                 return ExitCode.SOME_NOT_SENT if bad else ExitCode.FINISHED
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON report of the contract."""
+        """Return the report as JSON values, as the contract has it."""
         table = asdict(self)
         for name in ("elapsed_s", "rate_per_s"):
             table[name] = round(table[name], 3)
