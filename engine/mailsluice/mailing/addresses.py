@@ -1,4 +1,4 @@
-"""Addresses: what SES takes as a destination or a sender, in the form in which it takes it. Pure.
+"""Addresses: checks destinations and senders, and writes them in the form that SES takes. Pure.
 
 The common ASCII address is recognised by one compiled pattern (0.4 µs); email-validator (27 µs)
 judges whatever the pattern does not accept. The pattern accepts nothing that the library refuses.
@@ -22,7 +22,7 @@ ADDRESS_CHARACTERS_MAX = 254
 """RFC 5321, 4.5.3.1.3 with erratum 1690 of RFC 3696."""
 
 DISPLAY_NAME_CHARACTERS_MAX = 320
-"""Ours: so that the encoded name stays in a header line that any mail server takes."""
+"""Our limit: the encoded name must fit into a header line that any mail server takes."""
 
 SENDER_BYTES_MAX = 320
 """A From or Reply-To address with its encoded display name (SES refuses longer ones)."""
@@ -37,7 +37,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++"
 _LABEL = r"[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+"
 
 _PLAIN_CHARACTERS_MAX = 64
-"""At most so long neither local part, label nor address can exceed its own limit."""
+"""Up to this length neither local part, label nor address can exceed its own limit."""
 
 # No label here holds two hyphens together, so all of punycode is left to the library.
 _plain = re.compile(rf"(?!'){_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)+[A-Za-z]++").fullmatch
@@ -56,7 +56,7 @@ _INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Zl", "Zp", "Zs"})
 _surrogate = re.compile(r"[\ud800-\udfff]").search
 _list_syntax = re.compile(r"[<>,;]").search
 _between = re.compile(r"@[^@]*[,;/|\s][^@]*@").search
-"""What separates two addresses of one cell."""
+"""Matches two addresses in one cell."""
 
 # The library refuses these whatever its flags; SES takes them, and they are what tests use.
 _special_use = re.compile(
@@ -67,25 +67,25 @@ _NEUTRAL_DOMAIN = "example.com"
 
 
 class AddressError(MailsluiceError, ValueError):
-    """An address that SES would not take, or that nobody has. The message says why, without it."""
+    """An address that SES would refuse, or that cannot exist. The message says why, without it."""
 
 
 class Address(NamedTuple):
     """An address that SES takes."""
 
     text: str
-    """As it is sent: all ASCII, domain in punycode, display name (if any) encoded by RFC 2047."""
+    """The address as sent: ASCII, domain in punycode, display name (if any) encoded by RFC 2047."""
     key: str
-    """By which duplicates are recognised: lower case, domain in punycode, no display name."""
+    """The key for duplicates: lower case, domain in punycode, no display name."""
 
 
 def plain_key(text: str) -> str | None:
-    """The key of a common address, which is sent as it stands; None: see `normalise`."""
+    """Return the key of a common address, which is sent as it stands; None: use `normalise`."""
     return text.lower() if len(text) <= _PLAIN_CHARACTERS_MAX and _plain(text) else None
 
 
 def normalise(text: str) -> Address:
-    """The form in which SES takes an address, `a@example.com` or `Ann <a@example.com>`.
+    """Return an address, `a@example.com` or `Ann <a@example.com>`, in the form that SES takes.
 
     White space around it is dropped. Local parts must be ASCII, since SES has no SMTPUTF8 (API
     reference, Destination); an international domain becomes punycode (IDNA 2008, UTS 46).
@@ -119,7 +119,7 @@ def normalise_sender(text: str) -> str:
 
 
 def encode_words(text: str) -> str:
-    """Text as ASCII: itself, or RFC 2047 encoded words of at most 75 characters."""
+    """Encode text as ASCII: itself, or RFC 2047 encoded words of at most 75 characters."""
     if text.isascii():
         return text
     return Header(text, "utf-8", maxlinelen=ENCODED_WORD_CHARACTERS_MAX).encode(linesep="")
@@ -136,7 +136,7 @@ def _check_characters(given: str, text: str) -> None:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Display name (empty if there is none) and address proper."""
+    """Split into display name (empty if there is none) and bare address."""
     if not text.endswith(">"):
         return "", text
     before, bracket, bare = text[:-1].rpartition("<")
@@ -163,7 +163,7 @@ def _encoded(name: str) -> str:
 
 
 def _judged(bare: str, given: str) -> str:
-    """The form in which SES takes an address without display name, found in `given`."""
+    """Return an address without display name, found in `given`, in the form that SES takes."""
     # The library's time grows with the length, so what is too long must not reach it.
     if len(bare) > ADDRESS_CHARACTERS_MAX:
         raise AddressError(f"it has more than {ADDRESS_CHARACTERS_MAX} characters")
@@ -177,7 +177,7 @@ def _judged(bare: str, given: str) -> str:
 
 
 def _is_host_name(domain: str) -> bool:
-    """True if the DNS can hold the name: letters, digits, hyphens, and punycode that decodes."""
+    """Return True if the DNS can hold the name: letters, digits, hyphens, valid punycode."""
     labels = domain.split(".")
     top = labels[-1]
     return (
@@ -220,7 +220,7 @@ def _judged_by_library(bare: str, given: str) -> str:
 
 
 def _invisible(given: str) -> str | None:
-    """Name the first character that nobody can see in the address; None if there is none."""
+    """Name the first invisible character in the address; None if there is none."""
     begin = given.rfind("<") + 1
     shown = given.rstrip()
     for place in range(begin + len(given[begin:]) - len(given[begin:].lstrip()), len(shown)):
@@ -235,7 +235,7 @@ def _named_character(given: str, place: int) -> str:
 
 
 def _fault(bare: str) -> str:
-    """Why the library refused it."""
+    """Return why the library refused it."""
     local, at, domain = bare.rpartition("@")
     quoted = local.startswith('"')
     faults = (

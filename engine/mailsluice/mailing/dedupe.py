@@ -1,11 +1,11 @@
-"""The memory of what came earlier in a run: addresses or keys, in 7-8 bytes each. Pure."""
+"""Remembers addresses or keys that came earlier in a run, in 7-8 bytes each. Pure."""
 
 from __future__ import annotations
 
 _BUCKET_BITS = 16
 _BUCKETS = 1 << _BUCKET_BITS
 _RECORD_BYTES = 6
-"""What is kept of a text: the 48 bits of its hash that do not choose the bucket."""
+"""Bytes kept per text: the 48 bits of its hash that do not choose the bucket."""
 _RECORD_MASK = (1 << (8 * _RECORD_BYTES)) - 1
 
 
@@ -38,7 +38,7 @@ class Seen:
         return at >= 0
 
     def add(self, text: str) -> bool:
-        """Remember `text`; True if it is new."""
+        """Remember `text`. Return True if it is new."""
         digest = hash(text)
         record = (digest >> _BUCKET_BITS & _RECORD_MASK).to_bytes(_RECORD_BYTES, "little")
         index = digest & (_BUCKETS - 1)
@@ -55,7 +55,7 @@ class Seen:
 
 
 class Mailed:
-    """Whom other runs have mailed, as this run knows people: by address, or by key.
+    """Recipients that other runs have mailed, by address or by key, as in this run.
 
     By key, a recipient that has no key here or had none there is known by its address: nothing else
     can tell that it is the same.
@@ -66,7 +66,7 @@ class Mailed:
         self._names = Seen()
 
     def add(self, address: str, key: str | None) -> None:
-        """Remember one."""
+        """Remember one recipient."""
         if not (self._by_key and key):
             self._names.add(address)
         else:
@@ -75,6 +75,6 @@ class Mailed:
             self._names.add(f"\0\0{address}")
 
     def has(self, address: str, key: str | None) -> bool:
-        """Whether one of them is this recipient."""
+        """Return True if this recipient is among them."""
         by_key = f"\0{key}" if key else f"\0\0{address}"
         return address in self._names or (self._by_key and by_key in self._names)

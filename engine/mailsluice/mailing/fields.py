@@ -23,7 +23,7 @@ HEADER_BYTES_MAX = 996
 """Name and value of one header together (API reference, MessageHeader)."""
 
 ID_TAG = "mailsluice-id"
-"""The tag, unique for a recipient in a run, by which SES events are matched later."""
+"""The tag that names a recipient of a run; SES events are matched by it."""
 
 FEEDBACK_ID_TAGS = frozenset({"ses:feedback-id-a", "ses:feedback-id-b"})
 """SES's own tags, which it puts into the Feedback-ID header (developer guide, "Feedback-ID")."""
@@ -85,7 +85,7 @@ def _check_header(name: object, value: object) -> None:
 
 
 def encode_data(data: Mapping[str, Any]) -> str:
-    """Template data as the JSON text that SES is given.
+    """Encode template data as the JSON text for SES.
 
     Dates, times and UUIDs become texts; a Decimal and an integer of any size become the number that
     they are, digit for digit. Raises ValueError if it cannot be JSON or exceeds
@@ -109,5 +109,5 @@ def _holds_nonfinite(value: object) -> bool:
 
 
 def encode_pairs(pairs: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags or headers in the API's shape."""
+    """Encode tags or headers in the API's shape."""
     return [{"Name": name, "Value": value} for name, value in pairs.items()]

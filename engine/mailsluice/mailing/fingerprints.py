@@ -1,4 +1,4 @@
-"""What tells one row of a list from another: a few bytes made of who its recipient is. Pure.
+"""Fingerprints of rows: a few bytes that tell one recipient of a list from another. Pure.
 
 In order a fingerprint is a CRC-32 of the normalised addresses, with the caller's key if there is
 one: it only has to tell that a row is not the one expected there. By key it is a BLAKE2s of 64 bits
@@ -20,22 +20,22 @@ from mailsluice.model import Recipient
 from mailsluice.sources import Row
 
 ORDERED_BYTES = 4
-"""Of a fingerprint that is compared at its place: CRC-32."""
+"""Bytes of a fingerprint that is compared in its place: CRC-32."""
 
 KEYED_BYTES = 8
-"""Of a fingerprint by which a row is found: of n rows two are alike by chance in n² of 2^65."""
+"""Bytes of a fingerprint that finds a row: of n rows two collide with probability n²/2^65."""
 
 _UNREADABLE = b"\0\0"
-"""Stands for a row that holds no recipient, or one that cannot be read."""
+"""The text of a row without a readable recipient."""
 
 
 def of(rows: Sequence[Row], width: int) -> bytes:
-    """Those of the rows, joined, of `width` bytes each. 0.2 µs a row in order, 0.6 µs by key."""
+    """Join the rows' fingerprints of `width` bytes each. 0.2 µs per row in order, 0.6 µs by key."""
     return _joined(_texts(rows, width), width) if width else b""
 
 
 def keyless(row: Row) -> bytes | None:
-    """The fingerprint that a row with a key would have without it."""
+    """Return the fingerprint that a row with a key would have without it."""
     with suppress(Exception):  # a caller's sequence may raise anything
         if row.recipient is not None and row.recipient.key:
             text = _all_addresses(row.recipient).encode(errors="surrogatepass")
@@ -44,7 +44,7 @@ def keyless(row: Row) -> bytes | None:
 
 
 def of_attempted(to: Addresses, width: int) -> bytes:
-    """That of a row by what its attempts say of it."""
+    """Return a row's fingerprint from the record of its attempts."""
     return _joined([_text_of(to, width)], width)
 
 
@@ -55,7 +55,7 @@ def _joined(texts: Sequence[bytes], width: int) -> bytes:
 
 
 def _texts(rows: Sequence[Row], width: int) -> list[bytes]:
-    """What is fingerprinted of each row, all at once if nothing about them is unusual."""
+    """Return the text to hash for each row, all at once if nothing about them is unusual."""
     by_key = width == KEYED_BYTES
     with suppress(Exception):  # a row without a recipient, or a caller's own type
         texts = [
@@ -77,7 +77,7 @@ def _texts(rows: Sequence[Row], width: int) -> list[bytes]:
 
 
 def _text_of(recipient: Recipient | Addresses | None, width: int) -> bytes:
-    """What is fingerprinted of one recipient, as a source gives it or as a journal has it."""
+    """Return the text to hash for one recipient, from a source or a journal."""
     with suppress(Exception):  # a caller's sequence may raise anything
         if recipient is not None:
             if not recipient.key:

@@ -1,4 +1,4 @@
-"""Intake: rows become entries, encoded once, or remarks that say why not. No I/O."""
+"""Intake turns rows into entries, encoded once, or into remarks that say why not. No I/O."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mailsluice.sources import Row
 EXCEPTED_TEXT = "a run that is excepted has mailed it, or may have"
 
 SHOWN_CHARACTERS_MAX = 320
-"""Of an address in a remark: room for the longest valid one and a display name."""
+"""Characters of an address in a remark: the longest valid one and a display name."""
 
 _new = tuple.__new__
 _run_id = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
 
 _NOTHING_SEEN = Seen()
-"""Of all that look for no duplicates: half a megabyte that no stream of messages needs."""
+"""Shared by all intakes without dedupe: it saves each of them half a megabyte."""
 
 _BODY = (
     b'{"Destination":%%b,%b"ReplacementEmailContent":'
@@ -37,7 +37,7 @@ _BODY = (
 
 
 class _NotAcceptedError(ValueError):
-    """Why a recipient is not handed on: `field: reason`."""
+    """A recipient is not accepted; the text is `field: reason`."""
 
     def __init__(self, reason: str, state: State = State.REFUSED) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ class _Destination(NamedTuple):
     cc: tuple[str, ...]
     bcc: tuple[str, ...]
     key: str
-    """Of the first address, by which duplicates are recognised."""
+    """The key of the first address, which recognises duplicates."""
     json: bytes
 
 
@@ -86,17 +86,17 @@ class Intake:
         self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
         self._mailed = mailed
         self.rows: Recogniser = rows or InOrder()
-        """What has come, and what has not."""
+        """Numbers the rows, and knows which rows have come."""
         self._known_only = known_only
         self.passed_over = 0
-        """Rows that are new to the journal, and not this run's business."""
+        """Rows that are new to the journal and not part of this run."""
         self._tags = mailing.tags
         self._tags_id = mailing.tags_id
         self._body = self._body_with(self._tags)
         self._by_address = dedupe == "address"
 
     def take(self, rows: Sequence[Row]) -> Chunk:
-        """Judge the next rows of a source, whatever they hold.
+        """Judge the next rows of a source.
 
         A settled row gives neither entry nor remark, but is remembered like any other. Raises
         DifferentRowError if one is not the row that the journal has there.
@@ -113,12 +113,12 @@ class Intake:
         return Chunk(new.start, new.stop - 1, entries, fresh, prints, unfit)
 
     def number(self, rows: Sequence[Row], first: int) -> Chunk:
-        """Judge rows that have no source to come from again, of which `first` is the first."""
+        """Judge rows that no source can give again; `first` is the number of the first."""
         last = first + len(rows) - 1
         return Chunk(first, last, *self._judge(rows, range(first, last + 1)), b"", [])
 
     def _judge(self, rows: Sequence[Row], seqs: Sequence[int]) -> tuple[list[Entry], list[Remark]]:
-        """Raises nothing."""
+        """Judge numbered rows. Never raises."""
         entries: list[Entry] = []
         remarks: list[Remark] = []
         settled = self._settled.among(seqs)
@@ -137,14 +137,14 @@ class Intake:
         return entries, remarks
 
     def close(self) -> None:
-        """Let go of what it remembers, half a megabyte and more: no row comes after this.
+        """Free the memory of earlier rows, half a megabyte and more: no row comes after this.
 
-        Garbage refers to it (tracebacks of cancelled tasks), and may not be collected for minutes.
+        Tracebacks of cancelled tasks refer to it, and may not be collected for minutes.
         """
         self._seen = _NOTHING_SEEN
 
     def _remember(self, seq: int, row: Row) -> None:
-        """Only for what makes a later row a duplicate: an earlier process has judged this one."""
+        """Remember a row that an earlier process judged: later rows may be its duplicates."""
         if row.recipient is None or seq in self._remarked:
             return
         to, cc, bcc, _, _, _, key = row.recipient
@@ -156,7 +156,7 @@ class Intake:
                 self._seen.add(plain or _destination(to, cc, bcc).key)
 
     def _accepted(self, seq: int, row: Row) -> Entry:
-        """Its entry. Raises _NotAcceptedError."""
+        """Return the recipient's entry. Raises _NotAcceptedError."""
         _, recipient, problem, _ = row
         if problem is not None or recipient is None:
             raise _NotAcceptedError(problem or "it is empty")
@@ -195,7 +195,7 @@ class Intake:
         return own
 
     def _body_with(self, tags: Mapping[str, str]) -> bytes:
-        """An entry with these tags, and gaps: destination, seq for an id tag, data, headers.
+        """Return the format of an entry with these tags; gaps: destination, seq, data, headers.
 
         No tag has a character that would be taken for a gap.
         """
@@ -226,7 +226,7 @@ def _destination(to: object, cc: object, bcc: object) -> _Destination:
 
 
 def _listed(field: str, value: object) -> list[object]:
-    """Addresses of a field. A blank text is an empty cell, which holds none."""
+    """Return the addresses of a field. A blank text is an empty cell, which holds none."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return []
     if isinstance(value, str):
@@ -295,7 +295,7 @@ def _remark(seq: int, row: Row, state: State, reason: str) -> Remark:
 
 
 def _as_the_list_says(reason: str, names: Mapping[str, str] | None) -> str:
-    """The reason with the list's own names of the fields at its beginning."""
+    """Begin the reason with the list's own name of the field."""
     fields, colon, what = reason.partition(":")
     if not names or not colon:
         return reason
@@ -303,5 +303,5 @@ def _as_the_list_says(reason: str, names: Mapping[str, str] | None) -> str:
 
 
 def _storable(text: object) -> str:
-    """Text that can be written as UTF-8; empty if it is not text."""
+    """Return text that can be written as UTF-8; empty if it is not text."""
     return text.encode(errors="replace").decode() if isinstance(text, str) else ""

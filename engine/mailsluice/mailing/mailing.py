@@ -45,14 +45,14 @@ FILE_NAME_CHARACTERS_MAX = 255
 """An attachment's FileName (service model)."""
 
 SUFFIX = b"]}"
-"""What closes a request that `Mailing.prefix` begins."""
+"""The end of a request that `Mailing.prefix` begins."""
 
 _is_file_name = re.compile(r"[^\s<>{}]+\.(?:html?|txt|hbs|mjml)", re.IGNORECASE).fullmatch
 _is_ses_name = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
 def assemble(prefix: bytes, entries: Iterable[Entry]) -> bytes:
-    """The whole `SendBulkEmail` request: a mailing's prefix with the entries of one batch."""
+    """Join a mailing's prefix and the entries of one batch to a `SendBulkEmail` request."""
     return prefix + b",".join([entry.body for entry in entries]) + SUFFIX
 
 
@@ -61,7 +61,7 @@ def _sender(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Refuse what would begin another header, or hide in one."""
+    """Refuse characters that would begin another header, or hide in one."""
     if not text.isprintable():
         raise ValueError("it has a line break or another control character")
     return text
@@ -147,11 +147,11 @@ class Content(_Table):
 
     @property
     def size(self) -> int:
-        """Bytes as JSON."""
+        """Return the size as JSON, bytes."""
         return len(orjson.dumps(self.request()))
 
     def request(self) -> dict[str, str]:
-        """It in the API's shape."""
+        """Return the API's shape."""
         parts = {"Subject": self.subject, "Text": self.text, "Html": self.html}
         return {name: part for name, part in parts.items() if part}
 
@@ -166,16 +166,16 @@ class Attachment(_Table):
     path: Path | None = None
     content: bytes | None = None
     file_name: OneLine = Field(default="", max_length=FILE_NAME_CHARACTERS_MAX)
-    """As recipients see it; default: that of `path`. Outside ASCII it is sent as RFC 2047 says."""
+    """The name that recipients see; default: that of `path`. Non-ASCII names follow RFC 2047."""
     description: OneLine | None = Field(default=None, max_length=1000)
     disposition: Literal["ATTACHMENT", "INLINE"] = "ATTACHMENT"
     content_id: OneLine | None = Field(default=None, min_length=1, max_length=78)
-    """For INLINE: what `<img src="cid:…">` names."""
+    """For INLINE: the id in `<img src="cid:…">`."""
     transfer_encoding: Literal["BASE64", "QUOTED_PRINTABLE", "SEVEN_BIT"] = "BASE64"
     content_type: OneLine = Field(default="", max_length=78)
     """Default: by the ending of the file name, else application/octet-stream."""
     _within: Path | None = PrivateAttr(default=None)
-    """The folder in which the file of `path` must lie, if it must."""
+    """The folder in which the file of `path` must lie; None: anywhere."""
 
     @model_validator(mode="before")
     @classmethod
@@ -218,12 +218,12 @@ class Attachment(_Table):
 
     @property
     def size(self) -> int:
-        """Bytes in base64. Raises OSError if its file cannot be read."""
+        """Return the size in base64, bytes. Raises OSError if the file cannot be read."""
         plain = _size_on_disk(self.path, self._within) if self.path else len(self.content or b"")
         return 4 * math.ceil(plain / 3)
 
     def request(self, base64_bytes_max: int = MESSAGE_BYTES_MAX) -> dict[str, str]:
-        """It in the API's shape.
+        """Return the API's shape.
 
         Raises ConfigurationError if its file cannot be read, or has more than that many bytes in
         base64.
@@ -257,7 +257,7 @@ def _size_on_disk(path: Path, within: Path | None) -> int:
 
 
 def _text_of(field: str, path: Path, within: Path | None) -> str:
-    """The content of a file that a mailing names. Raises ValueError."""
+    """Read a file that a mailing names. Raises ValueError."""
     try:
         return reading.read(path, CONTENT_BYTES_MAX, within).decode("utf-8-sig")
     except FileNotFoundError:
@@ -280,7 +280,7 @@ class Tracking(_Table):
     clicks: bool | None = None
 
     def request(self) -> dict[str, str]:
-        """It in the API's shape; empty if nothing is overridden."""
+        """Return the API's shape; empty if nothing is overridden."""
         parts = {"OpenTrackingEnabled": self.opens, "ClickTrackingEnabled": self.clicks}
         return {
             name: "ENABLED" if enabled else "DISABLED"
@@ -303,7 +303,7 @@ class Mailing(_Table):
     """FromEmailAddressIdentityArn, for sending authorization."""
     reply_to: list[EmailAddress] = []
     feedback_forwarding: EmailAddress | None = None
-    """Where bounces and complaints are mailed to."""
+    """The address that receives bounces and complaints."""
     feedback_forwarding_arn: NonEmpty | None = None
     template: NonEmpty | None = None
     template_arn: NonEmpty | None = None
@@ -312,7 +312,7 @@ class Mailing(_Table):
     """TemplateData: defaults for every recipient, merged key by key by SES."""
     tags: dict[str, str] = {}
     tags_id: bool = True
-    """Whether every recipient carries the unique tag `mailsluice-id`."""
+    """True to give every recipient the unique tag `mailsluice-id`."""
     headers: dict[str, str] = {}
     attachments: list[Attachment] = []
     configuration_set: SesName | None = None
@@ -323,7 +323,7 @@ class Mailing(_Table):
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], folder: Path) -> Self:
-        """The mailing that a `[mailing]` table says; relative paths count from `folder`.
+        """Make a mailing from a `[mailing]` table; relative paths count from `folder`.
 
         Raises ConfigurationError that names each field at fault.
         """
@@ -379,7 +379,7 @@ class Mailing(_Table):
         return self
 
     def prefix(self) -> bytes:
-        """The JSON of a `SendBulkEmail` request up to its first entry; `SUFFIX` closes it.
+        """Return the JSON of a `SendBulkEmail` request up to its first entry; `SUFFIX` closes it.
 
         Reads the attachments, so call it once and off the event loop. Raises ConfigurationError
         where one cannot be read.

@@ -1,4 +1,4 @@
-"""Single messages, as `Engine.send` takes them, and what becomes of them."""
+"""Single messages for `Engine.send`, and their outcomes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Message:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Copy what the caller may change: it is sent as it is now."""
+        """Copy what the caller may change later."""
         for name in ("to", "cc", "bcc", "data", "tags", "headers"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -45,7 +45,7 @@ class Message:
 
     @property
     def recipient(self) -> Recipient:
-        """The message without its mailing."""
+        """Return the message's recipient."""
         return Recipient(self.to, self.cc, self.bcc, self.data, self.tags, self.headers, self.key)
 
 
@@ -56,7 +56,7 @@ class Receipt:
     message_id: str
     """SES's MessageId."""
     attempts: int
-    """Calls that it was part of, the last one included."""
+    """Calls that the message was part of, including the last one."""
     queued_at: datetime
     """When `send` was called; of a message known by its key from an earlier process, `settled_at`.
     """
@@ -70,7 +70,7 @@ class SendError(MailsluiceError):
     def __init__(self, status: str, error: str | None = None) -> None:
         super().__init__(f"{status}: {error}" if error else status)
         self.status = status
-        """SES's status or error code; `REFUSED` where mailsluice did not accept the message."""
+        """SES's status or error code; `REFUSED` if mailsluice did not accept the message."""
         self.error = error
         """SES's text, or why it was refused."""
 
@@ -80,7 +80,7 @@ class Rejected(SendError):  # noqa: N818  # these are outcomes, and the words of
 
 
 class Failed(SendError):  # noqa: N818
-    """Its attempts are exhausted, or SES gave a status that promises nothing: it was not sent."""
+    """Its attempts are exhausted, or SES gave an unknown status: it was not sent."""
 
 
 class InDoubt(SendError):  # noqa: N818
@@ -88,7 +88,7 @@ class InDoubt(SendError):  # noqa: N818
 
 
 class Held(SendError):  # noqa: N818
-    """It was not sent, for a cause outside of it: an account paused, a template missing.
+    """It was not sent for an outside cause: the account is paused, the template is missing.
 
     Repeat it when the cause is gone.
     """
@@ -99,4 +99,4 @@ class Expired(SendError, TimeoutError):  # noqa: N818
 
 
 class QueueFull(SendError):  # noqa: N818
-    """As many messages wait as may (`messages.queue_max`); `send` would have waited."""
+    """The queue is full (`messages.queue_max`); `send` would have waited."""

@@ -1,4 +1,4 @@
-"""Which values an inline template asks for that a request does not give. Pure.
+"""Finds values that an inline template needs and a request lacks. Pure.
 
 SES accepts a mail whose template asks for a value that is missing, and never delivers it: it only
 publishes a Rendering Failure event (developer guide, "send personalized email").
@@ -34,7 +34,7 @@ def missing(request: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _names(texts: Iterable[str]) -> Iterable[str]:
-    """Each name once, in the order in which the texts use them."""
+    """Return each name once, in the order of use."""
     found: dict[str, None] = {}
     for text in texts:
         for match in _placeholder(text):

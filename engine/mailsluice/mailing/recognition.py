@@ -1,4 +1,4 @@
-"""Which row of a run a recipient is: the one at its place in the source, or the one of its key.
+"""Finds a recipient's row in a run: by its place in the source, or by its key.
 
 A journal keeps a fingerprint of every row that was read. When a run is resumed, each row that the
 source gives is compared with it before anything of that row is sent. Pure.
@@ -29,7 +29,7 @@ class DifferentRowError(Exception):
         super().__init__(f"row {seq} is another recipient")
         self.seq = seq
         self.row = row
-        """What the source gives."""
+        """The row that the source gives."""
         self.known_as = known_as
         """The later row that had this recipient before; None if no row is known to have had it."""
 
@@ -38,11 +38,11 @@ class Placed(NamedTuple):
     """Rows with their numbers."""
 
     seqs: Sequence[int]
-    """One for each row, in its order. A `range` if they follow upon each other."""
+    """The number of each row, in order. A `range` if they are consecutive."""
     new: range
-    """The numbers of those that are new to the journal."""
+    """Numbers of rows that are new to the journal."""
     prints: bytes
-    """The fingerprints of the new ones, in their order."""
+    """Fingerprints of the new rows, in order."""
 
 
 class Recogniser(Protocol):
@@ -51,29 +51,29 @@ class Recogniser(Protocol):
     known: int
     """Rows that the journal had when this process began: 1 .. `known`."""
     by_key: bool
-    """Whether rows may come in any order."""
+    """True if rows may come in any order."""
 
     def place(self, rows: Sequence[Row]) -> Placed:
-        """The numbers of the next rows. Raises DifferentRowError."""
+        """Return the numbers of the next rows. Raises DifferentRowError."""
 
     @property
     def missing(self) -> int:
-        """How many of the known rows have not come yet."""
+        """Return how many of the known rows have not come yet."""
 
 
 class Prints:
-    """The fingerprints that a journal has, gathered from its records."""
+    """The fingerprints in a journal, gathered from its records."""
 
     def __init__(self, width: int = ORDERED_BYTES) -> None:
         self.width = width
-        """Bytes of each, as the first rows have it, or else as given; 0: there are none."""
+        """Bytes per fingerprint, as in the first rows, or else as given; 0: there are none."""
         self.joined = bytearray()
         self.blank = Bitmap()
-        """Rows without one: journals of schema version 4 have none."""
+        """Rows without a fingerprint: journals of schema version 4 have none."""
         self.known = 0
 
     def take(self, record: Taken) -> None:
-        """Add the rows of this record, which follow upon those before."""
+        """Add the rows of this record; they follow those added before."""
         rows = record.last - record.first + 1
         if record.prints and not self.known:
             self.width = len(record.prints) // rows
@@ -86,11 +86,11 @@ class Prints:
 
     @property
     def has_blanks(self) -> bool:
-        """Whether some rows have none."""
+        """Return True if some rows have no fingerprint."""
         return any(True for _ in self.blank)
 
     def fill(self, intent: Intent) -> None:
-        """Make up for those that are missing by the addresses of an attempt."""
+        """Fill in missing fingerprints from the addresses of an attempt."""
         for place, seq in enumerate(intent.seqs):
             if seq in self.blank:
                 text = fingerprints.of_attempted(intent.addresses.at(place), self.width)
@@ -98,7 +98,7 @@ class Prints:
                 self.blank.discard([seq])
 
     def recogniser(self, *, by_key: bool) -> Recogniser:
-        """What numbers the rows from here on. To be called once: it takes the memory over.
+        """Return what numbers the rows from here on. Call it once: it takes over the memory.
 
         Rows are known by their keys only if all have fingerprints that are made for it.
         """
@@ -117,13 +117,13 @@ class InOrder:
         self.known = prints.known
         self._width = prints.width
         self._left = prints.joined
-        """Of the known rows from `_next` on."""
+        """Fingerprints of the known rows from `_next` on."""
         self._blank = prints.blank
         self._next = 1
 
     @property
     def missing(self) -> int:
-        """How many of the known rows have not come yet."""
+        """Return how many of the known rows have not come yet."""
         return max(0, self.known + 1 - self._next)
 
     def place(self, rows: Sequence[Row]) -> Placed:
@@ -147,7 +147,7 @@ class InOrder:
                 raise DifferentRowError(seq, rows[place], self._known_as(given, place))
 
     def _known_as(self, given: bytes, place: int) -> int | None:
-        """The row after this place that has this fingerprint."""
+        """Return the row after this place that has this fingerprint."""
         at = self._left.find(given, (place + 1) * self._width)
         while at >= 0 and at % self._width:
             at = self._left.find(given, at + 1)
@@ -176,11 +176,11 @@ class ByKey:
 
     @property
     def missing(self) -> int:
-        """How many of the known rows have not come yet."""
+        """Return how many of the known rows have not come yet."""
         return self.known - self._claimed
 
     def place(self, rows: Sequence[Row]) -> Placed:
-        """See `Recogniser.place`; nothing is raised here."""
+        """See `Recogniser.place`; never raises."""
         prints = fingerprints.of(rows, KEYED_BYTES)
         first = self._last + 1
         if not self.missing:
@@ -198,7 +198,7 @@ class ByKey:
         return Placed(seqs, range(first, self._last + 1), b"".join(new))
 
     def _claim(self, text: bytes) -> int | None:
-        """The first known row of that fingerprint which has not come yet."""
+        """Claim the first known row with that fingerprint that has not come yet."""
         index, record = _split(text)
         bucket = self._buckets[index]
         at = bucket.find(record)
@@ -218,5 +218,5 @@ def _cut(joined: bytes | bytearray, width: int) -> Iterator[bytes]:
 
 
 def _split(text: bytes) -> tuple[int, bytes]:
-    """The bucket of a fingerprint, and the rest of it."""
+    """Split a fingerprint into its bucket and the rest."""
     return int.from_bytes(text[:2], "little") & _BUCKET_MASK, text[2:]
