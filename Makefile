@@ -75,6 +75,11 @@ bench: $(READY) ## Print the CPU of everything that a user could pick, and what 
 bench-send: $(READY) ## Print what single messages cost, and the lanes
 	$(BIN)/python -m benchmarks.send
 
+.PHONY: bench-feedback
+bench-feedback: $(READY) ## Print what SES's events, the brake and suppressions cost, ten minutes
+	$(BIN)/python -m benchmarks.feedback
+	$(BIN)/python -m benchmarks.suppression
+
 .PHONY: bench-quota
 bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an hour
 	$(BIN)/python -m benchmarks.quota --plot docs/pacing.svg
