@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mailsluice import (
+    ArgumentError,
     ArgumentTypeError,
     Checked,
     CheckFailedError,
@@ -479,6 +480,12 @@ async def test_an_argument_of_another_type_is_refused(ses_emulator: Emulator) ->
     async with Engine.open(Settings(ses=SesSettings(endpoint_url=ses_emulator.url))) as engine:
         with pytest.raises(ArgumentTypeError):
             await engine.check("welcome", LIST)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="depth"):
+            await engine.check(MAILING, LIST, depth="deep")  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="rows"):
+            await engine.check(MAILING, LIST, rows=0)
+        with pytest.raises(ArgumentTypeError, match="live"):
+            await engine.check(MAILING, LIST, live="yes")  # type: ignore[arg-type]
 
 
 async def test_per_row_headers_are_looked_at(ses_emulator: Emulator) -> None:

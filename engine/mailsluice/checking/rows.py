@@ -92,7 +92,7 @@ class Quick:
             if row.recipient is None:
                 continue
             try:
-                data = self._merged(row)
+                data = _merged(self._defaults, row)
             except Exception:  # noqa: BLE001, S112  # a caller's mapping: intake refuses it
                 continue
             if findings := judge(data):
@@ -109,14 +109,6 @@ class Quick:
         seen.defects.add(entry.seq, findings)
         if verdict_of(findings) is Verdict.UNKNOWN and len(seen.unknown) < SAMPLES_MAX:
             seen.unknown.append(Sample(entry.seq, entry, data))
-
-    def _merged(self, row: Row) -> dict[str, Any]:
-        assert row.recipient is not None
-        own = row.recipient.data
-        if not own:
-            return self._defaults
-        # What a file holds is JSON already; a caller's data may hold dates and the like.
-        return merged(self._defaults, own if row.line else _as_json(own))
 
 
 class Thorough(Quick):
@@ -158,7 +150,7 @@ class Thorough(Quick):
     def _look(self, entry: Entry, row: Row) -> None:
         assert row.recipient is not None  # intake has accepted it
         if self._template is not None or self.seen.first is None:
-            data = self._merged(row)
+            data = _merged(self._defaults, row)
             if self.seen.first is None:
                 self.seen.first = Sample(entry.seq, entry, data)
             if self._template is not None:
@@ -199,6 +191,20 @@ class Thorough(Quick):
             bare = address.rpartition("<")[2].removesuffix(">").lower()
             if not bare.endswith(SIMULATOR_DOMAIN):
                 self.seen.to_look_up.setdefault(bare, entry.seq)
+
+
+def data_of(defaults: Mapping[str, Any], row: Row) -> dict[str, Any]:
+    """What SES renders a row with: the mailing's data, and the row's over them."""
+    return _merged(_as_json(defaults), row)
+
+
+def _merged(defaults: dict[str, Any], row: Row) -> dict[str, Any]:
+    assert row.recipient is not None
+    own = row.recipient.data
+    if not own:
+        return defaults
+    # What a file holds is JSON already; a caller's data may hold dates and the like.
+    return merged(defaults, own if row.line else _as_json(own))
 
 
 def _as_json(data: Mapping[str, Any]) -> dict[str, Any]:

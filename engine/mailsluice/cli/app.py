@@ -12,6 +12,7 @@ from mailsluice.cli import (
     emulator,
     export,
     operate,
+    preview,
     resolve,
     send,
     status,
@@ -52,6 +53,7 @@ def _options(
 
 
 app.command("check")(check.check)
+app.command("preview")(preview.preview)
 app.command("send")(send.send)
 app.command("status")(status.status)
 app.command("why")(why.why)

@@ -38,6 +38,18 @@ def flag(name: str, value: object) -> None:
         raise ArgumentTypeError(_wrong(name, value, "True or False"))
 
 
+def check(depth: object, rows: object, flags: Mapping[str, object]) -> None:
+    """Raise ArgumentError if these of `Engine.check` cannot be used."""
+    if depth not in {"quick", "thorough"}:
+        raise ArgumentError(f'depth is {depth!r}; it must be "quick" or "thorough"')
+    if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int)):
+        raise ArgumentTypeError(_wrong("rows", rows, "a number of rows, or None for all"))
+    if isinstance(rows, int) and rows < 1:
+        raise ArgumentError(f"rows is {rows}; it must be 1 or more, or None for all")
+    for name, value in flags.items():
+        flag(name, value)
+
+
 def seconds(name: str, value: object, *, least: float = 0.0, above: bool = False) -> None:
     """Raise ArgumentError if `value` is no finite number from `least` (or above it)."""
     if isinstance(value, bool) or not isinstance(value, int | float):

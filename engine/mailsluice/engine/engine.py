@@ -21,6 +21,7 @@ from anyio import to_thread
 
 from mailsluice.checking.check import Checker
 from mailsluice.checking.checked import Checked, Depth
+from mailsluice.checking.previewing import Choosing, Previewed, choosing, previews
 from mailsluice.config.settings import (
     DeliverySettings,
     LaneSettings,
@@ -124,6 +125,7 @@ class Engine:
         self._delivery = delivery or DeliverySettings()
         self._recipients = recipients or RecipientsSettings()
         self._dedupe = self._recipients.dedupe
+        self._inspector = inspector
         self._checker = Checker(transport, inspector, self._quota, partial(ask, transport))
         self._wall = wall
         self._random = random or SystemRandom()
@@ -205,6 +207,7 @@ class Engine:
             on_event=self._on_event,
             account=self._account,
             remembers_keys=remembers_keys,
+            inspector=self._inspector,
         )
         engine._home = self._home  # it is one of ours
         engine._checker = self._checker
@@ -384,6 +387,7 @@ class Engine:
         self._home.require()
         arguments.mailing("mailing", mailing)
         source = arguments.recipients(recipients)
+        arguments.check(depth, rows, {"offline": offline, "live": live})
         checker, settings = self._checker, self._recipients
         with anyio.CancelScope() as self._preparing:
             if self._stopping:
@@ -394,6 +398,28 @@ class Engine:
                 mailing, source, settings, rows_max=rows, offline=offline, live=live
             )
         return Checked()
+
+    async def previews(
+        self,
+        mailing: Mailing,
+        recipients: Source | Recipients,
+        which: Choosing | None = None,
+        *,
+        via_ses: bool = False,
+    ) -> list[Previewed]:
+        """The mails of the rows that `choosing` names, as their recipients would get them.
+
+        Default: the first row. With `via_ses` SES renders them as well (TestRenderEmailTemplate).
+        Raises ConfigurationError if the template cannot be read or there is no such row,
+        SourceError if the list cannot be read; ArgumentError: an argument cannot be used.
+        """
+        self._home.require()
+        arguments.mailing("mailing", mailing)
+        source = arguments.recipients(recipients)
+        arguments.function("which", which)
+        return await previews(
+            self._inspector, mailing, source, which or choosing(), via_ses=via_ses
+        )
 
     async def send(
         self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
