@@ -259,6 +259,24 @@ def test_a_dry_run_shows_the_plan_and_sends_nothing(folder: Folder) -> None:
     assert not folder.journal.exists()
 
 
+def test_a_dry_run_says_what_looks_wrong_with_the_list(folder: Folder) -> None:
+    misspelt = ["ann@gmial.com", "info@example.org", "bob@mailinator.com"]
+    folder.write_list([*misspelt, *(f"user{n}@example.com" for n in range(200))])
+    ended = folder.run(*SEND, "--dry-run")
+    assert ended.code == 0
+    assert "columns     address: email; template data: name\n" in ended.out
+    warnings = re.findall(r"^warning +(.*)$", ended.out, re.MULTILINE)
+    for part in (
+        "1 address is of no person",
+        "98.5 % of the addresses are at example.com",
+        "gmial.com (gmail.com?)",
+        "throw-away mailboxes: mailinator.com",
+    ):
+        assert any(part in each for each in warnings), warnings
+    assert len(warnings) == 4
+    assert folder.calls == 0
+
+
 def test_a_dry_run_warns_of_a_placeholder_that_no_column_fills(folder: Folder) -> None:
     inline = '[mailing.content]\nsubject = "Hello {{first_name}}"\ntext = "To {{name}}"\n'
     folder.write_mailing('template = "welcome"', "")

@@ -18,6 +18,7 @@ from mailsluice.checking.digest import Approved
 from mailsluice.checking.facts import Facts
 from mailsluice.checking.findings import Finding, Level, errors, finding
 from mailsluice.checking.gathering import gather, sender_of, template_name
+from mailsluice.checking.recipients import disposable_domains
 from mailsluice.checking.rows import RUN_ID, Quick, Sample, Seen, Thorough
 from mailsluice.config.settings import QuotaSettings, RecipientsSettings
 from mailsluice.mailing.fields import encode_data
@@ -166,7 +167,7 @@ class Checker:
             Thorough(
                 mailing,
                 template,
-                disposable=await to_thread.run_sync(_disposable),
+                disposable=await to_thread.run_sync(disposable_domains),
                 attachment_bytes=sum(attachment.size for attachment in mailing.attachments),
             ),
             rows_max,
@@ -300,10 +301,3 @@ async def _digest(
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda each: _LEVELS.index(each.level)))
-
-
-def _disposable() -> frozenset[str]:
-    """Domains of throw-away mailboxes. Few processes need them."""
-    from disposable_email_domains import blocklist  # noqa: PLC0415  # 220 KB of source
-
-    return frozenset(blocklist)

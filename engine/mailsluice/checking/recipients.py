@@ -43,6 +43,13 @@ ROLES = frozenset(
 )
 
 
+def disposable_domains() -> frozenset[str]:
+    """Domains of throw-away mailboxes. Few processes need them."""
+    from disposable_email_domains import blocklist  # noqa: PLC0415  # 220 KB of source
+
+    return frozenset(blocklist)
+
+
 class Impression(NamedTuple):
     """What was seen of a list."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from mailsluice.cli import forecast_text, voice
+from mailsluice.checking import recipients
+from mailsluice.cli import forecast_text, list_text, voice
 from mailsluice.config.settings import QuotaSettings, Settings
 from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
 from mailsluice.engine import account as quotas
@@ -63,6 +64,7 @@ async def show(
             rows,
             known_only=scope.only is not None and not scope.again,
         )
+        impressions = recipients.Impressions(recipients.disposable_domains())
         try:
             plan = await plans.make(
                 mailing.prefix(),
@@ -72,6 +74,7 @@ async def show(
                 calls_per_s=settings.quota.calls_per_second,
                 account=account,
                 price_per_1000=settings.quota.price_per_1000,
+                see=impressions.add,
             )
         except DifferentRowError as error:
             what = provenance.difference(opened, error)
@@ -81,7 +84,12 @@ async def show(
             what, now_given = "it has rows that the run never had", await source.identify()
             raise provenance.changed(opened, standing, now_given, what, provenance.AGAIN)
     now = time.time()
-    _print(plan, _outlook(settings.quota, account, standing.sends.day(now, now, DAY_S), now), now)
+    seen = impressions.impression()
+    if seen.columns:
+        voice.tell(list_text.columns_line(seen, settings.recipients))
+    outlook = _outlook(settings.quota, account, standing.sends.day(now, now, DAY_S), now)
+    odd = [f"{each.text}; {each.remedy}" for each in recipients.judge(seen, 0)]
+    _print(plan, outlook, now, odd if plan.read else [remedies.NO_RECIPIENTS])
     return ExitCode.SOME_NOT_SENT if plan.refused else ExitCode.FINISHED
 
 
@@ -137,7 +145,7 @@ async def _standing(  # noqa: PLR0913, PLR0917  # what `send` goes by
     return standing, rows
 
 
-def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
+def _print(plan: plans.Plan, outlook: Outlook, now: float, warnings: Sequence[str]) -> None:
     say = _say
     say("recipients", f"{plan.read:,} read, {plan.recipients:,} to be sent")
     say("not sent", f"{plan.refused:,} refused, {plan.duplicate:,} duplicate")
@@ -157,8 +165,8 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float) -> None:
             made = forecast.make(plan.weight, plan.rate_per_s, outlook, now)
             say("time", forecast_text.done(made, now))
     say("cost", f"${plan.price:,.2f}")
-    if not plan.read:
-        say("warning", remedies.NO_RECIPIENTS)
+    for text in warnings:
+        say("warning", text)
     for remark in plan.remarks:
         say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")
     if plan.first_body is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mailsluice.dispatch import batching
@@ -10,7 +11,7 @@ from mailsluice.dispatch.pacer import Pacer
 from mailsluice.mailing.intake import Intake
 from mailsluice.mailing.mailing import assemble
 from mailsluice.model import Account, Entry, Remark, State
-from mailsluice.sources import Source
+from mailsluice.sources import Row, Source
 
 REMARKS_MAX = 10
 """Refused and duplicate rows that a plan shows in full."""
@@ -65,15 +66,18 @@ async def make(  # noqa: PLR0913  # what a run is made of
     calls_per_s: float,
     account: Account | None,
     price_per_1000: float | None,
+    see: Callable[[Sequence[Row]], None],
 ) -> Plan:
     """Read the whole source. Raises SourceError if it cannot be read.
 
     `prefix` is the mailing's part of each request (`Mailing.prefix`); 0 `calls_per_s` is no limit.
+    `see` is shown all rows, a list at a time.
     """
     pacer = Pacer(rate_per_s or batching.BATCH_WEIGHT_MAX, 0.0, calls_per_s=calls_per_s)
     pace = pacer.statistics(0.0)
     tally = _Tally(pace.size_usual)
     async for rows in source.rows():
+        see(rows)
         chunk = intake.take(rows)
         tally.add(len(rows), chunk.entries, [*chunk.remarks, *chunk.unfit])
     tally.flush()
