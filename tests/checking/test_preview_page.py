@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from mailsluice import Content, Engine, Mailing, Recipient, Settings
+from mailsluice.checking.preview import NO_REMOTE_CONTENT
 from mailsluice.config.settings import SesSettings
 from mailsluice.emulator import Emulator
 from tests.support.browser import CHROMIUM, opened
@@ -80,3 +81,45 @@ async def test_a_notebook_shows_the_same_frame(ses_emulator: Emulator) -> None:
     assert '<iframe sandbox="" srcdoc="' in shown
     assert "a &amp;lt; b" in shown
     assert shown in made.preview.page()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+async def test_the_mail_itself_is_seen_as_a_file_and_as_the_worker_serves_it(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    pages = {}
+    async with Engine.open(Settings(ses=SesSettings(endpoint_url=ses_emulator.url))) as engine:
+        for colour in ("red", "tan"):  # nothing else differs, not even the size
+            content = Content(subject="Hi", html=f'<body style="background: {colour}">Hi</body>')
+            mailing = Mailing(from_address="news@example.com", content=content)
+            [made] = await engine.previews(mailing, ["ann@example.org"])
+            pages[colour] = made.preview.page()
+
+    async def serve(request: web.Request) -> web.Response:
+        policy = f"sandbox; {NO_REMOTE_CONTENT}; frame-ancestors 'none'"
+        return web.Response(
+            text=pages[request.path[1:]],
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy},
+        )
+
+    app = web.Application()
+    app.router.add_get("/{colour}", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with opened("about:blank") as tab:
+            seen = []
+            for colour, page in pages.items():
+                (tmp_path / colour).with_suffix(".html").write_text(page, encoding="utf-8")
+                await tab.navigate((tmp_path / colour).with_suffix(".html").as_uri())
+                seen.append(await tab.picture())
+                await tab.navigate(f"http://{host}:{port}/{colour}")
+                seen.append(await tab.picture())
+        assert len(set(seen)) == 2
+        assert seen[0] == seen[1] != seen[2] == seen[3]
+    finally:
+        await runner.cleanup()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from mailsluice.emulator import AccountSettings, Emulator
+from tests.support.waiting import PATIENCE_S
 from tests.support.worker import WORKER, drop, worker
 
 GREETING = {"welcome": {"subject": "Welcome, {{name}}", "text": "Hello {{name}}"}}
@@ -49,3 +52,33 @@ def test_a_worker_that_is_not_to_check_sends_what_it_gets(
     with worker(tmp_path, ses_emulator, unchecked) as running:
         running.until(lambda: running.states() == {"one": "finished"})
     assert ses_emulator.statistics().rendering_failures == 3
+
+
+@pytest.mark.ses_emulator(
+    account=AccountSettings(rate_per_s=5_000, daily_max=-1), resources={"templates": GREETING}
+)
+def test_a_mailing_has_a_preview_in_which_nothing_runs(
+    ses_emulator: Emulator, tmp_path: Path
+) -> None:
+    drop_without_names(tmp_path)
+    with worker(tmp_path, ses_emulator) as running:
+        running.until(lambda: running.states() == {"one": "held"})
+        url = f"{running.url}/mailings/one/preview"
+        with urllib.request.urlopen(f"{url}?row=2", timeout=PATIENCE_S) as answer:
+            policy = answer.headers["Content-Security-Policy"]
+            page = answer.read().decode()
+        assert "one1@example.com" in page
+        assert "missing: name" in page
+        assert '<iframe sandbox=""' in page
+        assert policy.startswith("sandbox; default-src 'none'; ")
+        for wrong, status in (
+            (f"{url}?row=0", 400),
+            (f"{url}?row=x", 400),
+            (f"{url}?row=4", 409),
+            (url.replace("one", "two"), 404),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(wrong, timeout=PATIENCE_S)
+            assert refused.value.code == status
+            refused.value.close()
+        assert "preview" in running.get("/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,11 +21,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from mailsluice.checking.preview import NO_REMOTE_CONTENT
 from mailsluice.config.worker import HttpSettings
-from mailsluice.model.errors import ConfigurationError
+from mailsluice.model.errors import ConfigurationError, SourceError
 from mailsluice.worker.http.connections import Connections
 from mailsluice.worker.http.metrics import Metrics
 from mailsluice.worker.http.status import Watch
+from mailsluice.worker.queue.messages import BodyError
 from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
@@ -83,6 +86,7 @@ class Page:
                 web.get("/status", self._status),
                 web.get("/events", self._events),
                 web.get("/metrics", self._metrics),
+                web.get("/mailings/{name:[^/]+}/preview", self._preview),
                 web.post("/{action:pause|resume}", self._act),
                 web.post("/mailings/{name:[^/]+}/{action:pause|resume|cancel}", self._act),
             ]
@@ -223,6 +227,26 @@ class Page:
             async with asyncio.timeout(ANSWER_S):
                 await response.write(b"data: " + orjson.dumps(self._watch.status()) + b"\n\n")
             await looked.wait()
+
+    async def _preview(self, request: web.Request) -> web.Response:
+        """Show a row's mail. Nothing in it runs, or is loaded from elsewhere."""
+        name, row = request.match_info["name"], request.query.get("row", "1")
+        if not re.fullmatch("[0-9]{1,6}", row) or not int(row):
+            raise web.HTTPBadRequest(text="row must be a number from 1 to 999999\n")
+        try:
+            found = await self._worker.mailings.preview(name, int(row))
+        except KeyError:
+            raise web.HTTPNotFound(text=f"{name}: there is no such mailing here\n") from None
+        except (ConfigurationError, SourceError, BodyError) as error:
+            raise web.HTTPConflict(text=f"{name}: {error}\n") from None
+        return web.Response(
+            text=found.page(),
+            content_type="text/html",
+            headers={
+                "Content-Security-Policy": f"sandbox; {NO_REMOTE_CONTENT}; frame-ancestors 'none'",
+                "Cache-Control": "no-store",
+            },
+        )
 
     async def _act(self, request: web.Request) -> web.Response:
         name, action = request.match_info.get("name"), request.match_info["action"]

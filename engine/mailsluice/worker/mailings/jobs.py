@@ -13,6 +13,8 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
+from mailsluice.checking.preview import Preview
+from mailsluice.checking.previewing import choosing
 from mailsluice.config.settings import SesSettings
 from mailsluice.config.worker import FolderSettings
 from mailsluice.engine.account import AccountRefusedError
@@ -148,6 +150,18 @@ class Mailings:
             await to_thread.run_sync(self._folder.mark, job.path, Mark.CANCELLED)
             job.cancelled = True
         job.wind_up()
+
+    async def preview(self, name: str, row: int) -> Preview:
+        """Make the mail of a row as its recipient would get it.
+
+        Raises KeyError if there is no such mailing; ConfigurationError, BodyError or SourceError if
+        there is no such row, or it cannot be rendered.
+        """
+        job = self.jobs[name]
+        mailing, settings = await to_thread.run_sync(contents.mailing_of, job.path)
+        source = contents.list_of(job.path, settings, self._ses)
+        [found] = await self._engine.previews(mailing, source, choosing(row=row))
+        return found.preview
 
     def _open_job(self, name: str) -> Job:
         job = self.jobs[name]
