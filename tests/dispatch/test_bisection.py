@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from mailsluice.dispatch.bisection import SUSPECTS_MAX, Bisection
 from mailsluice.model import Answer, Entry
+from mailsluice.model.hold import Hold
 from mailsluice.ses.statuses import Verdict, classify
 
 
@@ -70,8 +71,8 @@ def test_a_later_call_that_is_accepted_clears_the_mailing() -> None:
 
 def test_held_before_for_the_same_reason_the_last_ones_are_to_blame() -> None:
     for before, blamed in (
-        ("BadRequestException: bad", [1, 2]),
-        ("BadRequestException: other", []),
+        (Hold("BadRequestException", "bad"), [1, 2]),
+        (Hold("BadRequestException", "other"), []),
         (None, []),
     ):
         bisection = Bisection(before)

@@ -331,7 +331,7 @@ async def test_a_shorter_source_on_resume_is_held_and_not_called_finished(
     left = first.counts.read - 150
     assert (report.state, report.counts.sent, report.counts.pending) == ("held", 150, left)
     assert report.hold is not None
-    assert report.hold.startswith("SOURCE_SHORTER")
+    assert str(report.hold).startswith("SOURCE_SHORTER")
 
 
 async def test_a_refused_or_duplicate_row_stays_so_whatever_the_settings_become(
@@ -448,7 +448,9 @@ async def test_a_reserve_that_leaves_nothing_holds_the_run(ses_emulator: Emulato
         report = await engine.run(MAILING, addresses(3))
     assert (report.state, report.calls, report.counts.pending) == ("held", 0, 3)
     assert report.hold is not None
-    assert report.hold.startswith("QUOTA_TOO_SMALL: of 100 recipients in 24 hours, share 1 and")
+    assert str(report.hold).startswith(
+        "QUOTA_TOO_SMALL: of 100 recipients in 24 hours, share 1 and"
+    )
 
 
 async def test_an_account_that_cannot_be_asked_for_a_moment_is_a_hold(

@@ -174,7 +174,7 @@ async def test_a_condition_of_the_account_or_mailing_holds_the_run(
     assert ran.audit.agree
     assert ("held", f"{status}: not now", 3) == (
         ran.report.state,
-        ran.report.hold,
+        str(ran.report.hold),
         ran.report.exit_code,
     )
     assert ran.report.counts.pending == len(GOOD)
@@ -245,7 +245,7 @@ async def test_a_mailing_that_ses_refuses_for_everyone_is_a_hold(
     ran = await run(ses_emulator, path, GOOD)
     assert ran.audit.agree
     assert (f"{code}: the mailing is no good", len(GOOD)) == (
-        ran.report.hold,
+        str(ran.report.hold),
         ran.report.counts.pending,
     )
 
@@ -271,7 +271,7 @@ async def test_a_call_refused_for_the_account_holds_the_run(
     assert ran.audit.agree
     assert (ran.report.state, ran.report.exit_code) == ("held", 3)
     assert ran.report.hold is not None
-    assert code in ran.report.hold
+    assert code in str(ran.report.hold)
     assert ran.report.counts.pending == len(GOOD)
 
 

@@ -187,7 +187,7 @@ async def test_a_difference_after_something_was_sent_holds_the_run(
     assert sent.is_set()
     assert (report.state, report.exit_code) == ("held", 3)
     assert report.hold is not None
-    assert report.hold.startswith("SOURCE_CHANGED: row 901 is not the same")
+    assert str(report.hold).startswith("SOURCE_CHANGED: row 901 is not the same")
     assert report.counts.conserved
     assert report.counts.pending > 0
     assert "user7000@example.com" not in ses_emulator.ledger.by_address()
@@ -213,7 +213,7 @@ async def test_a_list_that_has_lost_its_end_is_held_though_all_of_it_was_settled
     await held_after(1, ses_emulator, path, first)
     report = await run(path, first[:110])
     assert (report.state, report.counts.pending) == ("held", 0)
-    assert report.hold == (
+    assert str(report.hold) == (
         "SOURCE_SHORTER: the source ended before row 111 of 120, which were read before"
     )
     assert (await run(path, first)).state == "finished"
@@ -250,7 +250,7 @@ async def test_a_pending_row_that_cannot_be_sent_as_it_is_given_now_is_named(
     report = await run(path, second)
     assert (report.state, report.counts.sent, report.counts.pending) == ("held", 299, 1)
     assert report.hold is not None
-    assert f"(row {pending} is refused: tags: a tag name may hold" in report.hold
+    assert f"(row {pending} is refused: tags: a tag name may hold" in report.hold.text
     assert (await run(path, first)).counts.sent == 300
 
 
@@ -519,7 +519,7 @@ async def test_a_source_that_raises_cancelled_error_is_broken_and_no_stop(
     report = await run(path, source)
     assert report.state == "held"
     assert report.hold is not None
-    assert report.hold.startswith("SOURCE_BROKEN: the recipients broke off")
+    assert str(report.hold).startswith("SOURCE_BROKEN: the recipients broke off")
     assert report.counts.sent == rows == len(ses_emulator.ledger)
 
 
@@ -647,7 +647,7 @@ def test_after_any_edit_nobody_is_mailed_twice_and_it_is_refused_or_right(
         if report.state == "held":
             assert dedupe == "address"
             assert second != first
-            assert (report.hold or "").startswith(("SOURCE_CHANGED", "SOURCE_SHORTER"))
+            assert str(report.hold).startswith(("SOURCE_CHANGED", "SOURCE_SHORTER"))
         else:
             assert report.counts.pending == 0
             assert wanted <= world.mailed.keys() | world.in_doubt()

@@ -728,8 +728,8 @@ MUTANTS = [
     Mutant(
         "addresses in the text of a hold",
         "model/hold.py",
-        "    return plain(without_addresses(f",
-        "    return plain((f",
+        "    return plain(without_addresses(text))\n",
+        "    return plain(text)\n",
         ("tests/test_privacy.py",),
     ),
     Mutant(
@@ -930,8 +930,8 @@ MUTANTS = [
     Mutant(
         "what SES says orders a terminal",
         "model/hold.py",
-        "    return plain(without_addresses(f",
-        "    return (without_addresses(f",
+        "    return plain(without_addresses(text))\n",
+        "    return without_addresses(text)\n",
         ("tests/ses/test_statuses.py",),
     ),
     Mutant(

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailsluice.model import Answer
-from mailsluice.model.hold import hold_text
+from mailsluice.model.hold import Hold
 from mailsluice.reports.remedies import remedy
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.answers import account, bulk_answer
@@ -51,10 +51,10 @@ STRANGERS = [
 def test_a_4xx_of_somebody_else_is_a_hold_and_nobodys_rejection(status: int, body: bytes) -> None:
     answer = bulk_answer(answered(body, status))
     assert (answer.code, action_of(answer)) == ("NOT_SES", Action.HOLD)
-    said = hold_text("NOT_SES", answer.error)
-    assert f"HTTP {status} without SES's error type" in said
-    assert "<b>" not in said
-    assert "proxy or firewall" in remedy(said)
+    said = Hold.answered("NOT_SES", answer.error)
+    assert f"HTTP {status} without SES's error type" in said.text
+    assert "<b>" not in said.text
+    assert "proxy or firewall" in remedy(said.code)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_results_are_matched_by_position() -> None:
     ],
 )
 def test_a_hold_never_quotes_an_address(address: str) -> None:
-    told = hold.hold_text("X", f"Address {address} is bad")
+    told = str(hold.Hold.answered("X", f"Address {address} is bad"))
     assert told == "X: Address <address> is bad"
 
 
@@ -139,7 +139,7 @@ def test_a_text_without_an_end_is_looked_at_once() -> None:
 
 
 def test_a_hold_is_text_and_no_order_to_a_terminal() -> None:
-    assert hold.hold_text("X", "a\x1b[2J\nb") == r"X: a\x1b[2J\nb"
+    assert str(hold.Hold.answered("X", "a\x1b[2J\nb")) == r"X: a\x1b[2J\nb"
 
 
 def test_a_hold_is_of_one_mailing_or_of_the_account() -> None:

@@ -266,7 +266,8 @@ class _Life:
     def _between(self, report: Report | None) -> None:
         """Time passes, and operators act, while no process runs."""
         random = self._random
-        assert not ((report and report.hold) or "").startswith(SOURCE_SHORTER), report
+        hold = report.hold if report else None
+        assert hold is None or hold.code != SOURCE_SHORTER, report
         soon = random.choice([0.0, 0.01, random.uniform(0, 5)])
         self._loop.jump(25.0 if report and report.state == "held" else soon)
         if self._trouble is None:

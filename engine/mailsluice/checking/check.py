@@ -29,7 +29,7 @@ from mailsluice.mailing.rendering.template import Template
 from mailsluice.mailing.rendering.template_error import TemplateError
 from mailsluice.model import Account, Recipient, SourceIdentity
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.model.hold import hold_text, without_addresses
+from mailsluice.model.hold import Hold, without_addresses
 from mailsluice.ses import AccountUnavailableError, Transport, at_once, inspector
 from mailsluice.ses.inspector import Identity, Inspector, Unread, Why
 from mailsluice.ses.statuses import Action, classify
@@ -229,7 +229,7 @@ class Checker:
         (verdict,) = classify(answer, 1)
         if verdict.rule.action is Action.SENT:
             return iter([finding("LIVE_SENT", "SES has taken a mail to its mailbox simulator")])
-        return iter([finding("LIVE_FAILED", hold_text(verdict.status, verdict.error))])
+        return iter([finding("LIVE_FAILED", str(Hold.answered(verdict.status, verdict.error)))])
 
 
 def _template(

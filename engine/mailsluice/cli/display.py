@@ -184,7 +184,9 @@ def summarise(report: Report, journal: str, console: Console) -> None:
     """Print the summary of a run. `journal` is its journal's name as a shell takes it."""
     counts = report.counts
     console.print(report.state, style="bold", end="")
-    console.print(f": {plain(report.hold)}" if report.hold else "", markup=False, soft_wrap=True)
+    console.print(
+        f": {plain(str(report.hold))}" if report.hold else "", markup=False, soft_wrap=True
+    )
     table = Table.grid(padding=(0, 2))
     for name in ("read", "refused", "duplicate", "suppressed"):
         table.add_row(name, f"{getattr(counts, name):>12,}")

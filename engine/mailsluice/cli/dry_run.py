@@ -158,7 +158,7 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float, warnings: Sequence[st
     if plan.account is not None:
         _print_account(plan.account)
     if plan.account is not None and (why := quotas.obstacle(plan.account)):
-        say("held", why)
+        say("held", str(why))
     elif plan.rate_per_s is not None:
         say("rate", f"{plan.rate_per_s:,.6g} recipients/s")
         if plan.weight:

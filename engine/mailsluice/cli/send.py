@@ -316,7 +316,7 @@ class Job:
                 console = Console(stderr=str(self._report) == "-")
                 display.summarise(report, shlex.quote(str(self._journal)), console)
         elif report.hold:
-            voice.say(f"held: {report.hold}; next: {remedy(report.hold)}")
+            voice.say(f"held: {report.hold}; next: {remedy(report.hold.code)}")
         if report.state == "finished" and report.counts.read and not report.elapsed_s:
             voice.say(_HAD_FINISHED.format(journal=self._journal))
 

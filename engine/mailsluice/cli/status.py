@@ -55,7 +55,7 @@ def _table(found: Overview, journal: Path) -> dict[str, Any]:
     run = found.run
     return {
         "state": found.state,
-        "hold": found.hold,
+        "hold": None if found.hold is None else str(found.hold),
         "waiting_for": found.waiting_for,
         "waiting_since": None if found.waiting_since is None else utc(found.waiting_since),
         "next": "; ".join(_next(found, journal)) or None,
@@ -88,7 +88,7 @@ def _next(found: Overview, journal: Path) -> list[str]:
 def _screen(found: Overview, journal: Path) -> Iterator[str]:
     """Print the state, the counts and what to do; then the rest."""
     counts = found.counts
-    yield from _wrapped(found.state, found.hold or found.waiting_for or "")
+    yield from _wrapped(found.state, str(found.hold or found.waiting_for or ""))
     for name, count in _counts(counts):
         share = f"{count / counts.read:>7.1%}" if counts.read and name != "read" else ""
         yield f"{name:<14}{count:>12,}{share}"

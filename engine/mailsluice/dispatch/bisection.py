@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mailsluice.dispatch import batching
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Entry
-from mailsluice.model.hold import hold_text
+from mailsluice.model.hold import Hold
 from mailsluice.ses.statuses import Verdict
 
 SUSPECTS_MAX = BATCH_RECIPIENTS_MAX
@@ -46,8 +46,8 @@ class _Group:
 class Bisection:
     """The halves still to be tried, and the entries under suspicion."""
 
-    def __init__(self, held_before: str | None = None, *, blame_at_once: bool = False) -> None:
-        """`held_before` is `hold_text` of the last hold, of a run that has sent something.
+    def __init__(self, held_before: Hold | None = None, *, blame_at_once: bool = False) -> None:
+        """`held_before` is the last hold of a run that has sent something.
 
         `blame_at_once`: an entry that is refused alone is to blame, whatever becomes of the others.
         """
@@ -115,7 +115,7 @@ class Bisection:
         if not suspects or not _alike(suspects) or (len(suspects) == 1 and self._accepted_ever):
             return suspects
         verdict = suspects[0].verdict
-        if hold_text(verdict.status, verdict.error) == self._held_before:
+        if str(Hold.answered(verdict.status, verdict.error)) == str(self._held_before):
             return suspects
         self.mailing_at_fault = verdict
         return []

@@ -24,7 +24,7 @@ from mailsluice.dispatch.daily_quota import DailyStatistics
 from mailsluice.dispatch.gate import Gate
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Lane, Outcome, State
 from mailsluice.model.codes import QUOTA_TOO_SMALL
-from mailsluice.model.hold import hold_text
+from mailsluice.model.hold import Hold
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import statuses
 from mailsluice.ses.statuses import Action, Verdict
@@ -74,7 +74,7 @@ class DispatcherStatistics:
     """Calls at once, at most."""
     latency_s: float
     """What SES takes to answer, the mean of the last calls."""
-    hold: str | None
+    hold: Hold | None
     daily: DailyStatistics
 
 
@@ -93,7 +93,7 @@ class Dispatcher:
         lane: Lane = "bulk",
         in_flight_max: int | None = None,
         linger_s: float = LINGER_S,
-        held_before: str | None = None,
+        held_before: Hold | None = None,
         one_caller_each: bool = False,
         random: Random | None = None,
     ) -> None:
@@ -114,7 +114,7 @@ class Dispatcher:
         self._bisection = Bisection(held_before, blame_at_once=one_caller_each)
         self._random = random or Random()
         self._breaker = CircuitBreaker(self._random)
-        self._hold: str | None = None
+        self._hold: Hold | None = None
         self._stopping = False
         self._paused = False
         self._unrecorded = 0
@@ -126,7 +126,7 @@ class Dispatcher:
         return self._member.lane
 
     @property
-    def hold(self) -> str | None:
+    def hold(self) -> Hold | None:
         """The cause, outside the recipients, for which nothing more is started, if any."""
         return self._hold
 
@@ -140,7 +140,7 @@ class Dispatcher:
         """Start nothing while `paused`."""
         self._paused = paused
 
-    def hold_for(self, hold: str) -> None:
+    def hold_for(self, hold: Hold) -> None:
         """Start nothing more for this cause, which takes the place of an earlier one."""
         self._hold = hold
 
@@ -195,7 +195,7 @@ class Dispatcher:
             return None
         if self.daily.may_ever(least):
             return Wait(self.daily.goes_on_at(least, now), Reason.DAILY)
-        self._hold = f"{QUOTA_TOO_SMALL}: {self.daily.smallness(least)}"
+        self._hold = Hold(QUOTA_TOO_SMALL, self.daily.smallness(least))
         return self._drained(Reason.STOPPING)
 
     def _drained(self, reason: Reason) -> Decision:
@@ -374,7 +374,7 @@ class Dispatcher:
 
     def _hold_on(self, verdict: Verdict | None) -> None:
         if verdict is not None and self._hold is None:
-            self._hold = hold_text(verdict.status, verdict.error)
+            self._hold = Hold.answered(verdict.status, verdict.error)
 
     # --- for its caller ----------------------------------------------------------------------
 

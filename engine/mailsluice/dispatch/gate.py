@@ -14,6 +14,7 @@ from mailsluice.dispatch.daily_quota import DailyQuota
 from mailsluice.dispatch.in_flight import CallsInFlight
 from mailsluice.dispatch.pacer import Pacer
 from mailsluice.model import LANE_SHARES, Lane
+from mailsluice.model.hold import Hold
 
 CALLS_KEPT = 1 / 8
 """Part of the calls at once, one at least, that the bulk lane leaves free for the other."""
@@ -62,9 +63,9 @@ class Gate:
         self.in_flight = CallsInFlight(in_flight_max)
         self.lane_shares = lane_shares
         """By weight: only their ratio counts."""
-        self.hold: str | None = None
+        self.hold: Hold | None = None
         """Why the account sends nothing at present, as GetAccount says."""
-        self.refusal: str | None = None
+        self.refusal: Hold | None = None
         """Why the account's last call was refused, or could not be signed; None if it was not."""
         self.number = 0
         """Number of the newest batch. Batches of all streams are numbered together."""

@@ -17,7 +17,7 @@ from mailsluice.journal.standing import Standing
 from mailsluice.model import Account
 from mailsluice.model.codes import NO_CREDENTIALS, NOT_SENT
 from mailsluice.model.errors import ConfigurationError, MailsluiceError
-from mailsluice.model.hold import hold_text
+from mailsluice.model.hold import Hold
 from mailsluice.model.rolling_window import RollingDay
 from mailsluice.ses import AccountUnavailableError, Transport
 from mailsluice.ses.statuses import Action, classify
@@ -31,6 +31,10 @@ class AccountRefusedError(ConfigurationError):
 
 class AccountHeldError(MailsluiceError):
     """Nothing can be sent for a cause outside: an account paused, SES out of reach."""
+
+    def __init__(self, hold: Hold) -> None:
+        super().__init__(str(hold))
+        self.hold = hold
 
 
 ASK_ATTEMPTS_MAX = 5
@@ -47,14 +51,18 @@ def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:
     return allowed if settings.rate == "account" else min(settings.rate, allowed)
 
 
-def obstacle(account: Account) -> str | None:
+def obstacle(account: Account) -> Hold | None:
     """Why the account sends nothing at present; None where it does."""
     if account.enforcement == "SHUTDOWN":
-        return "ACCOUNT_SUSPENDED: SES has shut the account's sending down (EnforcementStatus)"
+        return Hold(
+            "ACCOUNT_SUSPENDED", "SES has shut the account's sending down (EnforcementStatus)"
+        )
     if not account.rate_per_s > 0:
-        return "ACCOUNT_SENDING_PAUSED: the account's sending rate is 0 (MaxSendRate)"
+        return Hold("ACCOUNT_SENDING_PAUSED", "the account's sending rate is 0 (MaxSendRate)")
     if not account.sending_enabled:
-        return "ACCOUNT_SENDING_PAUSED: sending is disabled for the account (SendingEnabled)"
+        return Hold(
+            "ACCOUNT_SENDING_PAUSED", "sending is disabled for the account (SendingEnabled)"
+        )
     return None
 
 
@@ -136,11 +144,11 @@ class QuotaKeeper:
     def _note_refusal(self, error: AccountUnavailableError | ConfigurationError) -> None:
         """GetAccount, too, needs credentials; what it is forbidden says nothing about sending."""
         if isinstance(error, ConfigurationError):
-            self._gate.refusal = hold_text(NO_CREDENTIALS, str(error))
+            self._gate.refusal = Hold.answered(NO_CREDENTIALS, str(error))
             return
         rule = classify(error.answer, 1)[0].rule
         if rule.action is Action.HOLD and not rule.of_mailing:
-            self._gate.refusal = hold_text(error.answer.code or "", error.answer.error)
+            self._gate.refusal = Hold.answered(error.answer.code, error.answer.error)
 
 
 class AccountGate:
@@ -186,7 +194,7 @@ class AccountGate:
         self._keeper.apply_again()
 
     @property
-    def hold(self) -> str | None:
+    def hold(self) -> Hold | None:
         """Why the account sends nothing, as GetAccount or the last call says; None if it does."""
         return None if self._gate is None else self._gate.hold or self._gate.refusal
 
@@ -273,14 +281,16 @@ class AccountGate:
         """Return where the run can do without an answer from GetAccount; raise where not."""
         answer = error.answer
         if answer.code == NO_CREDENTIALS:
-            raise AccountHeldError(hold_text(NO_CREDENTIALS, answer.error)) from error
+            raise AccountHeldError(Hold.answered(NO_CREDENTIALS, answer.error)) from error
         rejected = answer.http_status == 403 and "AccessDenied" not in (answer.code or "")  # noqa: PLR2004  # HTTP's Forbidden
         if rejected:
-            raise AccountHeldError(hold_text(answer.code or "", answer.error)) from error
+            raise AccountHeldError(Hold.answered(answer.code, answer.error)) from error
         if answer.code == NOT_SENT:
-            raise AccountHeldError(f"{NOT_SENT}: SES cannot be reached: {answer.error}") from error
+            raise AccountHeldError(
+                Hold(NOT_SENT, f"SES cannot be reached: {answer.error}")
+            ) from error
         if self._settings.rate == "account" and answer.http_status != 403:  # noqa: PLR2004  # as above
-            raise AccountHeldError(hold_text(answer.code or "", answer.error)) from error
+            raise AccountHeldError(Hold.answered(answer.code, answer.error)) from error
         if self._settings.rate == "account":
             raise AccountRefusedError(
                 f"{error}; allow ses:GetAccount, or give the rate, as in --set quota.rate=14"

@@ -55,6 +55,7 @@ from mailsluice.mailing.message import Message, Receipt
 from mailsluice.mailing.recognition import Recogniser
 from mailsluice.model import Lane
 from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
+from mailsluice.model.hold import Hold
 from mailsluice.model.rolling_window import DAY_S
 from mailsluice.reports.report import Report
 from mailsluice.ses import Transport
@@ -333,8 +334,8 @@ class Engine:
             except AccountHeldError as error:
                 if not standing.finished:
                     async with Writer(journal, standing) as writer:
-                        await writer.write([Event(self._wall(), HELD, str(error))])
-                return report_of(standing, HELD, str(error))
+                        await writer.write([Event(self._wall(), HELD, str(error.hold))])
+                return report_of(standing, HELD, error.hold)
         if self._preparing.cancelled_caught:
             return report_of(standing, STOPPED)
         at = self._wall()
@@ -486,7 +487,7 @@ class Engine:
         return self._account.statistics()
 
     @property
-    def account_hold(self) -> str | None:
+    def account_hold(self) -> Hold | None:
         """Why SES would not send anything for this account at present; None where it would."""
         return self._account.hold
 

@@ -44,6 +44,7 @@ from mailsluice.mailing.message import (
 from mailsluice.model import Batch, Counts, Entry, Lane, Outcome, Remark, State
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT, REFUSED, WITHDRAWN
 from mailsluice.model.errors import EngineError, MailsluiceError, root_of
+from mailsluice.model.hold import Hold
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import Transport
 from mailsluice.ses.statuses import Action, Verdict
@@ -570,14 +571,13 @@ class Outbox:
         if self._streams.get(stream.key) is stream:
             del self._streams[stream.key]
 
-    async def hold(self, stream: _Stream, hold: str) -> None:
+    async def hold(self, stream: _Stream, hold: Hold) -> None:
         """SES refuses the mailing, or the account: nothing more of it is attempted."""
-        status, _, text = hold.partition(": ")
         left = [each for each in self.by_seq.values() if each.stream is stream]
         for number, waiting in enumerate(left):
             if not (waiting.gone or waiting.ended):
                 waiting.gone = True
-                self._note_given_up(waiting, status, text, Held(status, text))
+                self._note_given_up(waiting, hold.code, hold.text, Held(hold.code, hold.text))
             if number % YIELD_EVERY == 0:
                 await checkpoint()
 

@@ -135,8 +135,7 @@ class Delivery:
                 opened.set_result(outbox)
                 await outbox.run()
         except AccountHeldError as error:
-            status, _, text = str(error).partition(": ")
-            opened.set_exception(Held(status, text))
+            opened.set_exception(Held(error.hold.code, error.hold.text))
         except Exception as error:  # noqa: BLE001  # the senders raise it
             if not opened.done():
                 opened.set_exception(error)

@@ -21,6 +21,7 @@ from mailsluice.mailing.recognition import DifferentRowError
 from mailsluice.model import Chunk, Head, Remark, State
 from mailsluice.model.codes import EXCEPTED, GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER
 from mailsluice.model.errors import JournalError, SourceChangedError, SourceError
+from mailsluice.model.hold import Hold
 from mailsluice.reports.remedies import remedy
 from mailsluice.sources import Source
 
@@ -57,7 +58,7 @@ class Pipeline:
         self._changed: SourceChangedError | DifferentRowError | None = None
         """How the source was found to be another one."""
         self._caller_error: Exception | None = None
-        self._broken: str | None = None
+        self._broken: Hold | None = None
         """How the source broke off."""
         self._unfit: Remark | None = None
         """The first row that was accepted before, and that cannot be sent as it is given now."""
@@ -100,9 +101,10 @@ class Pipeline:
             if self._writer.standing.counts.read == 0:
                 raise
             # What came before the break has been accepted, and is sent.
-            self._broken = (
-                f"{SOURCE_BROKEN}: {error}; what came before is settled: give the very same bytes "
-                "again, or send what `export` does not list as a run of its own"
+            self._broken = Hold(
+                SOURCE_BROKEN,
+                f"{error}; what came before is settled: give the very same bytes "
+                "again, or send what `export` does not list as a run of its own",
             )
             self._dispatcher.backlog.source_ended()
         except JournalError:
@@ -124,7 +126,7 @@ class Pipeline:
         if not self._sending.statistics().calls:
             text = f"{what}: nothing was sent. To go on, {remedy(SOURCE_CHANGED)}"
             raise SourceChangedError(text) from changed
-        self._dispatcher.hold_for(f"{SOURCE_CHANGED}: {what}: nothing more was sent")
+        self._dispatcher.hold_for(Hold(SOURCE_CHANGED, f"{what}: nothing more was sent"))
 
     async def _account_for_missing(self) -> None:
         """The source has ended, and perhaps without rows that an earlier process has read.
@@ -142,16 +144,22 @@ class Pipeline:
             await self._give_up_the_gone(rows.missing)
         elif rows.missing:
             self._dispatcher.hold_for(
-                f"{SOURCE_SHORTER}: the source ended before row {rows.known - rows.missing + 1} of "
-                f"{rows.known}, which were read before"
+                Hold(
+                    SOURCE_SHORTER,
+                    f"the source ended before row {rows.known - rows.missing + 1} of "
+                    f"{rows.known}, which were read before",
+                )
             )
         elif pending:
             unfit = self._unfit
             first = "" if unfit is None else f" (row {unfit.seq} is {unfit.state}: {unfit.reason})"
             self._dispatcher.hold_for(
-                f"{SOURCE_SHORTER}: {pending} recipients that were accepted before have not come "
-                f"again as they were{first}; give the same source and the same [recipients] "
-                "settings"
+                Hold(
+                    SOURCE_SHORTER,
+                    f"{pending} recipients that were accepted before have not come "
+                    f"again as they were{first}; give the same source and the same [recipients] "
+                    "settings",
+                )
             )
 
     async def _give_up_the_gone(self, missing: int) -> None:

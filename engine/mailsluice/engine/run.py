@@ -16,6 +16,7 @@ from mailsluice.journal import Event
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, Standing
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
+from mailsluice.model.hold import Hold
 from mailsluice.model.wait_reason import Reason
 from mailsluice.reports.report import Report
 from mailsluice.sources import Source
@@ -118,7 +119,7 @@ class Current:
             self._ended.set()
         hold = self._dispatcher.hold
         state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
-        await self._writer.write([Event(self._wall(), state, hold or "")])
+        await self._writer.write([Event(self._wall(), state, str(hold) if hold else "")])
         now = self.statistics()
         return report_of(self._writer.standing, state, hold, now)
 
@@ -177,7 +178,7 @@ class Current:
 
 
 def report_of(
-    standing: Standing, state: End, hold: str | None = None, now: Statistics | None = None
+    standing: Standing, state: End, hold: Hold | None = None, now: Statistics | None = None
 ) -> Report:
     """The report of a run that is left in `state`; `now` is its last moment in this process."""
     return Report(

@@ -29,6 +29,7 @@ from mailsluice.journal import (
 from mailsluice.model import Counts, Head, State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.errors import JournalError
+from mailsluice.model.hold import Hold
 from mailsluice.model.rolling_window import Sends
 
 End = Literal["finished", "held", "stopped"]
@@ -141,10 +142,10 @@ class Standing:
         return ended and self.counts.pending == 0
 
     @property
-    def held_before(self) -> str | None:
+    def held_before(self) -> Hold | None:
         """Why the run was held last, if it was left so and has ever sent anything."""
         end = self.last_end
-        return end.text if end and end.name == HELD and self.counts.sent else None
+        return Hold.recorded(end.text) if end and end.name == HELD and self.counts.sent else None
 
     def check(self, record: Record) -> None:
         """Raise JournalError if `record` may not follow. Changes nothing."""

@@ -1,8 +1,9 @@
-"""The text of a hold: a code, and what was said about it."""
+"""Why nothing is sent: a code, and what was said about it."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from mailsluice.model.plain import plain
 
@@ -16,11 +17,34 @@ _ADDRESS = re.compile(r"(\"[^\"@]*\"|(?<![^\s<>,;:\"])[^\s<>,;:\"]+)@[^\s<>,;:\"
 """Anchored at the beginning of a word, so that a long one is looked at once."""
 
 
-def hold_text(status: str, error: str | None) -> str:
-    """Why a run is held, for people and logs: without the addresses that SES's text may quote."""
-    return plain(without_addresses(f"{status}: {error or 'SES gave no further text'}"))
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A cause, outside the recipients, for which a run, a mailing or an account sends nothing."""
+
+    code: str
+    """SES's, or one of `model.codes`."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
+    @classmethod
+    def answered(cls, code: str | None, error: str | None) -> Hold:
+        """The hold for an answer of SES, without the addresses that its text may quote."""
+        text = error or "SES gave no further text"
+        return cls(_for_people(code or ""), _for_people(text))
+
+    @classmethod
+    def recorded(cls, text: str) -> Hold:
+        """The hold that a journal has as `str(hold)`."""
+        code, _, rest = text.partition(": ")
+        return cls(code, rest)
 
 
 def without_addresses(text: str) -> str:
     """A text for people and logs, in which `<address>` stands for each address."""
     return _ADDRESS.sub("<address>", _AT.sub("@", text))
+
+
+def _for_people(text: str) -> str:
+    return plain(without_addresses(text))

@@ -9,6 +9,7 @@ from itertools import islice
 from mailsluice.journal import STATE_CODES, Event, Journal, Run, Settlement
 from mailsluice.journal.standing import HELD, Standing
 from mailsluice.model import Counts, State
+from mailsluice.model.hold import Hold
 from mailsluice.model.recent_rate import RecentRate
 
 RATE_S = 60.0
@@ -24,7 +25,7 @@ class Overview:
 
     state: str
     """running, finished, held, stopped, interrupted, reopened or not begun."""
-    hold: str | None
+    hold: Hold | None
     waiting_for: str | None
     """What limits it, or keeps it from sending; None where it waited for nothing for long."""
     waiting_since: float | None
@@ -67,7 +68,7 @@ def of(journal: Journal, *, running: bool) -> Overview:
     waiting = standing.last_waiting if running else None
     return Overview(
         state="running" if running else _state(standing),
-        hold=event.text if event and event.name == HELD else None,
+        hold=Hold.recorded(event.text) if event and event.name == HELD else None,
         waiting_for=waiting.text if waiting else None,
         waiting_since=waiting.at if waiting else None,
         pace_per_s=rate.per_s,

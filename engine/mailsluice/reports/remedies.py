@@ -17,6 +17,7 @@ from mailsluice.model.codes import (
     SOURCE_CHANGED,
     SOURCE_SHORTER,
 )
+from mailsluice.model.hold import Hold
 
 NO_RECIPIENTS = "the list has no recipients: fill it, or correct [recipients] path"
 
@@ -116,13 +117,13 @@ _BY_CODE = {
 }
 
 
-def remedy(hold: str) -> str:
-    """Return what to do about a hold (`Report.hold`: code, colon, text) before running again."""
-    return _BY_CODE.get(hold.partition(":")[0], _UNKNOWN)
+def remedy(code: str) -> str:
+    """Return what to do about a hold with that code before running again."""
+    return _BY_CODE.get(code, _UNKNOWN)
 
 
 def next_steps(
-    state: str, hold: str | None, counts: Counts, journal: str, again: Collection[State]
+    state: str, hold: Hold | None, counts: Counts, journal: str, again: Collection[State]
 ) -> list[str]:
     """Return what the operator of a run may do now, most important first; empty if nothing.
 
@@ -133,7 +134,9 @@ def next_steps(
         case "running":
             return []
         case "held":
-            return [f"{remedy(hold or '')}; then run the same `mailsluice send` again"]
+            return [
+                f"{remedy(hold.code if hold else '')}; then run the same `mailsluice send` again"
+            ]
         case "finished":
             return list(_after_the_end(counts, journal, again))
         case _:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mailsluice.journal.standing import End
 from mailsluice.model import Counts
+from mailsluice.model.hold import Hold
 
 
 class ExitCode(enum.IntEnum):
@@ -35,7 +36,7 @@ class Report:
     """The end of one run. `counts` are of the whole run; the rest is of this process."""
 
     state: End
-    hold: str | None
+    hold: Hold | None
     """Why it is held; None unless `state` is "held"."""
     counts: Counts
     calls: int
@@ -64,6 +65,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON values, as the contract has it."""
         table = asdict(self)
+        table["hold"] = None if self.hold is None else str(self.hold)
         for name in ("elapsed_s", "rate_per_s"):
             table[name] = round(table[name], 3)
         return table

@@ -16,14 +16,14 @@ from typing import Protocol
 
 from mailsluice.model import Account, Answer
 from mailsluice.model.errors import MailsluiceError
-from mailsluice.model.hold import hold_text
+from mailsluice.model.hold import Hold
 
 
 class AccountUnavailableError(MailsluiceError):
     """GetAccount gave no account; `answer` says what it gave instead."""
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(f"GetAccount: {hold_text(answer.code or '', answer.error)}")
+        super().__init__(f"GetAccount: {Hold.answered(answer.code, answer.error)}")
         self.answer = answer
 
 

@@ -111,7 +111,9 @@ class Worker:
     def account_hold(self) -> str | None:
         """Return why the account or the credentials let nothing be sent at present."""
         held = self.consumer.recipients.hold if self.consumer is not None else None
-        return held or (self.engine.account_hold if self.engine is not None else None)
+        if held is None and self.engine is not None and self.engine.account_hold is not None:
+            return str(self.engine.account_hold)
+        return held
 
     def stop(self) -> None:
         """Take in nothing more. `run` returns when the calls in flight are settled."""

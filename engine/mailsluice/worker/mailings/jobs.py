@@ -29,6 +29,7 @@ from mailsluice.model.errors import (
     SourceError,
     SourceUnavailableError,
 )
+from mailsluice.model.hold import Hold
 from mailsluice.worker.mailings import contents
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.job import ENDED, Job, JobState
@@ -256,7 +257,8 @@ class Mailings:
 
     async def _once(self, job: Job) -> bool:
         """Attempt the whole mailing once. Return True if it is to be attempted again."""
-        hold: str | None = None
+        hold: Hold | None = None
+        why: str | None = None
         try:
             await self._see_marks(job)
             if job.counts is None:
@@ -265,22 +267,23 @@ class Mailings:
                 if free:
                     await self._send(job)
                     hold = job.report.hold if job.report else None
+                    why = str(hold) if hold else None
         except JournalLockedError:
             raise
         except Exception as error:
             if not (isinstance(error, _HOLDS) or _is_shortage(error)):
                 raise
-            hold = str(error) or type(error).__name__
+            why = str(error) or type(error).__name__
         if job.cancelled:
             await self._end(job, JobState.CANCELLED, "cancelled by an operator")
-        elif hold is not None and hold.startswith(SOURCE_BROKEN):
-            await self._end(job, JobState.FAILED, hold)
-        elif hold is None and job.report is not None and job.report.state == "finished":
+        elif hold is not None and hold.code == SOURCE_BROKEN:
+            await self._end(job, JobState.FAILED, why)
+        elif why is None and job.report is not None and job.report.state == "finished":
             await self._end(job, JobState.FINISHED, None)
         elif self._stopping.is_set():
             self._note(job, JobState.STOPPED)
         else:
-            self._note(job, JobState.PAUSED if job.paused else JobState.HELD, hold)
+            self._note(job, JobState.PAUSED if job.paused else JobState.HELD, why)
             return True
         return False
 
