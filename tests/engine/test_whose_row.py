@@ -37,7 +37,8 @@ from mailsluice.emulator import (
     EntryFault,
 )
 from mailsluice.journal import Taken
-from mailsluice.journal.sqlite import SCHEMA_VERSION, UPGRADED_VERSION, SqliteJournal
+from mailsluice.journal.schema import SCHEMA_VERSION, UPGRADED_VERSION
+from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model import Dedupe
 from mailsluice.reports import export
 from mailsluice.reports.export import Line

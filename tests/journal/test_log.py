@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailsluice.journal import Event, Run, lock
-from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
+from mailsluice.journal.schema import PAGE_BYTES
+from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.wal import FRAME_HEADER_BYTES, HEADER_BYTES
 from mailsluice.model.errors import JournalError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mailsluice.journal import Event, Run, lock
-from mailsluice.journal.sqlite import PAGE_BYTES, SCHEMA_VERSION, SqliteJournal
+from mailsluice.journal.schema import PAGE_BYTES, SCHEMA_VERSION
+from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import JournalError
 
 Opener = Callable[[Path], SqliteJournal]

@@ -450,13 +450,13 @@ MUTANTS = [
     Mutant(
         "the last record of a commit is lost",
         "journal/sqlite.py",
-        "            self._connection.executemany(_INSERT, rows)\n",
-        "            self._connection.executemany(_INSERT, rows[:-1])\n",
+        "            self._connection.executemany(schema.INSERT, rows)\n",
+        "            self._connection.executemany(schema.INSERT, rows[:-1])\n",
         (MACHINE,),
     ),
     Mutant(
         "records come back in another order",
-        "journal/sqlite.py",
+        "journal/schema.py",
         "FROM record ORDER BY id\n",
         "FROM record ORDER BY kind, id\n",
         (MACHINE,),
@@ -471,7 +471,7 @@ MUTANTS = [
     Mutant(
         "seals are not looked at",
         "journal/sqlite.py",
-        "                if not (whole and id_ == last_id and seal == last_seal):\n",
+        "                if not (whole and id_ == last_id and record_seal == last_seal):\n",
         "                if id_ != last_id:\n",
         (SQLITE,),
     ),
@@ -485,8 +485,8 @@ MUTANTS = [
     Mutant(
         "a damaged log is taken for one that a crash cut off",
         "journal/sqlite.py",
-        "    if wal.is_damaged(log, PAGE_BYTES):\n",
-        "    if wal.is_damaged(log, PAGE_BYTES) and False:\n",
+        "    if wal.is_damaged(log, schema.PAGE_BYTES):\n",
+        "    if wal.is_damaged(log, schema.PAGE_BYTES) and False:\n",
         (LOG,),
     ),
     Mutant(
@@ -520,8 +520,8 @@ MUTANTS = [
     Mutant(
         "a newer schema is read",
         "journal/sqlite.py",
-        "        if version not in {SCHEMA_VERSION, UPGRADED_VERSION}:\n",
-        "        if version < UPGRADED_VERSION:\n",
+        "        if version not in {schema.SCHEMA_VERSION, schema.UPGRADED_VERSION}:\n",
+        "        if version < schema.UPGRADED_VERSION:\n",
         (SQLITE,),
     ),
     Mutant(

@@ -26,7 +26,8 @@ from random import Random
 
 from mailsluice.emulator import AccountSettings, Emulator, EmulatorOptions, Latency, emulator_thread
 from mailsluice.journal import Intent, Record
-from mailsluice.journal.sqlite import PAGE_BYTES, SqliteJournal
+from mailsluice.journal.schema import PAGE_BYTES
+from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import JournalError
 from mailsluice.reports import export
 from tests.prove import jepsen

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-CHECK = "PRAGMA quick_check(1)"
+from mailsluice.journal.schema import CHECK_PAGES
 
 
 class PagesCheck:
@@ -26,7 +26,7 @@ class PagesCheck:
 
     def _run(self) -> None:
         try:
-            self._problem = self._connection.execute(CHECK).fetchone()[0]
+            self._problem = self._connection.execute(CHECK_PAGES).fetchone()[0]
         except sqlite3.Error as error:
             self._problem = error
 

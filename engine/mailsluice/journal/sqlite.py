@@ -9,91 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import orjson
 
-from mailsluice.journal import Record, Resolution, Run, columns, file, lock, wal
-from mailsluice.journal.check import CHECK, PagesCheck
+from mailsluice.journal import Record, Resolution, Run, columns, file, lock, schema, seal, wal
+from mailsluice.journal.check import PagesCheck
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.errors import JournalError
 
-APPLICATION_ID = 0x4D534C43
-"""`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
-
-SCHEMA_VERSION = 5
-"""`PRAGMA user_version`."""
-
-UPGRADED_VERSION = 4
-"""The one before, whose records have no fingerprints: read as it is, upgraded by a writer."""
-
-PAGE_BYTES = 8192
-"""A settlement of 50 recipients is about 4 KB: two fit a page without overflow."""
-
 BUSY_TIMEOUT_S = 5.0
 """How long a reader waits for a checkpoint of the writer."""
-
-SCHEMA = f"""
-PRAGMA page_size = {PAGE_BYTES};  -- before the transaction: within it, it is passed over
-BEGIN IMMEDIATE;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-
--- The run that this journal belongs to: one row, JSON.
-CREATE TABLE run (
-    body BLOB NOT NULL,
-    seal INTEGER NOT NULL     -- CRC-32 of the body
-) STRICT;
-
--- Everything that happened, in the order in which it became durable. Never updated or deleted.
-CREATE TABLE record (
-    id     INTEGER PRIMARY KEY,
-    at     REAL NOT NULL,     -- seconds since the epoch
-    kind   TEXT NOT NULL,     -- taken, intent, settlement, resolution, event
-    number INTEGER,           -- batch of an intent or settlement; first row of a taken
-    rows   BLOB,              -- JSON: rows of an intent or resolution; last row of a taken, and
-                              -- size and SHA-256 of what of the source had been read by then
-    states TEXT,              -- one letter a recipient of a settlement
-    weight INTEGER,           -- addresses of an intent that count to the daily quota
-    prints BLOB,              -- fingerprints of the rows of a taken, 4 or 8 bytes each
-    body   BLOB,              -- JSON: the details
-    body_seal INTEGER NOT NULL,  -- CRC-32 of the body
-    seal   INTEGER NOT NULL   -- CRC-32 of the other columns, begun with the seal before
-) STRICT;
-COMMIT;
-"""
-
-_INSERT = """
-INSERT INTO record (id, at, kind, number, rows, states, weight, prints, body, body_seal, seal)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-_UPGRADE = f"""
-BEGIN IMMEDIATE;
-ALTER TABLE record ADD COLUMN prints BLOB;
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-
-_LAST = "SELECT id, seal FROM record ORDER BY id DESC LIMIT 1"
-
-_ANY_TAKEN = "SELECT 1 FROM record WHERE kind = 'taken' LIMIT 1"
-
-_REPLAY = """
-SELECT id, at, kind, number, rows, states, weight, prints, body, body_seal, seal
-FROM record ORDER BY id
-"""
-
-_REPLAY_4 = _REPLAY.replace("prints", "NULL")
-
-_RESOLUTIONS = """
-SELECT at, kind, number, rows, states, weight, NULL, body FROM record
-WHERE kind = 'resolution' AND id <= ? ORDER BY id
-"""
 
 _DETAILED = {"intent", "settlement"}
 """Kinds whose `body` is details only, not needed for `Standing`."""
@@ -148,7 +77,7 @@ class SqliteJournal:
         """A reader's; a writer knows before he begins."""
         self._last_id = 0
         self._last_seal = 0
-        self._replay = _REPLAY
+        self._replay = schema.REPLAY
 
     @classmethod
     def open(cls, path: Path) -> SqliteJournal:
@@ -205,13 +134,11 @@ class SqliteJournal:
     def begin(self, run: Run) -> None:
         """Make it that run's."""
         with _translated(self._path), self._transaction():
-            if self._connection.execute(_ANY_TAKEN).fetchone():
+            if self._connection.execute(schema.ANY_TAKEN).fetchone():
                 raise JournalError(f"{self.name}: it belongs to a run already")
-            self._connection.execute("DELETE FROM run")
+            self._connection.execute(schema.FORGET_RUN)
             body = columns.encode_run(run)
-            self._connection.execute(
-                "INSERT INTO run (body, seal) VALUES (?, ?)", (body, zlib.crc32(body))
-            )
+            self._connection.execute(schema.INSERT_RUN, (body, seal.of_bytes(body)))
         self._run = run
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -221,22 +148,22 @@ class SqliteJournal:
         for record in records:
             last_id += 1
             row = columns.encode(record)
-            body_seal = zlib.crc32(row[-1] or b"")
-            last_seal = _seal(last_id, row, body_seal, last_seal)
+            body_seal = seal.of_bytes(row[-1] or b"")
+            last_seal = seal.of_record(last_id, row, body_seal, last_seal)
             rows.append((last_id, *row, body_seal, last_seal))
         with _translated(self._path), self._transaction():
-            self._connection.executemany(_INSERT, rows)
+            self._connection.executemany(schema.INSERT, rows)
         self._last_id, self._last_seal = last_id, last_seal
 
     def replay(self, *, details: bool) -> Iterator[Record]:
         """All records in the order of commit."""
         with _translated(self._path):
             last_id = last_seal = 0
-            for id_, *rest, body_seal, seal in self._connection.execute(self._replay):
+            for id_, *rest, body_seal, record_seal in self._connection.execute(self._replay):
                 row: columns.Columns = tuple(rest)
-                last_id, last_seal = last_id + 1, _seal(id_, row, body_seal, last_seal)
-                whole = zlib.crc32(row[-1] or b"") == body_seal
-                if not (whole and id_ == last_id and seal == last_seal):
+                last_id, last_seal = last_id + 1, seal.of_record(id_, row, body_seal, last_seal)
+                whole = seal.of_bytes(row[-1] or b"") == body_seal
+                if not (whole and id_ == last_id and record_seal == last_seal):
                     raise JournalError(_CHANGED.format(path=self._path, what=f"record {last_id}"))
                 spared = not details and row[1] in _DETAILED
                 yield columns.decode((*row[:-1], None) if spared else row)
@@ -247,8 +174,8 @@ class SqliteJournal:
         """The number of records, and what was reopened in them."""
         rows = Bitmap()
         with _translated(self._path):
-            size, _ = self._connection.execute(_LAST).fetchone() or (0, 0)
-            for row in self._connection.execute(_RESOLUTIONS, (size,)):
+            size, _ = self._connection.execute(schema.LAST_RECORD).fetchone() or (0, 0)
+            for row in self._connection.execute(schema.RESOLUTIONS, (size,)):
                 record = columns.decode(row)
                 if isinstance(record, Resolution) and record.state is State.PENDING:
                     rows.add(record.seqs)
@@ -285,9 +212,9 @@ class SqliteJournal:
         if mode != "wal":
             raise JournalError(f"{self.name}: SQLite cannot use WAL mode here; use a local disk")
         execute("PRAGMA synchronous = FULL")
-        if self._replay == _REPLAY_4:
-            self._connection.executescript(_UPGRADE)
-            self._replay = _REPLAY
+        if self._replay == schema.REPLAY_4:
+            self._connection.executescript(schema.UPGRADE)
+            self._replay = schema.REPLAY
         self._opening.hold()
 
     def _load(self) -> None:
@@ -297,25 +224,25 @@ class SqliteJournal:
             self._connection.execute("PRAGMA query_only = ON")
         execute = self._connection.execute
         application = execute("PRAGMA application_id").fetchone()[0]
-        if application != APPLICATION_ID:
+        if application != schema.APPLICATION_ID:
             raise JournalError(f"{path}: this is not a mailsluice journal")
         version = execute("PRAGMA user_version").fetchone()[0]
-        if version not in {SCHEMA_VERSION, UPGRADED_VERSION}:
+        if version not in {schema.SCHEMA_VERSION, schema.UPGRADED_VERSION}:
             raise JournalError(
                 f"{path}: its schema is version {version}, this mailsluice reads version "
-                f"{SCHEMA_VERSION}; use the mailsluice that began it"
+                f"{schema.SCHEMA_VERSION}; use the mailsluice that began it"
             )
         if not self._opening.writes:
             self._check = PagesCheck(lambda: _connect_to_read(path))
         else:
-            self._require_sound(execute(CHECK).fetchone()[0])
-        if version == UPGRADED_VERSION:
-            self._replay = _REPLAY_4
-        row = execute("SELECT body, seal FROM run").fetchone()
-        if row and zlib.crc32(row[0]) != row[1]:
+            self._require_sound(execute(schema.CHECK_PAGES).fetchone()[0])
+        if version == schema.UPGRADED_VERSION:
+            self._replay = schema.REPLAY_4
+        row = execute(schema.READ_RUN).fetchone()
+        if row and seal.of_bytes(row[0]) != row[1]:
             raise JournalError(_CHANGED.format(path=path, what="the head"))
         self._run = columns.decode_run(row[0]) if row else None
-        self._last_id, self._last_seal = execute(_LAST).fetchone() or (0, 0)
+        self._last_id, self._last_seal = execute(schema.LAST_RECORD).fetchone() or (0, 0)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -336,17 +263,6 @@ class SqliteJournal:
             raise
 
 
-def _seal(id_: int, row: columns.Columns, body_seal: int, before: int) -> int:
-    """Says by 32 bits whether a record, and all before it, are as they were written.
-
-    SQLite notices a page that is no page, but neither a flipped bit in a value nor a lost row.
-    """
-    at, kind, number, rows, states, weight, prints, _ = row
-    head = f"{id_} {float(at)!r} {kind} {number} {states} {weight} {body_seal} "
-    seal = zlib.crc32(rows or b"", zlib.crc32(head.encode(), before))
-    return zlib.crc32(prints, seal) if prints else seal
-
-
 def _check_log(path: Path, opening: lock.Opening) -> None:
     log = Path(f"{path}-wal")
     if not path.stat().st_size:
@@ -355,7 +271,7 @@ def _check_log(path: Path, opening: lock.Opening) -> None:
         return
     if wal.is_disowned(opening.head(wal.HEAD_BYTES)):
         raise JournalError(f"{path}: its head is damaged: it knows nothing of its log; {_RESTORE}")
-    if wal.is_damaged(log, PAGE_BYTES):
+    if wal.is_damaged(log, schema.PAGE_BYTES):
         raise JournalError(
             f"{log}: it is damaged: commits follow a place that cannot be read; {_RESTORE}"
         )
@@ -385,7 +301,7 @@ def _connect(path: Path, how: str = "mode=rw") -> sqlite3.Connection:
 def _write_schema(path: Path, locked: int) -> None:
     with contextlib.closing(_connect(path)) as connection:
         _require_same_file(connection, locked)
-        connection.executescript(SCHEMA)
+        connection.executescript(schema.SCHEMA)
 
 
 def _require_same_file(connection: sqlite3.Connection, locked: int) -> None:
