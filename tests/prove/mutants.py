@@ -802,8 +802,8 @@ MUTANTS = [
     Mutant(
         "keys of older processes are not looked at",
         "engine/message_keys.py",
-        "        return self._found\n",
-        "        return {}\n",
+        "    return collector.found\n",
+        "    return {}\n",
         ("tests/worker/test_queue_keys.py", "-k", "one_key"),
     ),
     Mutant(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from mailsluice.journal import DOUBTED_CODE, STATES_BY_CODE, Intent, Record, Resolution, Settlement
+from mailsluice.journal.walk import Answered, Step, Unanswered, paired
 from mailsluice.mailing.message import InDoubt, Receipt
 from mailsluice.model import InDoubt as Doubts
 from mailsluice.model import State
@@ -20,9 +21,9 @@ def keys_of(records: Iterable[Record], in_doubt: Doubts = "hold") -> dict[str, R
     two per million messages.
     """
     collector = _Keys(in_doubt)
-    for record in records:
-        collector.take(record)
-    return collector.end()
+    for step in paired(records):
+        collector.take(step)
+    return collector.found
 
 
 class _Keys:
@@ -30,24 +31,24 @@ class _Keys:
 
     def __init__(self, in_doubt: Doubts) -> None:
         self._in_doubt = in_doubt
-        self._found: dict[str, Receipt | InDoubt] = {}
-        self._open: dict[int, Intent] = {}
+        self.found: dict[str, Receipt | InDoubt] = {}
         self._attempts: Counter[int] = Counter()
         self._doubted: dict[int, str] = {}
         """Keys of rows that may have been sent."""
 
-    def take(self, record: Record) -> None:
-        """One more record."""
-        match record:
-            case Intent():
-                self._open[record.batch] = record
-            case Settlement():
-                self._settle(self._open.pop(record.batch), record)
-            case Resolution():
+    def take(self, step: Step) -> None:
+        """Take one more step of the walk into account."""
+        match step:
+            case Answered(intent, settlement):
+                self._settle(intent, settlement)
+            case Unanswered(intent) if self._in_doubt == "hold":
+                unknown = InDoubt(NO_ANSWER, "the process ended before the answer was recorded")
+                self.found.update({key: unknown for key in intent.addresses.key if key})
+            case Resolution() as record:
                 for seq in record.seqs:
                     if seq in self._doubted and record.state in {State.SENT, State.FAILED}:
                         # An operator has decided: it was sent, or is never to be.
-                        self._found[self._doubted[seq]] = InDoubt(record.status, record.reason)
+                        self.found[self._doubted[seq]] = InDoubt(record.status, record.reason)
             case _:
                 pass
 
@@ -59,7 +60,7 @@ class _Keys:
             seq, code = intent.seqs[place], record.states[place]
             if STATES_BY_CODE[code] is State.SENT:
                 at = datetime.fromtimestamp(record.at, UTC)
-                self._found[key] = Receipt(
+                self.found[key] = Receipt(
                     message_id=record.message_ids[place] or "",
                     attempts=self._attempts[seq],
                     queued_at=at,
@@ -68,11 +69,4 @@ class _Keys:
             elif code == DOUBTED_CODE or STATES_BY_CODE[code] is State.IN_DOUBT:
                 self._doubted[seq] = key
                 if self._in_doubt == "hold":
-                    self._found[key] = InDoubt(record.statuses[place], record.errors[place])
-
-    def end(self) -> dict[str, Receipt | InDoubt]:
-        """What is known in the end; calls without an answer are in doubt."""
-        for intent in self._open.values() if self._in_doubt == "hold" else ():
-            unknown = InDoubt(NO_ANSWER, "the process ended before the answer was recorded")
-            self._found.update({key: unknown for key in intent.addresses.key if key})
-        return self._found
+                    self.found[key] = InDoubt(record.statuses[place], record.errors[place])

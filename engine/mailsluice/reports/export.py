@@ -21,11 +21,11 @@ from mailsluice.journal import (
     Event,
     Intent,
     Journal,
-    Record,
     Resolution,
     Settlement,
     Taken,
 )
+from mailsluice.journal.walk import Answered, Step, Unanswered, paired
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.codes import EXCEPTED
@@ -76,8 +76,8 @@ def lines(journal: Journal, *, running: bool = False) -> Iterator[Line]:
         size, reopened = journal.reopened()
     collector = _Collector(State.PENDING if running else State.IN_DOUBT, reopened)
     # No more than was counted: a run that is under way may be adding to it.
-    for record in islice(journal.replay(details=True), size):
-        yield from collector.take(record)
+    for step in paired(islice(journal.replay(details=True), size)):
+        yield from collector.take(step)
     yield from collector.rest()
 
 
@@ -97,16 +97,15 @@ class _Collector:
         self._in_flight = in_flight
         self._reopened = reopened
         self._any_reopened = any(True for _ in reopened)
-        self._open: dict[int, Intent] = {}
         self._unsettled: dict[int, Line] = {}
         self._seen = Bitmap()
         self._read = 0
         self._read_at = 0.0
 
-    def take(self, record: Record) -> Iterator[Line]:
-        """Lines that this record makes final."""
-        match record:
-            case Taken():
+    def take(self, step: Step) -> Iterator[Line]:
+        """Lines that this step of the walk makes final."""
+        match step:
+            case Taken() as record:
                 self._read, self._read_at = record.last, record.at
                 self._seen.add(remark.seq for remark in record.remarks)
                 at = utc(record.at)
@@ -116,17 +115,17 @@ class _Collector:
                         seq, key, address, address, "", "", state.value, status, None, reason, 0, at
                     )
             case Intent():
-                self._open[record.batch] = record
-                self._seen.add(record.seqs)
-            case Settlement():
-                yield from self._settle(record)
+                self._seen.add(step.seqs)
+            case Answered(intent, settlement):
+                yield from self._settle(intent, settlement)
+            case Unanswered(intent):
+                yield from self._leave_open(intent)
             case Resolution():
-                yield from self._resolve(record)
+                yield from self._resolve(step)
             case Event():
                 pass
 
-    def _settle(self, record: Settlement) -> Iterator[Line]:
-        intent = self._open.pop(record.batch)
+    def _settle(self, intent: Intent, record: Settlement) -> Iterator[Line]:
         at = utc(record.at)
         nothing_pending = not (self._unsettled or self._any_reopened)
         if nothing_pending and _is_plain(intent.addresses) and _FINAL.issuperset(record.states):
@@ -170,15 +169,17 @@ class _Collector:
             else:
                 yield line
 
+    def _leave_open(self, intent: Intent) -> Iterator[Line]:
+        """The recipients of a call that is in flight when the records end."""
+        for place, seq in enumerate(intent.seqs):
+            addresses = intent.addresses.at(place)
+            before = self._unsettled.pop(seq, None)
+            yield _line(
+                seq, addresses, self._in_flight, attempts=1 + (before.attempts if before else 0)
+            )._replace(at=utc(intent.at))
+
     def rest(self) -> Iterator[Line]:
-        """Deferred, in doubt, in flight when the journal ends, and never attempted."""
-        for intent in self._open.values():
-            for place, seq in enumerate(intent.seqs):
-                addresses = intent.addresses.at(place)
-                before = self._unsettled.pop(seq, None)
-                yield _line(
-                    seq, addresses, self._in_flight, attempts=1 + (before.attempts if before else 0)
-                )._replace(at=utc(intent.at))
+        """Deferred, in doubt, and never attempted."""
         yield from self._unsettled.values()
         at = utc(self._read_at)
         for seq in self._seen.missing(1, self._read):

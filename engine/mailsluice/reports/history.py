@@ -16,6 +16,7 @@ from mailsluice.journal import (
     Settlement,
     Taken,
 )
+from mailsluice.journal.walk import Answered, Step, Unanswered, paired
 from mailsluice.mailing import addresses
 from mailsluice.model import State
 
@@ -78,8 +79,8 @@ def stories(records: Iterable[Record], address: str) -> list[Story]:
     the source their address.
     """
     collector = _Collector(_key(address))
-    for record in records:
-        collector.take(record)
+    for step in paired(records):
+        collector.take(step)
     return [collector.stories[seq] for seq in sorted(collector.stories)]
 
 
@@ -96,20 +97,18 @@ class _Collector:
         self._key = key
         self._taken: list[tuple[int, float]] = []
         """Last row and time of each list of rows that was read."""
-        self._open: dict[int, list[tuple[int, int]]] = {}
-        """By batch, of rows with a story: the place in the batch, and the row."""
 
-    def take(self, record: Record) -> None:
-        match record:
+    def take(self, step: Step) -> None:
+        match step:
             case Taken():
-                self._read(record)
+                self._read(step)
             case Intent():
-                self._begin(record)
-            case Settlement():
-                self._answer(record)
+                self._begin(step)
+            case Answered(intent, settlement):
+                self._answer(intent, settlement)
             case Resolution():
-                self._decide(record)
-            case Event():
+                self._decide(step)
+            case Event() | Unanswered():
                 pass
 
     def _is_meant(self, text: str) -> bool:
@@ -141,13 +140,15 @@ class _Collector:
                 waited_s=max(0.0, record.at - _free_since(story)),
             )
             story.events.append(attempt)
-            self._open.setdefault(record.batch, []).append((place, seq))
 
-    def _answer(self, record: Settlement) -> None:
-        for place, seq in self._open.pop(record.batch, ()):
+    def _answer(self, intent: Intent, record: Settlement) -> None:
+        for seq in self.stories.keys() & intent.seqs:
             story = self.stories[seq]
-            attempt = story.events.pop()
-            assert isinstance(attempt, Attempt), "nothing else happens to a row under way"
+            attempt = story.events[-1] if story.events else None
+            if not isinstance(attempt, Attempt) or attempt.batch != record.batch:
+                continue  # the address that is looked for was not the row's in this call
+            story.events.pop()
+            place = intent.seqs.index(seq)
             story.state = STATES_BY_CODE[record.states[place]]
             story.events.append(
                 replace(
