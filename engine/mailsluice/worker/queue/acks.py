@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
+from mailsluice.engine.pulse import Pulse
 from mailsluice.worker.queue.sqs import BATCH_MAX, Received, UnreachableError, back_off_s
 
 logger = logging.getLogger(__name__)
@@ -30,13 +31,12 @@ class Teller:
         self._tell = tell
         self._told = told
         self._waiting: deque[Told] = deque()
-        self._arrived = anyio.Event()
+        self._arrived = Pulse()
 
     def add(self, each: Told) -> None:
         """Queue one acknowledgement."""
         self._waiting.append(each)
-        arrived, self._arrived = self._arrived, anyio.Event()
-        arrived.set()
+        self._arrived.beat()
 
     async def run(self) -> None:
         """Send acknowledgements until cancelled; several tasks may run this."""

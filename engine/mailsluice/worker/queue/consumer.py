@@ -15,6 +15,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from mailsluice.config.worker import QueueSettings
+from mailsluice.engine.pulse import Pulse
 from mailsluice.model.errors import EngineError, JournalError, root_of
 from mailsluice.worker.queue import messages
 from mailsluice.worker.queue.acks import Teller, Told
@@ -89,7 +90,7 @@ class Consumer:
         """Messages that polls under way may return."""
         self._polls: set[anyio.CancelScope] = set()
         self._stopping = anyio.Event()
-        self._change = anyio.Event()
+        self._change = Pulse()
         self._lists = 0
         """Number of messages in hand that are mailings to lists."""
         self._deleting = Teller(self._delete, self._left)
@@ -286,8 +287,7 @@ class Consumer:
         self._changed()
 
     def _changed(self) -> None:
-        changed, self._change = self._change, anyio.Event()
-        changed.set()
+        self._change.beat()
 
 
 async def _parse_aside(text: str) -> messages.Body:

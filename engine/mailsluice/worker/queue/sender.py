@@ -9,6 +9,7 @@ from collections.abc import Callable
 import anyio
 
 from mailsluice.config.worker import QueueSettings
+from mailsluice.engine.pulse import Pulse
 from mailsluice.mailing.message import Failed, Held, InDoubt, Rejected
 from mailsluice.model import LANE_SHARES, State
 from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
@@ -49,7 +50,7 @@ class Recipients:
         self._settings = settings
         self._segments = segments
         self._went_on = went_on
-        self._change = anyio.Event()
+        self._change = Pulse()
         """Set when the hold has ended, or `stop` is called."""
         self._stopping = anyio.Event()
         self._keys: dict[str, anyio.Event] = {}
@@ -165,5 +166,4 @@ class Recipients:
             self._went_on()
 
     def _changed(self) -> None:
-        changed, self._change = self._change, anyio.Event()
-        changed.set()
+        self._change.beat()
