@@ -303,7 +303,11 @@ async def test_an_empty_ca_bundle_trusts_nobody_more(
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "")
     with serving(authority.issue_cert(HOST)) as peer:
-        assert "certificate verify failed" in (await call(f"https://{HOST}:{peer.port}")).reason
+        try:
+            reason = (await call(f"https://{HOST}:{peer.port}")).reason
+        except ConfigurationError as error:  # botocore 1.43 refuses an empty one
+            reason = str(error)
+        assert re.search("certificate verify failed|Invalid CA bundle", reason)
         assert peer.seen == 0
 
 

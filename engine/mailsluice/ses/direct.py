@@ -7,8 +7,6 @@ parsing by the service model, and a dozen hooks. A test holds the request equal 
 by byte (docs/adr/0013).
 """
 
-# ruff: noqa: SLF001  # the SDK has no public way to a request that is not sent
-
 from __future__ import annotations
 
 import logging
@@ -24,6 +22,7 @@ from mailsluice.model import Account, Answer
 from mailsluice.ses import Depart, at_once
 from mailsluice.ses.aws.credentials import credentials_of
 from mailsluice.ses.aws.http import Http
+from mailsluice.ses.aws.private import http_of, prepared, sign
 from mailsluice.ses.client import CLOSED_ANSWER, Client
 from mailsluice.ses.exchange import Response
 from mailsluice.ses.signature import Signer
@@ -65,31 +64,12 @@ class Direct:
 
         `wall` gives seconds since the epoch, for the signature.
         """
-        sdk = client.sdk
-        operation = sdk._service_model.operation_model(OPERATION)
-        context = {
-            "client_region": sdk.meta.region_name,
-            "client_config": sdk.meta.config,
-            "has_streaming_input": operation.has_streaming_input,
-            "auth_type": operation.resolved_auth_type,
-            "unsigned_payload": operation.unsigned_payload,
-            "auth_options": sdk._service_model.metadata.get("auth"),
-        }
         nothing: dict[str, Any] = {"DefaultContent": {}, "BulkEmailEntries": []}
-        url, headers, properties = await sdk._resolve_endpoint_ruleset(operation, nothing, context)
-        context["endpoint_properties"] = properties
-        request = await sdk._convert_to_request_dict(
-            api_params=nothing,
-            operation_model=operation,
-            endpoint_url=url,
-            context=context,
-            headers=headers,
-        )
-        session = sdk._endpoint.http_session
-        proxies = session._proxy_config
-        proxy = proxies.proxy_url_for(request["url"])
-        by = {"proxy": proxy, "proxy_headers": proxies.proxy_headers_for(request["url"])}
-        return cls(client, request, await session._get_session(proxy), by, wall)
+        request = await prepared(client.sdk, OPERATION, nothing)
+        http = http_of(client.sdk)
+        proxy = http.proxies.proxy_url_for(request["url"])
+        by = {"proxy": proxy, "proxy_headers": http.proxies.proxy_headers_for(request["url"])}
+        return cls(client, request, await http.http_through(proxy), by, wall)
 
     async def send_bulk_email(
         self, body: bytes, endpoint_id: str | None, depart: Depart = at_once, /
@@ -132,7 +112,7 @@ class Direct:
         """Let the SDK sign one request with these credentials; return a signer like it."""
         request = AWSRequest("POST", self._request["url"], self._request["headers"], data=body)
         request.context.update(self._request["context"])
-        await self._client.sdk._request_signer.sign(OPERATION, request)
+        await sign(self._client.sdk, OPERATION, request)
         signed = request.prepare()
         headers = {name: _text(value) for name, value in signed.headers.items()}
         del headers["Content-Length"]

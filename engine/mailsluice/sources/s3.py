@@ -168,14 +168,22 @@ class S3Blocks:
         response = await client.get_object(
             **self._object, IfMatch=self._version, Range=f"bytes={first}-{first + size - 1}"
         )
-        async with response["Body"] as body:
-            stored: bytes = await body.read()  # ANSWER_BYTES_MAX at most
+        stored = bytearray()
+        async with (body := response["Body"]):
+            # To the end, which gives the connection back; one byte more than asked for is an error.
+            while len(stored) <= size and (block := await body.read(size + 1 - len(stored))):
+                stored += block
+        if len(stored) > size:
+            raise SourceUnavailableError(
+                f"{self.name} cannot be read: S3 was asked for {size:,} bytes from {first:,} on, "
+                f"and its answer is longer than {size:,} bytes"
+            )
         if len(stored) != size:
             raise SourceUnavailableError(
                 f"{self.name} cannot be read: S3 was asked for {size:,} bytes from {first:,} on "
                 f"and answered {len(stored):,}"
             )
-        return stored
+        return bytes(stored)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Any]:

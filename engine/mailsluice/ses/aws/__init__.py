@@ -4,10 +4,8 @@ The exchanges include those that the SDK makes by itself to obtain credentials: 
 and instances. SES, SQS and S3 clients come from `session` and from nowhere else. `http` checks who
 answers, and bounds what is read; `connection` is its pool; `credentials` obtains what to sign with;
 `secrets` keeps passwords out of texts, `proxy` refuses an unusable proxy, `deadline` limits time
-without losing what has arrived (docs/adr/0009, 0017).
+without losing what has arrived (docs/adr/0009, 0017). `private` has all private names of the SDK.
 """
-
-# ruff: noqa: SLF001  # the SDK has no public way to its credentials and metadata services
 
 from __future__ import annotations
 
@@ -17,21 +15,13 @@ from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from aiobotocore.configprovider import AioSmartDefaultsConfigStoreFactory
-from aiobotocore.credentials import AioContainerProvider, AioInstanceMetadataProvider
-from aiobotocore.session import AioSession
-from aiobotocore.utils import (
-    AioContainerMetadataFetcher,
-    AioIMDSFetcher,
-    AioIMDSRegionProvider,
-)
 from botocore.loaders import Loader, create_loader
-from botocore.utils import get_environ_proxies
 
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses.aws.connection import PacedConnector
 from mailsluice.ses.aws.credentials import Credentials
-from mailsluice.ses.aws.http import ANSWER_BYTES_MAX, HttpSession, Response, SharedHttpSession
+from mailsluice.ses.aws.http import ANSWER_BYTES_MAX, HttpSession, MetadataHttp, Response
+from mailsluice.ses.aws.private import SessionBase
 
 CONNECT_TIMEOUT_S = 10.0
 """Default for each phase of a connection (`http.CONNECT_PHASES`), seconds."""
@@ -71,22 +61,18 @@ _SESSIONS = {
 
 
 def session(profile: str | None, region: str | None) -> aioboto3.Session:
-    """Make a session for this profile and region; None leaves the choice to the SDK.
+    """Return a session for this profile and region; None leaves the choice to the SDK.
 
     Raises botocore's ProfileNotFound. Sessions share the parsed service models: the SDK parses
     them anew for each session, which is half of the CPU of opening an engine. The clients of a
     session share its `Credentials`, which are obtained when the first of them signs.
     """
-    made = _with_credentials_of_the_sdk(profile, region)
     # They are looked up in a session of their own each time: a session reads its files once.
-    made._session._credentials = Credentials(
-        lambda: _with_credentials_of_the_sdk(profile, region).get_credentials()
-    )
-    return made
+    credentials = Credentials(lambda: _set_up(_Session(), profile, region).get_credentials())
+    return _set_up(_SigningSession(credentials), profile, region)
 
 
-def _with_credentials_of_the_sdk(profile: str | None, region: str | None) -> aioboto3.Session:
-    core = _Session()
+def _set_up(core: _Session, profile: str | None, region: str | None) -> aioboto3.Session:
     if profile is not None:
         core.set_config_variable("profile", profile)
     core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
@@ -99,7 +85,7 @@ def _loader(data_path: str | None) -> Loader:
     return create_loader(data_path)
 
 
-class _Session(AioSession):  # type: ignore[misc]  # it is untyped
+class _Session(SessionBase):
     """The SDK's session: all its HTTP goes through ours."""
 
     def create_client(self, service_name: str, **options: Any) -> Any:
@@ -113,29 +99,25 @@ class _Session(AioSession):  # type: ignore[misc]  # it is untyped
         config.http_session_cls = _SESSIONS.get(service_name, HttpSession)
         return super().create_client(service_name, config=config, **options)
 
-    async def _create_client(self, *arguments: Any, **options: Any) -> Any:
-        client = await super()._create_client(*arguments, **options)
+    def metadata_http(self, **options: Any) -> MetadataHttp:
+        """See `SessionBase.metadata_http`."""
+        return MetadataHttp(**options)
+
+    def check(self, client: Any) -> None:
+        """See `SessionBase.check`."""
         _require_no_password(client.meta.endpoint_url)
-        return client
 
-    def _create_credential_resolver(self) -> Any:
-        resolver = super()._create_credential_resolver()
-        for provider in resolver.providers:
-            if isinstance(provider, AioContainerProvider):
-                timeout_s = AioContainerMetadataFetcher.TIMEOUT_SECONDS
-                provider._fetcher = AioContainerMetadataFetcher(
-                    session=SharedHttpSession(timeout=timeout_s)
-                )
-            elif isinstance(provider, AioInstanceMetadataProvider):
-                _use_ours(provider._role_fetcher)
-        return resolver
 
-    def _register_smart_defaults_factory(self) -> None:
-        def factory() -> Any:
-            resolver = self._get_internal_component("default_config_resolver")
-            return AioSmartDefaultsConfigStoreFactory(resolver, _RegionProvider(session=self))
+class _SigningSession(_Session):
+    """A session whose clients sign with `Credentials`."""
 
-        self._internal_components.lazy_register_component("smart_defaults_factory", factory)
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__()
+        self._obtained_later = credentials
+
+    async def get_credentials(self) -> Credentials:
+        """Return what obtains them; the SDK would obtain them now."""
+        return self._obtained_later
 
 
 def _require_no_password(endpoint_url: str) -> None:
@@ -146,16 +128,3 @@ def _require_no_password(endpoint_url: str) -> None:
             f"the endpoint URL of {host} has a user or password, and AWS takes none; remove them "
             "from `endpoint_url` in the [ses] table, or from AWS_ENDPOINT_URL"
         )
-
-
-class _RegionProvider(AioIMDSRegionProvider):  # type: ignore[misc]  # as above
-    def _create_fetcher(self) -> Any:
-        return _use_ours(super()._create_fetcher())
-
-
-def _use_ours(fetcher: AioIMDSFetcher) -> AioIMDSFetcher:
-    """Fetch an instance's metadata through our HTTP session, set up like the SDK's."""
-    fetcher._session = SharedHttpSession(
-        timeout=fetcher._timeout, proxies=get_environ_proxies(fetcher._base_url)
-    )
-    return fetcher

@@ -5,8 +5,6 @@ service that was called. The clients of `aws.session` sign with `Credentials` in
 them from the SDK's own chain of providers and raises errors of two kinds, whatever failed.
 """
 
-# ruff: noqa: SLF001  # the SDK has no public place for credentials that are obtained later
-
 from __future__ import annotations
 
 import asyncio
@@ -20,6 +18,7 @@ from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 
 from mailsluice.model.errors import ConfigurationError, MailsluiceError
 from mailsluice.ses.aws.deadline import Deadline
+from mailsluice.ses.aws.private import at_hand, credentials_in
 from mailsluice.ses.aws.secrets import masked
 
 logger = logging.getLogger(__name__)
@@ -146,8 +145,7 @@ class Credentials:
         holder = self._holder
         if not isinstance(holder, RefreshableCredentials):
             return None
-        valid: ReadOnlyCredentials | None = holder._frozen_credentials
-        return None if holder.refresh_needed(refresh_in=VALID_S) else valid
+        return None if holder.refresh_needed(refresh_in=VALID_S) else at_hand(holder)
 
     def _failure(self, error: Exception) -> CredentialsUnavailableError:
         why = f"{type(error).__name__}: {error}"
@@ -171,7 +169,7 @@ class Credentials:
 
 def credentials_of(client: Any) -> Credentials:
     """The `Credentials` of a client of `aws.session`."""
-    found = client._request_signer._credentials
+    found = credentials_in(client)
     assert isinstance(found, Credentials)
     return found
 

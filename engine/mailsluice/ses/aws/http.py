@@ -11,18 +11,22 @@ go through the session below instead (docs/adr/0017).
 from __future__ import annotations
 
 import ssl
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-from aiobotocore.httpsession import AIOHTTPSession
-from aiobotocore.utils import _RefCountedSession
 from botocore.exceptions import HTTPClientError
-from botocore.httpsession import create_urllib3_context, get_cert_path
+from botocore.httpsession import (
+    MAX_POOL_CONNECTIONS,
+    create_urllib3_context,
+    get_cert_path,
+)
 
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses.aws.connection import Connector
+from mailsluice.ses.aws.private import HttpBase, body_of, set_body
 
 ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of one answer. SES answers 50 recipients with 8 kB; credentials are 2 kB."""
@@ -48,8 +52,8 @@ class Response(aiohttp.ClientResponse):
 
         The session decompresses nothing, so the length is that of the bytes on the wire.
         """
-        if self._body is None and not self._is_known_to_fit():
-            self._body = await self._read_bounded()
+        if body_of(self) is None and not self._is_known_to_fit():
+            set_body(self, await self._read_bounded())
         return await super().read()
 
     def _is_known_to_fit(self) -> bool:
@@ -85,7 +89,7 @@ class Http:
         return self._session.request(method, url, allow_redirects=False, **options)
 
 
-class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
+class HttpSession(HttpBase):
     """The SDK's HTTP session, mended as the module's docstring says.
 
     `total` says whether a whole exchange has a time limit, which is that of connecting and that of
@@ -93,32 +97,44 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
     CA certificates cannot be read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the SDK's own options, and ours
         self,
         *,
         verify: bool | str | None = True,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        max_pool_connections: int = MAX_POOL_CONNECTIONS,
+        connector_args: dict[str, Any] | None = None,
         response_class: type[Response] = Response,
         connector_class: type[Connector] = Connector,
         total: bool = True,
         **options: Any,
     ) -> None:
+        super().__init__(timeout=timeout, **options)
         # botocore checks no certificate if AWS_CA_BUNDLE is empty. Only `False` asks for that.
-        super().__init__(verify=False if verify is False else verify or True, **options)
+        self._authorities: bool | str = False if verify is False else verify or True
+        self._limits = _limits(timeout, total=total)
+        self._connections_max = max_pool_connections
+        self._connector_options = connector_args or {}
         self._response_class = response_class
         self._connector_class = connector_class
-        self._limits = _limits(self._timeout, total=total)
         self._tls: ssl.SSLContext | bool = False
+        self._open = AsyncExitStack()
+        self._by_proxy: dict[str | None, Http] = {}
 
     async def __aenter__(self) -> Self:
-        self._tls = _context(get_cert_path(self._verify)) if self._verify else False
-        await super().__aenter__()
+        self._tls = _context(get_cert_path(self._authorities)) if self._authorities else False
         return self
 
-    async def _get_session(self, proxy_url: str | None) -> Http:
-        if proxy_url not in self._sessions:
+    async def __aexit__(self, *_: object) -> None:
+        self._by_proxy.clear()
+        await self._open.aclose()
+
+    async def http_through(self, proxy_url: str | None) -> Http:
+        """Return the session for requests through this proxy; None: through none."""
+        if proxy_url not in self._by_proxy:
             session = aiohttp.ClientSession(
                 connector=self._connector_class(
-                    limit=self._max_pool_connections, ssl=self._tls, **self._connector_args
+                    limit=self._connections_max, ssl=self._tls, **self._connector_options
                 ),
                 timeout=self._limits,
                 response_class=self._response_class,
@@ -126,9 +142,8 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
                 skip_auto_headers={"Content-Type"},
                 auto_decompress=False,
             )
-            self._sessions[proxy_url] = Http(await self._exit_stack.enter_async_context(session))
-        http: Http = self._sessions[proxy_url]
-        return http
+            self._by_proxy[proxy_url] = Http(await self._open.enter_async_context(session))
+        return self._by_proxy[proxy_url]
 
     async def send(self, request: Any) -> Any:
         """Make a request as the SDK does.
@@ -144,18 +159,28 @@ class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # it is untyped
             raise
 
 
-class SharedHttpSession(HttpSession, _RefCountedSession):  # type: ignore[misc]  # as above
-    """The session of the metadata services, opened for each look-up."""
+class MetadataHttp:
+    """HTTP to the metadata services: each request has a session of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    def acquire(self) -> HttpSession:
+        """Return an async context with the session, as the SDK's fetchers ask for it."""
+        return HttpSession(**self._options)
 
 
-def _limits(given: aiohttp.ClientTimeout, *, total: bool) -> aiohttp.ClientTimeout:
-    connect_s = CONNECT_PHASES * (given.sock_connect or 0)  # 0: no limit
+def _limits(
+    timeout: float | tuple[float | None, float | None] | None, *, total: bool
+) -> aiohttp.ClientTimeout:
+    connect, read = timeout if isinstance(timeout, list | tuple) else (timeout, timeout)
+    connect_s = CONNECT_PHASES * (connect or 0)  # 0: no limit
     return aiohttp.ClientTimeout(
-        total=connect_s + (given.sock_read or 0) if total else None,
+        total=connect_s + (read or 0) if total else None,
         # Without it, a proxy may take for ever to answer CONNECT.
         connect=connect_s,
-        sock_connect=given.sock_connect,
-        sock_read=given.sock_read,
+        sock_connect=connect,
+        sock_read=read,
     )
 
 

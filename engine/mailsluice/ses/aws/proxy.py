@@ -1,7 +1,5 @@
 """Checks the proxy that the environment names, before anything is sent through it."""
 
-# ruff: noqa: SLF001  # the SDK has no public way to the proxy of a client
-
 from __future__ import annotations
 
 from typing import Any
@@ -9,12 +7,13 @@ from typing import Any
 from yarl import URL
 
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.ses.aws.private import http_of
 from mailsluice.ses.aws.secrets import masked
 
 
 def require_usable_proxy(client: Any) -> None:
     """Raise ConfigurationError if the SDK client would go through a proxy that it cannot use."""
-    proxy = client._endpoint.http_session._proxy_config.proxy_url_for(client.meta.endpoint_url)
+    proxy = http_of(client).proxies.proxy_url_for(client.meta.endpoint_url)
     if not proxy:
         return
     why = _unusable(proxy)
