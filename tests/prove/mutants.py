@@ -68,6 +68,8 @@ FEEDBACK_STORE = "tests/feedback/test_feedback_store.py"
 SUPPRESSIONS = "tests/suppression/test_suppression_store.py"
 RECORDS = "tests/feedback/test_records.py"
 RENDERING = ("tests/mailing/rendering",)
+CHECK = ("tests/cli/test_check_command.py",)
+CHECKED_MAILINGS = ("tests/worker/test_checked_mailings.py",)
 
 MUTANTS = [
     # --- anchors: the list of P10 ----------------------------------------------------------------
@@ -1129,6 +1131,71 @@ MUTANTS = [
         "    if said:\n",
         "    if said == source:\n",
         RENDERING,
+    ),
+    # --- before the first call -------------------------------------------------------------------
+    Mutant(
+        "a mailing with an error begins all the same",
+        "checking/checked.py",
+        "        if found := self.errors:\n",
+        "        if (found := self.errors) and approved:\n",
+        (*CHECK, "-k", "refuses_to_begin"),
+    ),
+    Mutant(
+        "an approval holds for whatever has become of it",
+        "checking/checked.py",
+        "        if approved is None or approved == self.digest:\n",
+        "        if approved is None or self.digest:\n",
+        (*CHECK, "-k", "changed_since"),
+    ),
+    Mutant(
+        "the check uses up a pipe",
+        "checking/check.py",
+        '            if getattr(source, "can_be_read_again", True):\n',
+        "            if parts:\n",
+        (*CHECK, "-k", "of_a_pipe"),
+    ),
+    Mutant(
+        "what was found in a list holds for the next list",
+        "checking/check.py",
+        "    for part in (identity, parts, settings.model_dump_json()):\n",
+        "    for part in (parts, settings.model_dump_json()):\n",
+        (*CHECKED_MAILINGS, "-k", "is_mended"),
+    ),
+    Mutant(
+        "a row that is refused is blamed for what it lacks",
+        "checking/rows.py",
+        "            if findings := judge(data):\n",
+        "            if findings := judge(data):\n"
+        "                self.seen.defects.add(number, findings)\n",
+        ("tests/checking/test_check.py", "-k", "refused_are_not_blamed"),
+    ),
+    Mutant(
+        "a MAIL FROM that refuses all mail is a warning",
+        "checking/sender.py",
+        '        if identity.on_mx_failure == "REJECT_MESSAGE":\n',
+        '        if identity.on_mx_failure == "REJECT":\n',
+        ("tests/checking/test_check.py", "-k", "MAIL_FROM_REFUSES"),
+    ),
+    Mutant(
+        "an event destination that is off counts",
+        "checking/events.py",
+        "for each in destinations if each.enabled for event",
+        "for each in destinations for event",
+        ("tests/checking/test_check.py", "-k", "EVENTS_NONE"),
+    ),
+    Mutant(
+        "a previewed mail runs scripts",
+        "checking/preview.py",
+        '<iframe sandbox="" ',
+        '<iframe sandbox="allow-scripts" ',
+        ("tests/checking/test_preview_page.py", "-k", "notebook"),
+    ),
+    Mutant(
+        "a worker does not check",
+        "worker/mailings/jobs.py",
+        "            if self._settings.check:\n",
+        "            if self._settings.check and self.paused:\n",
+        (*CHECKED_MAILINGS, "-k", "is_mended"),
     ),
     # --- what SES says afterwards ----------------------------------------------------------------
     Mutant(
