@@ -95,6 +95,12 @@ def kept(batches: list[list[Parsed]]) -> tuple[Any, ...]:
         return found
 
 
+def test_a_report_is_kept_for_each_row_that_it_names(store: FeedbackStore) -> None:
+    rows = ("r-1", "r-2")
+    store.record([each for tag in rows for each in events(of(shapes.COMPLAINT, tag=tag))], NOW)
+    assert [len(store.reports("r", row)) for row in (1, 2)] == [1, 1]
+
+
 @given(st.data())
 def test_order_copies_and_batches_make_no_difference(data: st.DataObject) -> None:
     some = data.draw(st.lists(st.sampled_from(SOME), max_size=8))

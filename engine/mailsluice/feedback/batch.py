@@ -173,7 +173,7 @@ def _report(event: SesEvent, row: int | None) -> tuple[object, ...]:
     # SES's id is one per report, and not per mail: two addresses of one mail may bounce apart.
     identity = event.feedback_id or repr((event.at, event.recipients))
     return (
-        _digest(f"{event.kind} {event.message_id} {identity}".encode()),
+        _digest(f"{event.kind} {event.message_id} {event.tag} {identity}".encode()),
         row,
         event.message_id,
         event.kind,
