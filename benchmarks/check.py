@@ -5,7 +5,7 @@
 Each list is NDJSON, of people with a name, a city and an order; some rows lack the name that the
 template prints. The commands are processes of their own and ask an emulated SES on this machine.
 It prints wall time, CPU time and peak memory of each, and checks that both exit with 2 and name the
-variable, the count and the first rows, and that SES was not called.
+variable, the count and the first rows.
 """
 
 from __future__ import annotations
