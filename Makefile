@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 READY := .venv/.ready
+NEWEST_SDK := .newest-sdk
 
 # Without bytecode, each process of the tests compiles all modules anew: half a minute of CPU.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,6 +39,11 @@ test: $(READY) ## Run the tests, two minutes on two cores
 quick: $(READY) ## Run the tests that take no process of their own, under a minute
 	$(BIN)/python -m pytest -m "not (proof or process or browser or slow)"
 
+.PHONY: test-newest-sdk
+test-newest-sdk: $(READY) ## Run the tests of the border to the SDK against the newest aiobotocore 3
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-warn-conflicts --upgrade --target $(NEWEST_SDK) 'aiobotocore==3.*'
+	PYTHONPATH=$(NEWEST_SDK) $(BIN)/python -m pytest tests/ses tests/sources/test_s3_source.py
+
 .PHONY: prove-short
 prove-short: $(READY) ## Run each proof of docs/guarantees.md in its short version
 	$(BIN)/python -m pytest -m proof
@@ -71,6 +77,10 @@ bench: $(READY) ## Print the CPU of everything that a user could pick, and what 
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.compare
 
+.PHONY: bench-quick
+bench-quick: $(READY) ## Print the three ratios of CPU without Django and Node, under three minutes
+	$(BIN)/python -m benchmarks.compare --quick
+
 .PHONY: bench-send
 bench-send: $(READY) ## Print what single messages cost, and the lanes
 	$(BIN)/python -m benchmarks.send
@@ -86,4 +96,4 @@ bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an ho
 
 .PHONY: clean
 clean: ## Remove what the targets made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(NEWEST_SDK) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,11 +1,12 @@
 """CPU of mailsluice against what a user would pick instead: the same list, the same null server.
 
-    python -m benchmarks.compare [--recipients N] [--rounds N] [--save]
+    python -m benchmarks.compare [--recipients N] [--rounds N] [--quick] [--save]
 
 Contenders take turns; each figure is the median of the rounds, of CPU seconds (user and system)
 for a million recipients, start-up taken off by a run of 50 recipients. The server has a core of its
-own where there are two. Exits with 1 where a ratio has become worse than `baseline.json` by more
-than its noise; `--save` writes that file.
+own if there are two. Exits with 1 if a ratio has become worse than `baseline.json` by more than its
+noise; `--save` writes that file. `--quick` runs only the contenders that the three ratios compare,
+without Django and Node.
 """
 
 from __future__ import annotations
@@ -176,10 +177,18 @@ def _ratio(took: dict[str, list[float]], one: str, other: str) -> tuple[float, f
     return statistics.median(ratios), max(ratios) - min(ratios)
 
 
-def main(recipients: int, rounds: int, *, save: bool) -> int:
-    """Print the tables; 1 where a ratio has become worse."""
+def contenders(*, quick: bool) -> list[str]:
+    """Return the names of those that run; exit if a package is missing."""
+    if quick:
+        compared = {name for one, other, _ in GOALS for name in (one, other)}
+        return [name for name in NAMES if name in compared]
     _require()
-    names = [each for each in NAMES if each != NODE or _with_node()]
+    return [name for name in NAMES if name != NODE or _with_node()]
+
+
+def main(recipients: int, rounds: int, *, quick: bool, save: bool) -> int:
+    """Print the tables; return 1 if a ratio has become worse."""
+    names = contenders(quick=quick)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(f"{recipients:,} recipients, 50 a call, {rounds} rounds\n")
     took = measure(names, recipients, rounds)
@@ -211,6 +220,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--recipients", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--save", action="store_true")
     given = parser.parse_args()
-    sys.exit(main(given.recipients, given.rounds, save=given.save))
+    sys.exit(main(given.recipients, given.rounds, quick=given.quick, save=given.save))
