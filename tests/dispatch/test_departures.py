@@ -144,3 +144,17 @@ def test_no_clock_makes_up_for_lost_time() -> None:
         assert pacer.leave(number + 100, 50, now) > now
         pacer.stay(number + 100)
         pacer.written(50, now)
+
+
+def test_batches_that_take_less_than_a_timer_can_tell_leave_without_asking_twice() -> None:
+    pacer = Pacer(1e9, 0.0)
+    asked = [pacer.leave(number, 50, 0.0) for number in range(32)]
+    assert asked == [0.0] * 32  # none of them has been written yet
+
+
+def test_up_to_the_rate_of_a_timer_one_batch_leaves_until_it_is_written() -> None:
+    pacer = Pacer(50_000, 0.0)
+    assert pacer.leave(1, 50, 0.0) == 0.0
+    assert pacer.leave(2, 50, 1.0) > 1.0
+    pacer.written(50, 1.0)
+    assert pacer.leave(2, 50, 1.001) == 1.001

@@ -6,6 +6,9 @@ through the second one (`departures`), so that nothing that stalls lets a second
 once. In every window of t seconds what leaves is at most `rate * t` + one batch. A batch as it
 usually is does not empty the bucket: a caller that wakes up late finds more in it, and sends a
 larger one.
+
+Above 50,000/s a batch takes less than a timer can tell (`GRAIN_S`), and the second bucket holds
+that much instead of one batch.
 """
 
 from __future__ import annotations
@@ -31,6 +34,10 @@ throttled."""
 
 TICK_S = 0.002
 """A bucket that fills in less is found full by any event loop."""
+
+GRAIN_S = 0.001
+"""Resolution of an event loop's timers (libuv counts milliseconds). If a bucket fills in less, then
+batches that wait for their turns ask in every turn of the loop, which costs more than sending."""
 
 CALLS_REFUSED_MAX = 10
 """Slow-downs for too many calls in a row, with none accepted in between: then it is recipients of
@@ -74,7 +81,8 @@ class Pacer:
         self._calls_disbelieved = False
         rate, depth = _spaced(self.rate(now)), self.size_max(now)
         self._permits = Bucket(rate, depth, 0.0 if resumed else depth, now)
-        self._departures = Departures(rate, depth, 0.0 if resumed else depth, now)
+        grains = max(depth, rate * GRAIN_S)
+        self._departures = Departures(rate, grains, 0.0 if resumed else grains, now)
         call = 0.0 if resumed else 1.0
         self._call_permits = Bucket(_spaced(calls_per_s), 1.0, call, now)
         self._call_departures = Bucket(_spaced(calls_per_s), 1.0, call, now)
@@ -222,8 +230,9 @@ class Pacer:
             self._calls = None  # so many calls as are needed are not too many
 
     def _change(self, now: float) -> None:
-        for bucket in (self._permits, self._departures):
-            bucket.change(_spaced(self.rate(now)), self.size_max(now), now)
+        rate, depth = _spaced(self.rate(now)), self.size_max(now)
+        self._permits.change(rate, depth, now)
+        self._departures.change(rate, max(depth, rate * GRAIN_S), now)
         for calls in (self._call_permits, self._call_departures):
             if self._calls:
                 calls.change(_spaced(self._calls.at(now)), 1.0, now)
