@@ -105,10 +105,11 @@ def test_what_the_dockerfile_copies_is_there() -> None:
 def test_every_key_that_the_worker_s_example_shows_exists(tmp_path: Path) -> None:
     text = (CONFIGS / "worker.toml").read_text()
     file = tmp_path / "worker.toml"
-    file.write_text(re.sub(r"^# (?=\[queue\]|\w+ = )", "", text, flags=re.MULTILINE))
+    file.write_text(re.sub(r"^# (?=\[(?:queue|feedback)\] |\w+ = )", "", text, flags=re.MULTILINE))
     settings = load_worker(file)
     assert settings.queue is not None
     assert settings.queue.in_hand == 1_000
+    assert settings.feedback is not None
     assert settings.log.format == "auto"
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mailsluice.checking.findings import Finding as Finding
     from mailsluice.checking.findings import Level as Level
     from mailsluice.config.settings import DeliverySettings as DeliverySettings
+    from mailsluice.config.settings import FeedbackSettings as FeedbackSettings
     from mailsluice.config.settings import LaneSettings as LaneSettings
     from mailsluice.config.settings import MessageSettings as MessageSettings
     from mailsluice.config.settings import QuotaSettings as QuotaSettings
@@ -72,6 +73,7 @@ _HOMES = {
     "ExitCode": "reports.report",
     "Expired": "mailing.message",
     "Failed": "mailing.message",
+    "FeedbackSettings": "config.settings",
     "Finding": "checking.findings",
     "Held": "mailing.message",
     "InDoubt": "mailing.message",
@@ -118,6 +120,7 @@ __all__ = (  # a sorted tuple of the names above
     "ExitCode",
     "Expired",
     "Failed",
+    "FeedbackSettings",
     "Finding",
     "Held",
     "InDoubt",

@@ -313,3 +313,63 @@ def test_a_bad_choice_in_a_workers_file_lists_the_choices(tmp_path: Path) -> Non
         f'{file}: [delivery] in_doubt: it must be "hold" or "resend"',
         f'{file}: [log] level: it must be "debug", "info", "warning" or "error"',
     ]
+
+
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/1/ses-events"
+
+
+def test_the_feedback_store_lies_beside_the_file(file: Path) -> None:
+    file.write_text(f'{MINIMAL}[feedback]\nqueue = "{QUEUE}"\n')
+    feedback = loading.load(file)[1].feedback
+    assert feedback is not None
+    assert (feedback.queue, feedback.store) == (QUEUE, file.parent / "feedback.db")
+    assert (feedback.required, feedback.settle_doubt, feedback.wait_s) == (False, True, 900)
+    file.write_text(MINIMAL)
+    assert loading.load(file)[1].feedback is None
+
+
+@pytest.mark.parametrize(
+    ("named", "opened"),
+    [("events", "{folder}/events"), ("/var/events", "/var/events"), ("s3://b/p/", "s3://b/p/")],
+)
+def test_event_files_lie_beside_the_file_or_in_s3(tmp_path: Path, named: str, opened: str) -> None:
+    worker = tmp_path / "worker.toml"
+    worker.write_text(
+        f'[folder]\npath = "mail"\n[feedback]\nfiles = "{named}"\nstore = "/a/f.db"\n'
+    )
+    feedback = loading.load_worker(worker).feedback
+    assert feedback is not None
+    assert feedback.files == opened.format(folder=tmp_path)
+    assert feedback.store == Path("/a/f.db")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("queu = 'x'", r'\[feedback\] queu: unknown key; did you mean "queue"\?$'),
+        ("queue = 'events'", r'queue: it must look like "https://sqs\.REGION\.amazonaws\.com/'),
+        ("files = ''", r"\[feedback\] files: it must not be empty$"),
+        ("files = 's3://'", r"\[feedback\] files: it must be a folder, or s3://bucket/prefix$"),
+        ("store = 'a\\u0000'", r"\[feedback\] store: a path has no NUL character$"),
+        ("store = 5", r"\[feedback\] store: it must be a path, in double quotes$"),
+        ("wait_s = -1", r"\[feedback\] wait_s: it must be 0 or more$"),
+        ("required = 'x'", r"\[feedback\] required: it must be true or false$"),
+        (f"queue = '{QUEUE}'\nfiles = 'x'", r"\[feedback\]: queue and files exclude each other"),
+    ],
+)
+def test_what_is_wrong_with_feedback_is_named(file: Path, table: str, message: str) -> None:
+    file.write_text(f"{MINIMAL}[feedback]\n{table.replace(chr(39), chr(34))}\n")
+    with pytest.raises(ConfigurationError, match=rf"mailing\.toml: .*{message}"):
+        loading.load(file)
+
+
+def test_events_and_messages_need_queues_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "worker.toml"
+    file.write_text(f'[folder]\npath = "mail"\n[queue]\nurl = "{QUEUE}"\n')
+    monkeypatch.setenv("MAILSLUICE_FEEDBACK__QUEUE", QUEUE)
+    with pytest.raises(ConfigurationError, match=r"^environment: .*__QUEUE: it is \[queue\] url"):
+        loading.load_worker(file)
+    monkeypatch.setenv("MAILSLUICE_FEEDBACK__QUEUE", f"{QUEUE}-2")
+    assert loading.load_worker(file).feedback is not None

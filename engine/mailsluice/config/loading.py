@@ -57,12 +57,21 @@ def load(
     except ValidationError as error:
         raise layers.refused(error, Mailing, "mailing") from error
     tables = {name: getattr(file, name) for name in Settings.model_fields}
+    tables["feedback"] = file.feedback and file.feedback.beside(path.parent)
     return mailing, Settings.model_construct(**tables)
 
 
 def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:
     """Read a worker's file. Raises ConfigurationError as `load` does."""
-    return _Layers(path, overrides).validated(WorkerSettings)
+    layers = _Layers(path, overrides)
+    settings = layers.validated(WorkerSettings)
+    if (feedback := settings.feedback) is None:
+        return settings
+    if settings.queue is not None and settings.queue.url == feedback.queue:
+        raise layers.wrong(
+            ("feedback", "queue"), "it is [queue] url, too; SES's events need a queue of their own"
+        )
+    return settings.model_copy(update={"feedback": feedback.beside(path.parent)})
 
 
 Tables = TypeVar("Tables", bound=FromTables)
@@ -99,6 +108,10 @@ class _Layers:
             f"environment: {' or '.join(suspects)}: it is not JSON; write a table as "
             '{"key": "value"}, or set a variable for each key'
         )
+
+    def wrong(self, place: tuple[str, ...], text: str) -> ConfigurationError:
+        """Return the error to raise for the value at a place."""
+        return ConfigurationError(self._blamed(place, text))
 
     def refused(
         self, error: ValidationError, model: type[BaseModel], *tables: str

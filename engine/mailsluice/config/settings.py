@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -12,6 +13,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +24,7 @@ from pydantic_settings import (
 
 from mailsluice.model import LANE_SHARES, Dedupe, InDoubt, Lane
 from mailsluice.sources import Fields
+from mailsluice.sources.blocks import S3_SCHEME
 
 ASK_INTERVAL_S = 1.0
 """SES quotas page: GetAccount may be called once a second."""
@@ -31,6 +34,12 @@ PREFIX = "MAILSLUICE_"
 
 NESTED = "__"
 """Separator for the dots of a key: MAILSLUICE_QUOTA__RATE is quota.rate."""
+
+
+QUEUE_URL = r"^https?://[^/]+/.+"
+"""Pattern of the URL of an Amazon SQS queue."""
+
+QUEUE_URL_EXAMPLE = "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
 
 
 class Table(BaseModel):
@@ -133,6 +142,53 @@ class DeliverySettings(Table):
     timeout_s: float = Field(default=30.0, gt=0)
 
 
+class FeedbackSettings(Table):
+    """`[feedback]`: where SES's events come from, and where they are kept."""
+
+    queue: str | None = Field(default=None, pattern=QUEUE_URL, examples=[QUEUE_URL_EXAMPLE])
+    """The SQS queue to which SES publishes its events."""
+    files: Annotated[str, Field(min_length=1)] | None = None
+    """A folder, relative to the file, or `s3://bucket/prefix`: NDJSON that Firehose has written.
+    Without this and `queue`, another process fills the store."""
+    store: Path = Path("feedback.db")
+    """Relative to the file. Any number of processes may share it."""
+    required: bool = False
+    """True to send nothing that no event would be heard of."""
+    settle_doubt: bool = True
+    """True to settle recipients in doubt by what events prove of them."""
+    wait_s: float = Field(default=900, ge=0, le=86_400)
+    """Seconds after the last call for which `send` waits for events of recipients in doubt."""
+
+    @field_validator("files")
+    @classmethod
+    def _names_a_bucket(cls, files: str | None) -> str | None:
+        if files is not None and files.startswith(S3_SCHEME):
+            bucket, _, _ = files.removeprefix(S3_SCHEME).partition("/")
+            if not bucket:
+                raise ValueError("it must be a folder, or s3://bucket/prefix")
+        return files
+
+    @field_validator("files", "store")
+    @classmethod
+    def _is_a_path(cls, path: str | Path | None) -> str | Path | None:
+        if "\0" in str(path or ""):
+            raise ValueError("a path has no NUL character")
+        return path
+
+    @model_validator(mode="after")
+    def _has_one_stream(self) -> Self:
+        if self.queue is not None and self.files is not None:
+            raise ValueError("queue and files exclude each other; keep the one that SES feeds")
+        return self
+
+    def beside(self, folder: Path) -> Self:
+        """Return them with paths that are relative to this folder."""
+        files = self.files
+        if files is not None and not files.startswith(S3_SCHEME):
+            files = str(folder / files)
+        return self.model_copy(update={"files": files, "store": folder / self.store})
+
+
 class SesSettings(Table):
     """`[ses]`: None leaves it to the AWS SDK's own resolution."""
 
@@ -159,6 +215,8 @@ class Settings(BaseSettings):
     lanes: LaneSettings = LaneSettings()
     delivery: DeliverySettings = DeliverySettings()
     messages: MessageSettings = MessageSettings()
+    feedback: FeedbackSettings | None = None
+    """None: SES's events are not read."""
     ses: SesSettings = SesSettings()
 
 

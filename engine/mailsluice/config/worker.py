@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mailsluice.config.settings import FromTables, Table
+from mailsluice.config.settings import QUEUE_URL, QUEUE_URL_EXAMPLE, FromTables, Table
 
 
 class FolderSettings(Table):
@@ -30,9 +30,7 @@ class FolderSettings(Table):
 class QueueSettings(Table):
     """`[queue]`: the Amazon SQS queue that feeds the worker."""
 
-    url: str = Field(
-        pattern=r"^https?://[^/]+/.+", examples=["https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"]
-    )
+    url: str = Field(pattern=QUEUE_URL, examples=[QUEUE_URL_EXAMPLE])
     in_hand: int = Field(default=1_000, ge=1, le=100_000)
     """Most messages that are received and have no outcome yet."""
     visibility_s: int = Field(default=60, ge=3, le=43_200)
