@@ -81,7 +81,7 @@ def run(folder: Path, environment: dict[str, str], *arguments: str) -> tuple[Cos
 
 
 def require_named(said: str, without: list[int]) -> None:
-    """The variable, how often it is missing, the first rows, and what was meant."""
+    """Require that a finding names the variable, the rows that lack it, and a near miss."""
     text = " ".join(said.split())
     first = ", ".join(f"{row:,}" for row in without[:10])
     for part in (

@@ -172,7 +172,7 @@ def measure(names: Sequence[str], recipients: int, rounds: int) -> dict[str, lis
 
 
 def _ratio(took: dict[str, list[float]], one: str, other: str) -> tuple[float, float]:
-    """The median of the rounds, and how far they lie apart."""
+    """Return the median of the rounds, and how far they lie apart."""
     ratios = [mine / its for mine, its in zip(took[one], took[other], strict=True)]
     return statistics.median(ratios), max(ratios) - min(ratios)
 

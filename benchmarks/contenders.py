@@ -68,7 +68,7 @@ def boto3_loop(path: Path, url: str) -> None:
 
 
 def boto3_threads(path: Path, url: str) -> None:
-    """A thread for each call under way."""
+    """Use a thread for each call under way."""
     import boto3
     from botocore.config import Config
 
@@ -82,7 +82,7 @@ def boto3_threads(path: Path, url: str) -> None:
 
 
 def aioboto3_semaphore(path: Path, url: str) -> None:
-    """A task a call, as many at once as a semaphore allows."""
+    """Make a task per call, as many at once as a semaphore allows."""
     import aioboto3
     from aiobotocore.config import AioConfig
 
@@ -188,7 +188,7 @@ def _signed(host: str, target: str, body: bytes) -> dict[str, str]:
 
 
 def mailsluice_without_journal(path: Path, url: str) -> None:
-    """The library, over the same list."""
+    """Use the library, over the same list."""
     from mailsluice import Engine, Mailing, Settings
     from mailsluice.cli import runtime
     from mailsluice.config.settings import SesSettings

@@ -95,7 +95,7 @@ class Client(asyncio.Protocol):
 
 
 def body(first: int) -> bytes:
-    """A request as mailsluice makes it: 50 entries, two tags, data."""
+    """Return a request as mailsluice makes it: 50 entries, two tags, data."""
     return orjson.dumps(
         {
             "FromEmailAddress": "News <news@example.com>",
@@ -128,7 +128,7 @@ def entry(number: int) -> dict[str, object]:
 
 
 def signed(url: str, content: bytes) -> bytes:
-    """The whole request as it goes over the wire."""
+    """Return the whole request as it goes over the wire."""
     target = "/v2/email/outbound-bulk-emails"
     request = AWSRequest("POST", url + target, {"Content-Type": "application/json"}, content)
     credentials = Credentials("AKIDEMULATOR", "emulator-secret")
@@ -175,7 +175,7 @@ async def benchmark(rounds: int, seconds: float, connections: int) -> list[Round
 
 
 def machine() -> str:
-    """What the figures were taken on."""
+    """Describe the machine on which the figures were taken."""
     load = os.getloadavg()[0]
     return (
         f"{platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f}, Python "

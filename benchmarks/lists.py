@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_list(path: Path, recipients: int) -> None:
-    """An address, a name and a code a row: about 45 bytes."""
+    """Write a CSV list; a row has an address, a name and a code, about 45 bytes."""
     with path.open("w", encoding="utf-8") as file:
         file.write("email,name,code\n")
         for n in range(recipients):

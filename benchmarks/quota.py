@@ -65,7 +65,7 @@ class Control:
         self._url = f"{url}/_emulator/"
 
     async def read(self, path: str) -> Any:
-        """A document."""
+        """Read one of the control plane's documents."""
         async with self._session.get(self._url + path) as answer:
             return orjson.loads(await answer.read())
 
@@ -154,7 +154,7 @@ class Run:
         await self._control.faults()
 
     async def _other_tenant(self, tenant: Tenant) -> None:
-        """Calls at a steady pace, whatever becomes of them."""
+        """Call at a steady pace, whatever the answers are."""
         entry = {"Destination": {"ToAddresses": ["x@example.com"]}}
         request = {
             "FromEmailAddress": "b@example.com",

@@ -54,7 +54,7 @@ class Goal(NamedTuple):
         return (least is None or value >= least) and (most is None or value <= most)
 
     def shown(self, value: float | None) -> str:
-        """The value as a person reads it."""
+        """Format the value for people."""
         if value is None:
             return "-"
         return f"{value:.2%}" if self.percent else f"{value:,.1f}".removesuffix(".0")
@@ -98,7 +98,7 @@ class Case:
         return float(self.account.get("day_s", 86_400.0))
 
     def rate_at(self, at: float) -> float:
-        """What SES allows then, recipients per second."""
+        """Return the rate that SES allows at that time, recipients per second."""
         rate: float = self.account["rate_per_s"]
         for begins, change in self.changes:
             rate = change.get("rate_per_s", rate) if at >= begins else rate
@@ -133,7 +133,7 @@ class Measured:
         return sum(sample.recipients for sample in self.accepted[first:last])
 
     def allowed(self, begin: float, end: float) -> float:
-        """What SES would have taken, the other tenant's aside."""
+        """Return what SES would have accepted, without the other tenant's part."""
         edges = sorted({begin, end, *(at for at, _ in self.case.changes if begin < at < end)})
         whole = sum((later - at) * self.case.rate_at(at) for at, later in pairwise(edges))
         return whole - sum(s.recipients for s in self.others if begin <= s.at < end)

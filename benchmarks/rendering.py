@@ -85,7 +85,7 @@ def row(number: int, defect_every: int) -> bytes:
 
 
 def stages(source: Source) -> Iterator[tuple[str, Callable[[bytes], object]]]:
-    """What is measured, each with the ones before it."""
+    """Yield the stages by name; each includes the ones before it."""
     template = Template.stored(source)
     defects = Defects()
     yield "read", orjson.loads

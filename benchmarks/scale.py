@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
 
 def given(url: str) -> dict[str, Any]:
-    """What the server has answered, and when the first call came."""
+    """Return what the server has answered, and when the first call came."""
     with urlopen(f"{url}/given") as answer:  # loopback
         found: dict[str, Any] = json.load(answer)
         return found
@@ -92,7 +92,7 @@ def _quietly(command: list[str], output: Path) -> int:
 
 
 def by_length(folder: Path, lengths: list[int], url: str) -> None:
-    """A row a list."""
+    """Print one row per list."""
     print(
         "| recipients | peak MB | CPU, µs a recipient | recipients/s | start → first call, s | "
         "journal, bytes a recipient | export, rows/s |\n|---|---|---|---|---|---|---|"

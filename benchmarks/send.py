@@ -68,7 +68,7 @@ async def engine_sends(url: str, journal: Path | None) -> float:
 
 
 async def sdk_sends(url: str) -> float:
-    """The same, by one `send_email` each through aioboto3."""
+    """Send the same messages by one `send_email` each through aioboto3."""
     import aioboto3  # noqa: PLC0415  # the contender's own
     from aiobotocore.config import AioConfig  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ def child(what: str, url: str) -> None:
 
 
 def cpu() -> None:
-    """A row a way of sending."""
+    """Print one row per way of sending."""
     print(f"| {SENDS:,} messages, {AT_ONCE:,} tasks | CPU, µs a message | of send_email each |")
     print("|---|---|---|")
     with null_server() as url:
@@ -135,7 +135,7 @@ def cpu() -> None:
 
 @asynccontextmanager
 async def opened(process: EmulatorProcess, folder: Path) -> AsyncIterator[Engine]:
-    """An engine that sends to the emulator, with a journal of messages."""
+    """Open an engine that sends to the emulator, with a journal of messages."""
     os.environ |= process.environment
     async with Engine.open(Settings(), journal=folder / "messages.journal") as engine:
         await engine.send(message(0))
@@ -143,7 +143,7 @@ async def opened(process: EmulatorProcess, folder: Path) -> AsyncIterator[Engine
 
 
 def percentile(values: list[float], part: float) -> float:
-    """The value below which that part of them lies."""
+    """Return the value below which that part of the values lies."""
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
@@ -167,7 +167,7 @@ async def arrivals(engine: Engine, rate_per_s: float, seconds: float) -> list[fl
 
 
 async def added_latency(folder: Path) -> None:
-    """What `send` adds to a call."""
+    """Print what `send` adds to a call's latency."""
     options = EmulatorOptions(
         account=AccountSettings(rate_per_s=1e6, daily_max=-1),
         latency=Latency(low_s=LATENCY_S, high_s=LATENCY_S),
@@ -187,7 +187,7 @@ async def added_latency(folder: Path) -> None:
 
 @asynccontextmanager
 async def saturated(folder: Path) -> AsyncIterator[tuple[Engine, asyncio.Task[Report]]]:
-    """An engine of which a mailing takes the whole rate, and the mailing's run."""
+    """Open an engine whose rate a mailing takes up; yield the engine and the mailing's run."""
     options = EmulatorOptions(account=AccountSettings(rate_per_s=LANE_RATE_PER_S, daily_max=-1))
     people = (Recipient(to=f"bulk{n}@example.com") for n in range(10**9))
     async with emulator_process(options) as process, opened(process, folder) as engine:
@@ -197,7 +197,7 @@ async def saturated(folder: Path) -> AsyncIterator[tuple[Engine, asyncio.Task[Re
 
 
 async def lanes(folder: Path) -> None:
-    """A mailing takes the whole rate, and messages come now and then."""
+    """Print the latency of messages that come now and then while a mailing takes the whole rate."""
     async with saturated(folder) as (engine, run):
         begun = time.perf_counter()
         took = await arrivals(engine, 1 / LANE_EVERY_S, LANE_S)

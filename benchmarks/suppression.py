@@ -45,7 +45,7 @@ def memory_mb() -> tuple[float, float]:
 
 
 def look_up(path: Path, count: int) -> None:
-    """A process that has done nothing else."""
+    """Measure look-ups in a process that has done nothing else."""
     own_before, files_before = memory_mb()
     begun = time.process_time()
     store = Suppressions.open(path)

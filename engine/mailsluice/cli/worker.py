@@ -52,7 +52,7 @@ def _obey_early(number: int, _: object) -> None:
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
-    """A worker's settings. Raises ConfigurationError."""
+    """Load a worker's settings. Raises ConfigurationError."""
     from mailsluice.config import loading
     from mailsluice.model.errors import ConfigurationError
 

@@ -3,8 +3,8 @@
 A journal is one run's and has one writer (`journal/`). These files outlive runs, and every
 process of a host may write them, one transaction at a time. What they have in common with journals:
 WAL mode and `synchronous=FULL`, so that a commit that returned survives a power cut (ADR 2); mode
-0600, because they tell of people; and a new file is there whole or not at all, so that an empty one
-is never taken for a new one.
+0600, because they hold personal data; and a new file appears whole or not at all, so that an empty
+one is never taken for a new one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mailsluice.model.errors import StoreError
 PAGE_BYTES = 4096
 
 BUSY_TIMEOUT_S = 10.0
-"""How long a writer waits for the others: their transactions take milliseconds."""
+"""How long a writer waits for other writers, whose transactions take milliseconds."""
 
 _REMEDIES = (
     ("SQLITE_BUSY", "; another program has locked it: end that one, and run again"),
@@ -45,7 +45,7 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, application_id: int, schema: str, what: str) -> Database:
-        """Open it, and make it if there is none.
+        """Open the file; create it if it is missing.
 
         `application_id` and the schema's `user_version` tell it from other files; `what` names it
         in messages. Raises StoreError.
@@ -69,7 +69,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write: all that happens within it, or nothing. On the disk when the context ends."""
+        """Write all that happens in the context, or nothing; on the disk when the context ends."""
         self._require_ours()
         with translated(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -85,7 +85,7 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that is read within it is of one moment."""
+        """Read one moment: writers change nothing that is read in the context."""
         self._require_ours()
         with translated(self.path):
             self._connection.execute("BEGIN")
@@ -95,13 +95,13 @@ class Database:
                 self._connection.execute("COMMIT")
 
     def read(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         self._require_ours()
         with translated(self.path):
             yield from self._connection.execute(sql, values)
 
     def data_version(self) -> int:
-        """Another number whenever another connection, of any process, has committed."""
+        """Return a number that changes when another connection, of any process, has committed."""
         self._require_ours()
         with translated(self.path):
             found: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
@@ -133,9 +133,9 @@ def _make(path: Path, application_id: int, schema: str) -> None:
 
 
 def appear(path: Path, fill: Callable[[Path], object]) -> None:
-    """Make a file, mode 0600, that is there whole or not at all; `fill` writes it.
+    """Create a file, mode 0600, that appears whole or not at all; `fill` writes it.
 
-    One that is there already stays as it is. Raises StoreError.
+    An existing file stays as it is. Raises StoreError.
     """
     if not path.parent.is_dir():
         raise StoreError(f"{path}: there is no such folder; make it, or mend the path")
@@ -190,7 +190,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """The one border at which errors of SQLite and of files become ours."""
+    """Turn errors of SQLite and of files into StoreErrors."""
     try:
         yield
     except sqlite3.Error as error:

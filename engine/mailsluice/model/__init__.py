@@ -30,10 +30,10 @@ SIMULATOR_DOMAIN = "@simulator.amazonses.com"
 
 
 Lane = Literal["transactional", "bulk"]
-"""A priority class inside the one quota."""
+"""A priority class; all lanes share one quota."""
 
 LANE_SHARES: dict[Lane, float] = {"transactional": 0.9, "bulk": 0.1}
-"""Of the rate, where both lanes want more than there is. What one does not use is the other's."""
+"""Shares of the rate while both lanes want more than it. What one leaves goes to the other."""
 
 InDoubt = Literal["hold", "resend"]
 
@@ -62,7 +62,7 @@ class State(enum.StrEnum):
 
 
 class Recipient(NamedTuple):
-    """One destination with its own data, tags and headers, as a source or a caller gives it.
+    """One destination with its own data, tags and headers, as given by a source or a caller.
 
     `to`, `cc` and `bcc` are addresses (`"a@example.com"` or `"Ann <a@example.com>"`), 50 at most in
     all. `data` overrides the mailing's data key by key; `tags` and `headers` are added to the
@@ -102,7 +102,7 @@ class Remark(NamedTuple):
     seq: int
     state: State
     address: str
-    """The first To address as the source gave it; empty where there is none to show."""
+    """The first To address as the source gave it; empty if there is none."""
     key: str | None
     reason: str
     """For a person: which line, which field, what is wrong with it."""
@@ -115,13 +115,13 @@ class Chunk(NamedTuple):
     last: int
     """Less than `first` if none is new."""
     entries: list[Entry]
-    """Of all of them that are to be sent."""
+    """Those of all rows that are to be sent."""
     remarks: list[Remark]
-    """Of the new ones."""
+    """Those of the new rows."""
     prints: bytes
-    """The fingerprints of the new ones (`mailing.recognition`); empty of single messages."""
+    """Fingerprints of the new rows (`mailing.recognition`); empty for single messages."""
     unfit: list[Remark]
-    """Of those that were accepted before, and cannot be sent as they are given now."""
+    """Rows that were accepted before, and cannot be sent as the source gives them now."""
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,20 @@ class Outcome(NamedTuple):
     """What became of one attempt for one recipient."""
 
     state: State
-    """The recipient's state because of it: `PENDING` where the attempt was deferred."""
+    """The recipient's new state: `PENDING` if the attempt was deferred."""
     status: str
     """SES's status, its error code, or one of `codes.NO_ANSWER` and its kin."""
     message_id: str | None = None
     error: str | None = None
     burned: bool = False
-    """Whether it counts against `delivery.max_attempts`."""
+    """True if the attempt counts against `delivery.max_attempts`."""
     doubted: bool = False
-    """Whether SES may have taken it all the same."""
+    """True if SES may have accepted the message all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many recipients are in each state. `read` is the sum of all the others, always."""
+    """How many recipients are in each state. `read` is always the sum of the others."""
 
     read: int = 0
     refused: int = 0
@@ -180,7 +180,7 @@ class Counts:
 
     @property
     def conserved(self) -> bool:
-        """Whether the identity of the contract holds."""
+        """True if `read` is the sum of the others, and none is negative."""
         values: dict[str, int] = asdict(self)
         read = values.pop("read")
         return read == sum(values.values()) and min(values.values()) >= 0
@@ -188,7 +188,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What GetAccount says of the account (SES API reference, GetAccount)."""
+    """What GetAccount says about the account (SES API reference, GetAccount)."""
 
     rate_per_s: float
     """MaxSendRate: recipients per second."""
@@ -204,7 +204,7 @@ class Account:
 
     @property
     def daily_left(self) -> float:
-        """Recipients left in the rolling 24 hours; infinite where unlimited."""
+        """Recipients left in the rolling 24 hours; infinite if unlimited."""
         return float("inf") if self.daily_max < 0 else max(0.0, self.daily_max - self.daily_sent)
 
 
@@ -219,15 +219,15 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceIdentity:
-    """What a source was when a run began."""
+    """What identifies a source, as it was when a run began."""
 
     name: str
     size: int | None = None
     """Bytes; None if it has no size, as standard input."""
     modified: float | None = None
-    """Modification time, seconds since the epoch: to tell people which file it was, and no more."""
+    """Modification time, seconds since the epoch. It only tells people which file it was."""
     tag: str | None = None
-    """Entity tag of an object in S3: while it is the same, the content is."""
+    """Entity tag of an object in S3: the content is the same while the tag is."""
 
 
 class EntryResult(NamedTuple):
@@ -244,6 +244,6 @@ class Answer:
 
     results: tuple[EntryResult, ...] = ()
     code: str | None = None
-    """None where `results` count; otherwise SES's error code or one of `codes.NOT_SENT` …"""
+    """None if `results` count; otherwise SES's error code or one of `codes.NOT_SENT` …"""
     http_status: int | None = None
     error: str | None = None

@@ -1,7 +1,7 @@
 """A set of row numbers in one bit each: ten million rows are 1.25 MB. Pure.
 
-Rows come in runs: a batch is mostly one, and a list of rows always. What is done for a whole
-`range` takes no longer than for one row.
+Rows come in runs: a list of rows is always one, and a batch usually is. An operation on a whole
+`range` takes no longer than one on a single row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 GROWTH_BYTES = 4096
 
 MISSING_STEP = 4096
-"""Numbers that are looked at together."""
+"""Numbers that `missing` looks at in one step."""
 
 
 class Bitmap:
@@ -28,7 +28,7 @@ class Bitmap:
         return index < len(self._bits) and self._bits[index] >> (n & 7) & 1 == 1
 
     def add(self, numbers: Iterable[int]) -> None:
-        """Put each of `numbers` in."""
+        """Add each of `numbers`."""
         if isinstance(numbers, range) and numbers:
             self._change_run(numbers[0], numbers[-1], put_in=True)
             return
@@ -38,7 +38,7 @@ class Bitmap:
             bits[n >> 3] |= 1 << (n & 7)
 
     def discard(self, numbers: Iterable[int]) -> None:
-        """Take each of `numbers` out; those that are not in stay out."""
+        """Remove each of `numbers` that is in the set."""
         if isinstance(numbers, range) and numbers:
             self._change_run(numbers[0], numbers[-1], put_in=False)
             return
@@ -48,7 +48,7 @@ class Bitmap:
                 bits[n >> 3] &= ~(1 << (n & 7)) & 0xFF
 
     def within(self, first: int, last: int) -> Collection[int]:
-        """The numbers in it from `first` to `last`, both inclusive."""
+        """Return the numbers in the set from `first` to `last`, both inclusive."""
         window = self._window(first, last)
         if not window:
             return ()
@@ -56,19 +56,19 @@ class Bitmap:
         return run if window == _ones(len(run)) else {n for n in run if window >> (n - first) & 1}
 
     def among(self, numbers: Sequence[int]) -> Collection[int]:
-        """Those of `numbers` that are in it."""
+        """Return those of `numbers` that are in the set."""
         if isinstance(numbers, range):
             return self.within(numbers[0], numbers[-1]) if numbers else ()
         return {n for n in numbers if n in self}
 
     def has_any(self, numbers: Iterable[int]) -> bool:
-        """Whether one of `numbers` is in it."""
+        """Return True if one of `numbers` is in the set."""
         if isinstance(numbers, range) and numbers:
             return self._window(numbers[0], numbers[-1]) != 0
         return any(n in self for n in numbers)
 
     def missing(self, first: int, last: int) -> Iterator[int]:
-        """The numbers from `first` to `last`, both inclusive, that are not in it."""
+        """Yield the numbers from `first` to `last`, both inclusive, that are not in the set."""
         for begin in range(first, last + 1, MISSING_STEP):
             run = range(begin, min(begin + MISSING_STEP, last + 1))
             inside = self.within(run[0], run[-1])
@@ -76,7 +76,7 @@ class Bitmap:
                 yield from (n for n in run if n not in inside)
 
     def __iter__(self) -> Iterator[int]:
-        """The numbers in it, smallest first."""
+        """Yield the numbers in the set, smallest first."""
         for index, byte in enumerate(self._bits):
             if byte:
                 yield from ((index << 3) + bit for bit in range(8) if byte >> bit & 1)
@@ -85,7 +85,7 @@ class Bitmap:
         return int.from_bytes(self._bits, "little").bit_count()
 
     def _window(self, first: int, last: int) -> int:
-        """Those bits as one number, the first one lowest."""
+        """Return the bits of a range as one integer; the first number is the lowest bit."""
         some = int.from_bytes(self._bits[first >> 3 : (last >> 3) + 1], "little")
         return some >> (first & 7) & _ones(last - first + 1)
 

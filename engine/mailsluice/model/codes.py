@@ -7,13 +7,13 @@ A code says why a recipient was not sent, why a call has no answer of SES, or wh
 from __future__ import annotations
 
 NOT_SENT = "NOT_SENT"
-"""Code of an answer that never was: nothing reached SES (refused, DNS, connect timeout, TLS)."""
+"""Code in place of an answer: nothing reached SES (refused, DNS, connect timeout, TLS)."""
 
 EXCEPTED = "EXCEPTED"
-"""An earlier run has mailed it, or may have, which this run was told to leave out."""
+"""Status of a recipient left out by `--except`: another run has sent it mail, or may have."""
 
 NO_ANSWER = "NO_ANSWER"
-"""Code of an answer that never came: the request may have reached SES."""
+"""Code in place of an answer that did not come: the request may have reached SES."""
 
 BROKEN_ANSWER = "BROKEN_ANSWER"
 """Code of an answer that cannot be read, or that has another number of results than entries."""
@@ -22,46 +22,45 @@ NO_CREDENTIALS = "NO_CREDENTIALS"
 """Code of a call that the SDK could not sign: nothing left this machine."""
 
 NOT_SES = "NOT_SES"
-"""Code of an error answer without SES's error type: a proxy, firewall or portal has answered."""
+"""Code of an error answer without SES's error type: a proxy, firewall or portal answered."""
 
 SOURCE_BROKEN = "SOURCE_BROKEN"
-"""Code of a hold: the recipients broke off in the middle."""
+"""Code of a hold: the source broke off in the middle."""
 
 SOURCE_CHANGED = "SOURCE_CHANGED"
-"""Code of a hold: the recipients are not those that they were, or change while they are read."""
+"""Code of a hold: the source has changed since the run began, or changes while it is read."""
 
 SOURCE_SHORTER = "SOURCE_SHORTER"
-"""Code of a hold: recipients that were accepted before have not come again."""
+"""Code of a hold: the source no longer gives recipients that were accepted before."""
 
 GONE = "GONE"
-"""Status of a recipient that was read, and whose key the source no longer gives."""
+"""Status of a recipient whose key the source no longer gives."""
 
 QUOTA_TOO_SMALL = "QUOTA_TOO_SMALL"
-"""Code of a hold: the day's quota, as far as this run may use it, has never room for a
-recipient."""
+"""Code of a hold: a recipient has more addresses than this run's part of the daily quota."""
 
 RESOLVED = "RESOLVED"
-"""The status of a recipient upon which an operator has decided."""
+"""Status of a recipient that an operator has decided on."""
 
 WITHDRAWN = "WITHDRAWN"
-"""The status of a single message that was given up before it was sent."""
+"""Status of a single message that its caller withdrew before it was sent."""
 
 REFUSED = "REFUSED"
-"""The status of a message that mailsluice did not accept."""
+"""Status of a message that mailsluice did not accept."""
 
 CLOSED = "CLOSED"
-"""The status of a message that was not sent because the engine was closed."""
+"""Status of a message that was not sent because the engine was closed."""
 
 CLOSED_TEXT = "the engine was closed"
 
 BOUNCES_TOO_MANY = "BOUNCES_TOO_MANY"
-"""Code of a hold: more addresses do not work than AWS tolerates."""
+"""Code of a hold: more mail bounces than AWS tolerates."""
 
 COMPLAINTS_TOO_MANY = "COMPLAINTS_TOO_MANY"
-"""Code of a hold: more recipients call it spam than AWS tolerates."""
+"""Code of a hold: more recipients complain of spam than AWS tolerates."""
 
 RENDERING_FAILS = "RENDERING_FAILS"
-"""Code of a hold: SES accepts the mails, and then cannot render or refuses them."""
+"""Code of a hold: SES accepts the mail, and then fails to render it or refuses it."""
 
 FEEDBACK_BLIND = "FEEDBACK_BLIND"
-"""Code of a hold: nothing is heard of the first recipients, so nobody knows how it goes."""
+"""Code of a hold: no events have come for the first recipients, so the brake is blind."""

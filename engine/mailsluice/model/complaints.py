@@ -46,7 +46,7 @@ _SENTENCES = {
     "bytes_type": "it must be bytes",
     "base64_decode": "it must be base64",
 }
-"""What is wrong, by pydantic's type of error, as people say it who do not know pydantic."""
+"""Plain sentences by pydantic's type of error, for readers who do not know pydantic."""
 
 _choices = re.compile(r"'([^']*)'")
 _others_words = re.compile(r"^(?:Input|Value|String|List) should ")

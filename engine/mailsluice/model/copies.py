@@ -1,4 +1,4 @@
-"""Copies of what callers hand over, so that it is sent as it was when they handed it over. Pure."""
+"""Deep copies of callers' data, which may change after the call that passed it. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 _ATOMS = frozenset({str, int, float, bool, type(None), Decimal})
-"""Types that nobody can change, and of which nearly everything is."""
+"""Immutable types, which need no copy: nearly all values are of these."""
 
 
 def copied(value: Any) -> Any:
-    """The same with all dictionaries, lists and sets in it copied, however deep they are.
+    """Return `value` with all its dictionaries, lists and sets copied, at any depth.
 
-    What cannot be copied stays as it is: whoever encodes it refuses it with a reason.
+    What cannot be copied is returned as it is: encoding it fails later, with a reason.
     """
     try:
         return _copied(value)

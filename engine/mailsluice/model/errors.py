@@ -1,4 +1,4 @@
-"""The errors that mailsluice raises. A subclass exists only where a caller acts differently.
+"""The errors that mailsluice raises. A subclass exists only if a caller acts differently.
 
 Expected results of sending are values (`model.Outcome`), never exceptions: what is raised here is
 a configuration that cannot work, an input that cannot be read, or a journal that cannot be trusted.
@@ -18,7 +18,7 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class UsageError(MailsluiceError, RuntimeError):
-    """The engine is used where or when it cannot be: not open, busy, of another event loop."""
+    """The engine cannot be used here or now: it is not open, busy, or of another event loop."""
 
 
 class ConfigurationError(MailsluiceError):
@@ -26,15 +26,15 @@ class ConfigurationError(MailsluiceError):
 
 
 class CheckFailedError(ConfigurationError):
-    """What a check has found keeps a mailing from being sent; the text has the remedies."""
+    """A check has found errors, so the mailing is not sent; the text has the remedies."""
 
 
 class MailingChangedError(ConfigurationError):
-    """The mailing is not the one that part of the run's recipients have been sent."""
+    """The mailing differs from the one that some of the run's recipients have been sent."""
 
 
 class RunFinishedError(ConfigurationError):
-    """The journal's run has finished, and was of another mailing or another list."""
+    """The journal's run has finished, and its mailing or list was another one."""
 
 
 class SourceError(MailsluiceError):
@@ -42,7 +42,7 @@ class SourceError(MailsluiceError):
 
 
 class SourceChangedError(SourceError):
-    """The source is not the one that this journal was begun with."""
+    """The source is not the one with which this journal's run began."""
 
 
 class SourceUnavailableError(SourceError):
@@ -58,18 +58,18 @@ class JournalLockedError(JournalError):
 
 
 class StoreError(MailsluiceError):
-    """What was heard of mails, or whom not to mail, cannot be read, written or trusted."""
+    """The file of feedback or of suppressions cannot be read, written or trusted."""
 
 
 class EngineError(MailsluiceError):
-    """An error that nobody foresaw, its `__cause__`, has ended an engine's single messages.
+    """An unexpected error (`__cause__`) has ended the engine's single messages.
 
-    What was sent is in the journal. Nothing more is sent before another engine is opened.
+    What was sent is in the journal. Open another engine to send more.
     """
 
 
 def root_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error in a task group's end that a caller can act on: the others followed from it."""
+    """Return the error of a task group that a caller can act on; the others followed from it."""
     errors = _leaves(group)
     return next((each for each in errors if isinstance(each, MailsluiceError)), errors[0])
 

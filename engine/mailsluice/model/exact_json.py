@@ -19,8 +19,8 @@ JSONDecodeError = json.JSONDecodeError
 """orjson's is a subclass."""
 
 _rewritten = re.compile(rb"\d\.\d*0(?!\d)|\d[\d.]{15}|\.0000|\d[eE]").search
-"""A number that orjson may write in another way than it was read: a zero at its end, 16 digits and
-more, a very small one, an exponent. May match inside a text, which costs time only."""
+"""Matches numbers that orjson may write differently than it read them: with a zero at the end, with
+16 digits or more, with an exponent, or very small. A match inside a text costs only time."""
 
 _SPACED_COLONS = (b" :", b"\t:", b"\n:", b"\r:")
 
@@ -35,7 +35,7 @@ NOT_FINITE = "it cannot be written as JSON: a number is NaN or infinite"
 
 
 class JSONLossError(ValueError):
-    """It is JSON, but cannot be read without losing something; the message says why."""
+    """Valid JSON that cannot be read without losing something; the message says why."""
 
 
 def loads(text: bytes) -> Any:
@@ -56,14 +56,14 @@ def loads(text: bytes) -> Any:
 
 
 def _has_keys(text: bytes, count: int) -> bool:
-    """True if `text` certainly has no more keys than `count`; colons in texts may make it False."""
+    """Return True if `text` has at most `count` keys; False also if texts have too many colons."""
     return text.count(b":") == count or (
         text.count(b'":') == count and not any(mark in text for mark in _SPACED_COLONS)
     )
 
 
 def _looked_through(found: object) -> tuple[int, bool]:
-    """Count the keys of all objects within; say whether there is a float (or large integer)."""
+    """Count the keys of all objects in a value; say if it has a float or a large integer."""
     keys = 0
     has_float = False
     stack = [found]

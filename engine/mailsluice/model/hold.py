@@ -1,4 +1,4 @@
-"""Why nothing is sent: a code, and what was said about it."""
+"""Holds: why nothing is sent, as a code and a text. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AT = re.compile(
 """The at sign, as it is written to escape filters and in URLs, HTML and JSON."""
 
 _ADDRESS = re.compile(r"(\"[^\"@]*\"|(?<![^\s<>,;:\"])[^\s<>,;:\"]+)@[^\s<>,;:\"'()]+")
-"""Anchored at the beginning of a word, so that a long one is looked at once."""
+"""Matches an address. Anchored at the beginning of a word, so that long words are scanned once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,19 @@ class Hold:
 
     @classmethod
     def answered(cls, code: str | None, error: str | None) -> Hold:
-        """The hold for an answer of SES, without the addresses that its text may quote."""
+        """Make the hold for an answer of SES, without the addresses that its text may quote."""
         text = error or "SES gave no further text"
         return cls(_for_people(code or ""), _for_people(text))
 
     @classmethod
     def recorded(cls, text: str) -> Hold:
-        """The hold that a journal has as `str(hold)`."""
+        """Read a hold back from a journal, which stores `str(hold)`."""
         code, _, rest = text.partition(": ")
         return cls(code, rest)
 
 
 def without_addresses(text: str) -> str:
-    """A text for people and logs, in which `<address>` stands for each address."""
+    """Replace each address in a text for people and logs by `<address>`."""
     return _ADDRESS.sub("<address>", _AT.sub("@", text))
 
 

@@ -1,6 +1,6 @@
-"""Texts of others, made fit for terminals and logs. Pure.
+"""Foreign texts, made safe for terminals and logs. Pure.
 
-Names of files and columns, cells of a list and what SES says may hold control characters: they move
+Names of files and columns, cells of a list and SES's texts may hold control characters. These move
 a terminal's cursor, change its title, or begin a line that looks like one of ours.
 """
 
@@ -17,7 +17,7 @@ _in_json = re.compile(f"[{_CONTROLS}]")
 
 
 def plain(text: str, keep: str = "") -> str:
-    r"""The text with each control character as a Python escape (`\x1b`), but for those of `keep`.
+    r"""Replace each control character, except those in `keep`, by its Python escape (`\x1b`).
 
     Lone surrogates, which stand for bytes of a file name, become escapes as well.
     """
@@ -27,9 +27,9 @@ def plain(text: str, keep: str = "") -> str:
 
 
 def plain_json(text: str) -> str:
-    r"""The same JSON, with those control characters escaped that JSON allows in strings.
+    r"""Escape the control characters that JSON allows in strings.
 
-    Line ends that lay it out stay.
+    Line ends between values stay.
     """
     return _in_json.sub(_escaped_in_json, text)
 

@@ -14,7 +14,7 @@ DAY_S = 86_400.0
 """The window of SES's daily quota ("Managing your Amazon SES sending limits")."""
 
 STEPS = 1440
-"""Parts of the day by which sends are counted: minutes."""
+"""Parts into which the day is divided for counting: minutes."""
 
 
 class Step(NamedTuple):
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 class RollingDay:
     """Recipients accepted in the last `day_s` seconds.
 
-    A step leaves the window when its youngest recipient does, so that this never counts fewer than
+    A step leaves the window when its newest recipient does, so that this never counts fewer than
     SES. Times are seconds of any clock that does not go back.
     """
 
@@ -38,7 +38,7 @@ class RollingDay:
         self._used = sum(step.weight for step in self._steps)
 
     def add(self, weight: int, at: float) -> None:
-        """Count recipients that SES has accepted by then."""
+        """Count recipients that SES had accepted by `at`."""
         if not weight:
             return
         self._used += weight
@@ -50,14 +50,14 @@ class RollingDay:
             self.used(at)  # which forgets what has left the window
 
     def used(self, now: float) -> int:
-        """Recipients in the window."""
+        """Return the number of recipients in the window."""
         # The same sum as in `frees_at`: the difference would round to another moment.
         while self._steps and self._steps[0].last_at + self.day_s <= now:
             self._used -= self._steps.popleft().weight
         return self._used
 
     def frees_at(self, weight: float) -> float | None:
-        """When as much will have left the window; None where it does not hold as much."""
+        """Return when so many recipients will have left the window; None if it has fewer."""
         for step in self._steps:
             weight -= step.weight
             if weight <= 0:
@@ -65,28 +65,28 @@ class RollingDay:
         return None
 
     def joined(self, other: RollingDay) -> RollingDay:
-        """Both together."""
+        """Return a window with the recipients of both."""
         return RollingDay(self.day_s, sorted([*self._steps, *other.steps]))
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What is in the window, the oldest first."""
+        """Return the steps in the window, oldest first."""
         return tuple(self._steps)
 
 
 class Sends:
-    """What a journal's records say SES has accepted, in their order, by the time of day.
+    """Adds up what a journal's records say SES has accepted, by the wall clock.
 
-    That clock may have been set between two records, forwards or back, and days later its present
-    time may be less than that of a record. What is kept goes by order and not by time: as many
-    minutes as two days have.
+    The wall clock may have been set forwards or back between two records, and days later it may
+    still be behind a record. So minutes are kept by the order of records, not by their times: as
+    many as two days have.
     """
 
     def __init__(self) -> None:
         self._steps: deque[Step] = deque(maxlen=2 * STEPS)
 
     def add(self, weight: int, at: float) -> None:
-        """The next record, by which SES has accepted so many; `at` is seconds since the epoch."""
+        """Add the next record: SES accepted so many at `at`, seconds since the epoch."""
         last = self._steps[-1] if self._steps else None
         if last is not None and abs(at - last.first_at) < DAY_S / STEPS:
             self._steps[-1] = Step(
@@ -96,12 +96,12 @@ class Sends:
             self._steps.append(Step(at, at, weight))
 
     def day(self, wall: float, now: float, day_s: float) -> RollingDay:
-        """The window at `wall`, seconds since the epoch, which is `now` on the event loop's clock.
+        """Return the window at `wall`, seconds since the epoch, which is `now` on the loop's clock.
 
-        A record counts as the latest that its time and its place in the journal allow: not before
-        an earlier record, and, if its time is still to come, with the next one whose time is not.
-        So nothing leaves the window too early because the clock had been set back for a while, and
-        nothing stays in it for longer than `day_s` because the clock had been ahead.
+        A record counts as the latest time that its own time and its place in the journal allow:
+        never before an earlier record. A time in the future counts as that of the next record with
+        a time in the past. So nothing leaves the window too early after the clock was set back,
+        and nothing stays in it longer than `day_s` after the clock was ahead.
         """
         steps, latest, ahead = [], float("-inf"), 0
         for first, last, weight in self._steps:

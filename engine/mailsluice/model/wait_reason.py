@@ -1,4 +1,4 @@
-"""Why a run does not send faster: what `status` and the progress display answer. Pure."""
+"""Why a run does not send faster, for `status` and the progress display. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ class Reason(enum.StrEnum):
     """What the dispatcher waits for."""
 
     SOURCE = "the source"
-    """Recipients come more slowly than they could be sent."""
+    """The source gives recipients more slowly than they could be sent."""
     RATE = "the rate"
-    """The account's, or the configured one: as it should be."""
+    """The rate of the account, or the configured one: as it should be."""
     CALLS = "the limit on calls"
     """`quota.calls_per_second`."""
     THROTTLED = "throttles"
     """SES has throttled: something else uses the account's rate, or the rate has been cut."""
     DAILY = "the daily quota"
-    """The rolling 24 hours have no room."""
+    """The daily quota of the rolling 24 hours is used up."""
     TURN = "another's turn"
-    """Others share the quota, and are due."""
+    """Another run or lane of the same quota is due first."""
     PAUSED = "it is paused"
     LATENCY = "latency"
     """SES takes long to answer, and `delivery.in_flight` calls are under way."""
@@ -29,8 +29,8 @@ class Reason(enum.StrEnum):
     """The calls under way wait for their intents to become durable."""
     SILENCE = "SES does not answer"
     BACKOFF = "back-off"
-    """Only recipients are left that SES deferred a moment ago."""
+    """All recipients that are left were deferred by SES a moment ago."""
     ANSWERS = "the last answers"
     STOPPING = "the calls in flight end"
     MACHINE = "this machine"
-    """It has waited for nothing else most of the time."""
+    """Most of the time it waited for nothing else: this machine is the limit."""

@@ -1,4 +1,4 @@
-"""Both ledgers side by side: what the journal believes, and what SES accepted."""
+"""Compare two ledgers: what the journal says was sent, and what SES accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Audit:
     """Where the two ledgers agree and where not. The tuples hold rows (`seq`)."""
 
     sent: int
-    """Recipients that the journal calls sent, but for those of which an operator says so."""
+    """Recipients that the journal calls sent, without those that an operator resolved as sent."""
     accepted: int
     """Messages that SES accepted, each counted."""
     delivered_in_doubt: int
@@ -30,7 +30,7 @@ class Audit:
 
     @property
     def agree(self) -> bool:
-        """Whether nothing was lost, unexplained or duplicated."""
+        """True if nothing was lost, unexplained or duplicated."""
         return not (self.lost or self.unexplained or self.duplicated)
 
 

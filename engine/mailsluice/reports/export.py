@@ -1,4 +1,4 @@
-"""One line a recipient out of a journal, in constant memory but for what is not settled yet."""
+"""List a journal's recipients, one line each, in constant memory except for unsettled ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHUNK_ROWS = 1_000
 
 
 NOWHERE = Addresses((), (), (), None)
-"""Of what was never attempted: the journal does not know them."""
+"""Addresses of a row that was never attempted: the journal does not have them."""
 
 
 class Line(NamedTuple):
@@ -52,24 +52,23 @@ class Line(NamedTuple):
     bcc: str
     state: str
     status: str
-    """SES's status or error code for the last attempt; empty where there was none."""
+    """SES's status or error code for the last attempt; empty if there was none."""
     message_id: str | None
     error: str | None
     """SES's text, or the reason of a refusal."""
     attempts: int
-    """Calls that it was part of."""
+    """Calls that had this recipient."""
     at: str
     """When the state was recorded: UTC, ISO 8601."""
 
 
 def lines(journal: Journal, *, running: bool = False) -> Iterator[Line]:
-    """All recipients that the journal knows, in the order in which they reached their state.
+    """Yield all recipients that the journal knows, in the order in which they reached their state.
 
-    Those in flight at the end of the records are pending where the run is `running`, otherwise in
-    doubt: nobody is left to record their answers.
-    Rows that were read and never attempted come last, without addresses: those are the source's.
-    Raises JournalError where a record cannot be trusted, after the lines that the records before it
-    make final.
+    Recipients in flight at the end of the records are pending if the run is `running`, otherwise in
+    doubt: no process is left to record their answers. Rows that were read and never attempted come
+    last, without addresses, which only the source has. Raises JournalError at a record that cannot
+    be trusted, after the lines that the records before it make final.
     """
     size, reopened = None, Bitmap()
     with suppress(JournalError):  # `replay` comes to the same place, and has the lines before it
@@ -87,10 +86,9 @@ _new_line = partial(tuple.__new__, Line)
 
 
 class _Collector:
-    """Holds recipients until nothing can happen to them any more.
+    """Holds recipients until their state can no longer change.
 
-    `reopened` are the rows upon which an operator decides later in the records, that they are to be
-    sent once more.
+    `reopened` are rows that an operator has sent once more later in the records.
     """
 
     def __init__(self, in_flight: State, reopened: Bitmap) -> None:
@@ -103,7 +101,7 @@ class _Collector:
         self._read_at = 0.0
 
     def take(self, step: Step) -> Iterator[Line]:
-        """Lines that this step of the walk makes final."""
+        """Yield the lines that this step of the walk makes final."""
         match step:
             case Taken() as record:
                 self._read, self._read_at = record.last, record.at
@@ -170,7 +168,7 @@ class _Collector:
                 yield line
 
     def _leave_open(self, intent: Intent) -> Iterator[Line]:
-        """The recipients of a call that is in flight when the records end."""
+        """Keep the recipients of a call that is in flight when the records end."""
         for place, seq in enumerate(intent.seqs):
             addresses = intent.addresses.at(place)
             before = self._unsettled.pop(seq, None)
@@ -179,7 +177,7 @@ class _Collector:
             )._replace(at=utc(intent.at))
 
     def rest(self) -> Iterator[Line]:
-        """Deferred, in doubt, and never attempted."""
+        """Yield the recipients that are deferred, in doubt, or were never attempted."""
         yield from self._unsettled.values()
         at = utc(self._read_at)
         for seq in self._seen.missing(1, self._read):
@@ -187,13 +185,13 @@ class _Collector:
 
 
 def _is_plain(addresses: AddressColumns) -> bool:
-    """Whether every recipient has one To address, and no other."""
+    """Return True if every recipient has one To address, and no other."""
     several = addresses.cc or addresses.bcc or not addresses.to
     return not several and set(map(type, addresses.to)) == {str}
 
 
 def _final_lines(intent: Intent, record: Settlement, at: str) -> Iterator[Line]:
-    """The lines of a batch whose recipients have one address each, and their last state."""
+    """Return the lines of a batch whose recipients have one address each, and their final state."""
     to = cast("Sequence[str]", intent.addresses.to)
     size = len(to)
     return map(
@@ -237,15 +235,15 @@ def _line(seq: int, addresses: Addresses, state: State, *, attempts: int) -> Lin
 
 
 def utc(at: float) -> str:
-    """A time, given in seconds since the epoch, as ISO 8601 with milliseconds."""
+    """Format seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 class Writes(Protocol):
-    """A text file, as far as it is written to."""
+    """What `write_csv` and `write_ndjson` need of a text file."""
 
     def write(self, text: str, /) -> object:
-        """Append."""
+        """Append `text`."""
 
 
 def write_csv(rows: Iterable[Line], out: Writes, *, defused: bool = True) -> None:
@@ -285,10 +283,10 @@ def _defused(cell: object) -> object:
 
 
 def _unquoted(rows: list[Line]) -> str | None:
-    """The CSV of rows of which no field needs quotes: four times as fast as the `csv` module.
+    """Return the CSV of rows if no field needs quotes, four times as fast as the `csv` module.
 
-    None where one does: then a comma, a quote or a line end is in the text besides those that part
-    fields and rows.
+    None if one does: then the text has more commas, quotes or line ends than separate the fields
+    and rows.
     """
     text = "".join(
         [
@@ -304,7 +302,7 @@ def _unquoted(rows: list[Line]) -> str | None:
 
 
 def write_ndjson(rows: Iterable[Line], out: Writes) -> None:
-    """A JSON object a line."""
+    """Write one JSON object per line."""
     for row in rows:
         document = dict(zip(Line._fields, row, strict=True))
         out.write(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE).decode())

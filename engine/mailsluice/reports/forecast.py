@@ -1,8 +1,8 @@
-"""When a run sends and when the daily quota interrupts it, until it is done. Pure.
+"""Forecast when a run sends, when the daily quota interrupts it, and when it is done. Pure.
 
-The rolling window is simulated: chunks leave at the rate while there is room, and wait for what
-leaves the window where there is none. What others have sent is taken to leave it a day from now,
-since nobody says when they did.
+The rolling window is simulated: chunks leave at the rate while the window has room, and otherwise
+wait until older sends leave it. GetAccount does not say when others sent: their sends are assumed
+to leave the window a day from now.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ CHUNKS = 200
 """Parts of the limit that are sent at once: a day is simulated in about so many steps."""
 
 DAYS_MAX = 100
-"""Windows of the daily quota that are simulated: nobody plans further."""
+"""Windows of the daily quota that are simulated at most."""
 
 TOGETHER = 1e-9
-"""Part of the day by which two stretches that are one may seem apart: sums of fractions."""
+"""Part of the day up to which a gap between two stretches is a rounding error."""
 
 
 class Stretch(NamedTuple):
@@ -33,30 +33,30 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is to be expected. Times are seconds of the clock that `made` was told `now` of."""
+    """A run's forecast. Times are seconds on the clock of `now`, the argument of `make`."""
 
     made_at: float
     stretches: tuple[Stretch, ...]
     done_at: float | None
-    """None where it is not done within `DAYS_MAX`, or never."""
+    """None if the run is not done within `DAYS_MAX`, or never."""
 
     @property
     def never(self) -> bool:
-        """Whether the daily quota leaves this run nothing at all."""
+        """True if the daily quota leaves this run nothing at all."""
         return self.done_at is None and not self.stretches
 
     @property
     def interrupted(self) -> bool:
-        """Whether the daily quota keeps it waiting, at the beginning or later."""
+        """True if the daily quota makes the run wait, at the beginning or later."""
         return bool(self.stretches) and (
             len(self.stretches) > 1 or self.stretches[0].begin > self.made_at
         )
 
 
 def make(weight: int, rate_per_s: float, outlook: Outlook, now: float) -> Forecast:
-    """When `weight` recipients (addresses) go, at so many per second.
+    """Forecast the sending of `weight` recipients (addresses) at `rate_per_s`.
 
-    It takes some hundred steps a day, about a microsecond each, for `DAYS_MAX` days at most.
+    Takes some hundred steps per simulated day, about a microsecond each, for `DAYS_MAX` at most.
     """
     if outlook.limit == float("inf"):
         done_at = now + weight / rate_per_s
@@ -74,7 +74,7 @@ def make(weight: int, rate_per_s: float, outlook: Outlook, now: float) -> Foreca
 
 
 class _Simulated:
-    """The window as it will be."""
+    """The rolling window at a simulated time."""
 
     def __init__(self, outlook: Outlook, now: float) -> None:
         self.at = now
@@ -90,22 +90,22 @@ class _Simulated:
         return int(self._outlook.limit_now if early else self._outlook.limit)
 
     def chunk(self, weight: int) -> int:
-        """What goes now of so much that is left; 0 where that waits for more room."""
+        """Return how much of `weight` can be sent now; 0 if it must wait for room."""
         while self._leaving and self._leaving[0][0] <= self.at:
             self._used -= self._leaving.popleft()[1]
         limit = self._limit
         chunk, room = min(weight, max(1, limit // CHUNKS)), limit - self._used
-        # The last that there is room for goes at once; for crumbs later on it would take for ever.
+        # The last chunk may be smaller. After a wait only a full one goes: crumbs take for ever.
         return min(chunk, room) if room >= chunk or (room > 0 and self._sending) else 0
 
     @property
     def _sending(self) -> bool:
-        """Whether nothing has interrupted it yet, or since the last chunk."""
+        """True if nothing has interrupted sending since the last chunk, or since the beginning."""
         last_end = self.stretches[-1].end if self.stretches else self.at
         return self.at - last_end <= self._outlook.day_s * TOGETHER
 
     def send(self, weight: int, seconds: float) -> None:
-        """It goes; as in `daily_quota`, all of it leaves the window when its last one does."""
+        """Send a chunk. As in `daily_quota`, all of it leaves the window when its last one does."""
         begin, sending = self.at, self._sending
         self.at += seconds
         self._leaving.append((self.at + self._outlook.day_s, weight))
@@ -117,7 +117,7 @@ class _Simulated:
             self.stretches.append(Stretch(begin, self.at, weight))
 
     def wait(self) -> bool:
-        """Go on to the moment when there is more room; False where there never is."""
+        """Advance to the moment when there is more room; return False if there never is."""
         moments = [self._leaving[0][0]] if self._leaving else []
         if self.at < self._others_leave_at:
             moments.append(self._others_leave_at)

@@ -73,10 +73,10 @@ class Story:
 
 
 def stories(records: Iterable[Record], address: str) -> list[Story]:
-    """The stories of all rows that have this address as To, Cc or Bcc, in the order of the rows.
+    """Return the histories of all rows with this address as To, Cc or Bcc, in row order.
 
-    Rows that were read and never attempted are not among them: the journal knows their number, and
-    the source their address.
+    Rows that were read and never attempted are not among them: the journal has only their numbers,
+    not their addresses.
     """
     collector = _Collector(_key(address))
     for step in paired(records):

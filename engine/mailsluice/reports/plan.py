@@ -32,7 +32,7 @@ def price_of_1000(configured: float | None, account: Account | None) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The findings."""
+    """The result of a plan."""
 
     read: int
     recipients: int

@@ -63,7 +63,7 @@ class Report:
                 return ExitCode.SOME_NOT_SENT if bad else ExitCode.FINISHED
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values, as the contract has it."""
+        """Return the report as JSON values, in the format of `--report`."""
         table = asdict(self)
         table["hold"] = None if self.hold is None else str(self.hold)
         for name in ("elapsed_s", "rate_per_s"):

@@ -104,7 +104,7 @@ class Inspector(Protocol):
         """Read a stored template."""
 
     async def configuration_set(self, name: str) -> ConfigurationSet | Unread:
-        """A configuration set."""
+        """Read a configuration set."""
 
     async def event_destinations(self, name: str) -> tuple[EventDestination, ...] | Unread:
         """Read where the events of a configuration set go."""

@@ -5,8 +5,8 @@ loop: bytes are read in a worker thread, and parsing is cut into lists of at mos
 with a checkpoint between them.
 
 `files` opens a list by its name, `blocks` and `s3` read its bytes, `csv` and `ndjson` make rows of
-them, `iterable` takes a caller's own objects. `reading` opens any file that somebody else has
-named. It knows the model, and S3 through `ses.aws`. Start with `Source` below, then `files`.
+them, `iterable` takes a caller's own objects. `reading` opens files that a mailing or a command
+line names. It knows the model, and S3 through `ses.aws`. Start with `Source` below, then `files`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Row(NamedTuple):
     """One row of a source: a recipient, or the reason why it cannot be read."""
 
     line: int
-    """Line of a file on which it begins, from 1; 0 where the source has no lines."""
+    """Line of a file on which it begins, from 1; 0 if the source has no lines."""
     recipient: Recipient | None
     problem: str | None = None
-    """The reason, in words for people, without the line: "has 3 fields, the header has 4"."""
+    """The reason as a plain sentence without the line: "has 3 fields, the header has 4"."""
     names: Mapping[str, str] | None = None
     """What the list calls the fields of `Recipient`, for refusals: `to` to `E-Mail`."""
 
@@ -60,10 +60,10 @@ class Source(Protocol):
 
     @property
     def fraction_read(self) -> float | None:
-        """Part of its bytes read so far, 0.0-1.0; None where its size is unknown."""
+        """Part of its bytes read so far, 0.0-1.0; None if its size is unknown."""
 
     def rows(self) -> AsyncGenerator[list[Row], None]:
-        """All rows from the first, in lists of 1-`ROWS_MAX`.
+        """Yield all rows from the first, in lists of 1-`ROWS_MAX`.
 
         Raises SourceError if the source as a whole cannot be read, SourceChangedError if it changes
         meanwhile.

@@ -1,4 +1,4 @@
-"""The bytes of a file, pipe or terminal, in bounded blocks, decompressed where they are gzip.
+"""The bytes of a file, pipe or terminal, in bounded blocks, decompressed if they are gzip.
 
 Regular files are read and decompressed in a worker thread, one hop for each block. What can be
 polled (a pipe, socket or terminal) is waited for on the loop instead: a read that waits in a
@@ -205,10 +205,10 @@ class Blocks:
         return min(1.0, handed_on / self._stat.st_size) if self._stat.st_size else 1.0
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        """All content from its beginning.
+        """Yield all content from its beginning.
 
-        Raises SourceError as the class says, and where a pipe is to be read a second time;
-        BrokenGzipError after the last content before the break.
+        Raises SourceError as the class says, and if a pipe is read a second time; BrokenGzipError
+        after the last content before the break.
         """
         if self._taken and (self._polled or self.path == STANDARD_INPUT):
             raise SourceError(f"{self.name} can be read only once")

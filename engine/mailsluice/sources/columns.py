@@ -26,12 +26,12 @@ ADDRESS_COLUMNS = (
     *("courriel", "adressecourriel"),
 )
 """What Excel, Outlook, Google Contacts, Mailchimp, HubSpot and people call the address, without
-spaces, hyphens and the like. They count if nobody has said what the column is called."""
+spaces, hyphens and the like. They count if `fields` leaves the address column at its default."""
 
 _NAME_SHOWN_CHARS = 40
 _invisible = re.compile(r"[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""Soft hyphens, zero-width spaces, marks of direction, byte order marks: they come along when text
-is copied, and nobody can see or type them. Joiners (U+200C, U+200D) belong to words of some
+"""Soft hyphens, zero-width spaces, marks of direction and byte order marks: copied text brings them
+along, and they can be neither seen nor typed. Joiners (U+200C, U+200D) belong to words of some
 scripts, and stay."""
 _joints = re.compile(r"[\W_]+")
 _digits = re.compile(r"\d+")
@@ -67,8 +67,8 @@ def split_addresses(cell: str) -> tuple[str, ...]:
 def compile_reader(name: str, columns: Sequence[str], fields: Fields) -> RecordReader:
     """Return a function that makes a Recipient of a record with as many cells as `columns`.
 
-    Columns without a name are passed over. Raises SourceError, naming the file `name`, the
-    configured field and the remedy, where `columns` do not suit `fields`.
+    Columns without a name are skipped. Raises SourceError, naming the file `name`, the
+    configured field and the remedy, if `columns` do not suit `fields`.
     """
     fields = resolve(columns, fields)
     _check(name, columns, fields)
@@ -109,7 +109,7 @@ def compile_reader(name: str, columns: Sequence[str], fields: Fields) -> RecordR
 
 
 def _plain_reader(to: int, keys: tuple[str, ...], mask: tuple[bool, ...]) -> RecordReader:
-    """As `compile_reader`, for an address and data alone: it takes a third of the time."""
+    """Do as `compile_reader` in a third of the time; for an address and data alone."""
 
     def read(record: list[str]) -> Recipient:
         # B905: `strict` costs a tenth of a microsecond, and `mask` was made of `keys`.
@@ -122,7 +122,7 @@ def _plain_reader(to: int, keys: tuple[str, ...], mask: tuple[bool, ...]) -> Rec
 def resolve(columns: Sequence[str], fields: Fields) -> Fields:
     """Replace the column names of `fields` by those of the file, which may differ in case.
 
-    If nobody has said what the address column is called, the first of `ADDRESS_COLUMNS` is it.
+    If `fields` leaves the address column at its default, the first of `ADDRESS_COLUMNS` is it.
     """
     by_folded: dict[str, str] = {}
     for column in columns:

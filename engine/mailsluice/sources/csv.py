@@ -26,9 +26,9 @@ class CsvParser:
     """Takes a CSV file block by block and gives its rows in lists of up to `ROWS_MAX`.
 
     Where the cuts between the blocks fall makes no difference to the rows. Its methods are lazy:
-    the work is done while their result is iterated over, some 2 ms for each list, which is empty
-    where only blank lines were met. They raise SourceError, naming the file `name`, where the
-    header cannot be used.
+    the work is done while their result is iterated over, some 2 ms for each list. A list is empty
+    if it had only blank lines. They raise SourceError, naming the file `name`, if the header
+    cannot be used.
     """
 
     def __init__(self, name: str, fields: Fields, separators: Sequence[str] = SEPARATORS) -> None:

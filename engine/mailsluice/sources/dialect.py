@@ -65,7 +65,7 @@ def read_header(
 
     Of the separators by which the address column is found, the one that finds the most columns of
     `fields`, then the most columns, then the first. `final`: no more lines will come. Raises
-    SourceError, naming the file `name`, where there is no usable header.
+    SourceError, naming the file `name`, if there is no usable header.
     """
     skipped = next((at for at, line in enumerate(lines) if line.strip(_BLANK)), len(lines))
     body = lines[skipped : skipped + HEADER_LINES_MAX]

@@ -78,8 +78,8 @@ class RecodingParser:
 def require_utf8(name: str, sample: bytes) -> None:
     """Refuse a list whose beginning, `sample`, is in another encoding.
 
-    Half of a list in Excel's own encoding can be read as UTF-8: all names without an accent. Nobody
-    wants that half alone to be mailed. Raises SourceError, naming the list `name`.
+    Rows without an accent in Excel's own encoding are valid UTF-8: without this check only they
+    would be mailed. Raises SourceError, naming the list `name`.
     """
     if is_utf16(sample) or foreign.kind_of(sample):
         return  # whoever reads it says so

@@ -74,13 +74,13 @@ def open_source(  # noqa: PLR0913  # what a list is read by
     profile: str | None = None,
     within: Path | None = None,
 ) -> FileSource:
-    """The source for a file, by its suffix; for "-", which is standard input, by its content.
+    """Return the source for a file, by its suffix; for "-" (standard input), by its content.
 
     `encoding` is how it is written, by the name of any of Python's text encodings.
     `s3://bucket/key` is an object in S3, for which `region` and `profile` are the AWS SDK's. A file
     must lie in the folder `within`, if that is given.
 
-    Content is NDJSON where its first character is `{` or `[`, otherwise CSV. Whether it is
+    Content is NDJSON if its first character is `{` or `[`, otherwise CSV. Whether it is
     gzipped is seen by its first bytes, whatever the name says. Blocks for as long as it takes to
     read 64 KiB. Raises SourceError if the file is missing, unreadable, or of no known suffix.
     """
@@ -160,14 +160,14 @@ class FileSource:
 
     @property
     def can_be_read_again(self) -> bool:
-        """Whether `rows` gives the same rows once more; not those of a pipe."""
+        """True if `rows` gives the same rows once more; False for a pipe."""
         return self._blocks.again is not None
 
     async def estimate(self) -> Estimate | None:
         """Estimate the number of rows from the file's beginning, without disturbing `rows`.
 
-        None if it can be read only once, and where its beginning cannot be read: `rows` says
-        why. It takes about as long as sending does to read 1 MiB, a list of rows at a time.
+        None if the file can be read only once, or its beginning cannot be read: `rows` says why.
+        It takes about as long as sending does to read 1 MiB, a list of rows at a time.
         """
         try:
             head = self._blocks.again

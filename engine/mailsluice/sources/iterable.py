@@ -46,7 +46,7 @@ class IterableSource:
 
     @property
     def can_be_read_again(self) -> bool:
-        """Whether `rows` may be called once more: an iterator is used up by the first time."""
+        """True if `rows` may be called once more: the first time uses an iterator up."""
         return not isinstance(self._items, Iterator | AsyncIterator)
 
     async def identify(self) -> None:
@@ -58,7 +58,7 @@ class IterableSource:
     async def rows(self) -> AsyncGenerator[list[Row], None]:
         """Yield all rows. Raises what the iterable raises; SourceError if an iterator is used up.
 
-        A CancelledError of the iterable's own is a SourceError: nobody has cancelled the run.
+        A CancelledError raised by the iterable is a SourceError: the run was not cancelled.
         """
         if self._taken and isinstance(self._items, Iterator | AsyncIterator):
             raise SourceError("the recipients are an iterator, which can be read only once")

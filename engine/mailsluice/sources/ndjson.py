@@ -22,9 +22,9 @@ class NdjsonParser:
     """Takes an NDJSON file block by block and gives its rows in lists of up to `ROWS_MAX`.
 
     Where the cuts between the blocks fall makes no difference to the rows. Its methods are lazy:
-    the work is done while their result is iterated over, some 2 ms for each list, which is empty
-    where only blank lines were met. They raise SourceError, naming the file `name`, where it is
-    UTF-16 or one large JSON array.
+    the work is done while their result is iterated over, some 2 ms for each list. A list is empty
+    if it had only blank lines. They raise SourceError, naming the file `name`, if it is UTF-16 or
+    one large JSON array.
     """
 
     def __init__(self, name: str, fields: Fields) -> None:
@@ -89,7 +89,7 @@ class ObjectReader:
     """Makes a Recipient of a row's object.
 
     Reserved names: the address field, `to`, `cc`, `bcc`, `data`, `tags`, `headers`, `key`, and the
-    fields that are configured in their place. All others are template data where the row has no
+    fields that are configured in their place. All others are template data if the row has no
     `data` object and `fields.data` does not name the ones that are.
     """
 

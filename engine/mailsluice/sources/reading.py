@@ -40,7 +40,7 @@ def open_file(path: str | os.PathLike[str], within: Path | None = None) -> int:
     `within`: a folder in which the file must lie after all links are resolved. Each step of the
     way is opened below the one before, so that a link which is put there meanwhile leads nowhere
     else. Without it, a pipe or terminal may be named by its descriptor, `/dev/fd/N`. Raises
-    NoFileError, and OSError where the file is missing or may not be read.
+    NoFileError, and OSError if the file is missing or may not be read.
     """
     if "\0" in os.fspath(path):
         raise NoFileError("its name holds a NUL character")

@@ -1,4 +1,4 @@
-"""The bytes of an object in S3, in bounded blocks, decompressed where they are gzip.
+"""The bytes of an object in S3, in bounded blocks, decompressed if they are gzip.
 
 Each part is a request of its own, held to the version that the first one saw: a mailing may take
 days, S3 closes a connection from which nothing is read, and the SDK repeats a request that fails.
@@ -77,7 +77,7 @@ class S3Blocks:
     """The content of one object, `s3://bucket/key`; as `blocks.Blocks`.
 
     Region, profile and endpoint are resolved as every AWS SDK does. Raises SourceError, naming the
-    object, where it is missing, may not be read, or is replaced while it is read.
+    object, if it is missing, may not be read, or is replaced while it is read.
     """
 
     def __init__(self, url: str, *, region: str | None, profile: str | None) -> None:

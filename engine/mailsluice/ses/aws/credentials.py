@@ -168,7 +168,7 @@ class Credentials:
 
 
 def credentials_of(client: Any) -> Credentials:
-    """The `Credentials` of a client of `aws.session`."""
+    """Return the `Credentials` of a client of `aws.session`."""
     found = credentials_in(client)
     assert isinstance(found, Credentials)
     return found
