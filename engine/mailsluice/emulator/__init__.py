@@ -4,8 +4,8 @@
 
 `server` takes connections (`connection`), `service` judges requests (`submission`, `shapes`,
 `signature`, `faults`, `account`, `resources`) and writes the `ledger`. `process` and
-`pytest_plugin` start one. It stands for SES, so it knows nothing of the engine but the model's
-errors, limits and complaints. Start with `service`.
+`pytest_plugin` start one. It stands for SES, so it shares no code with the engine except the
+model's errors, limits and complaints. Start with `service`.
 
 Names are loaded when they are first used, because the pytest plugin is imported in every test run.
 """

@@ -1,4 +1,4 @@
-"""The emulated account: what it accepts at a given moment, and what has been asked of it. Pure.
+"""The emulated account: its quota, what it accepts now, and its statistics. Pure.
 
 Every method takes `now`, seconds on any clock that does not go back, so that a simulation can run
 it on virtual time. Recipients, not messages, are counted everywhere, as SES does ("Managing your
@@ -28,7 +28,7 @@ Refuses = Literal["call", "entry"]
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class AccountSettings:
-    """What the account may do. All of it can be changed while the emulator runs."""
+    """Limits of the account. All of them can be changed while the emulator runs."""
 
     rate_per_s: Annotated[float, Field(gt=0)] = 14.0
     """MaxSendRate: recipients per second."""
@@ -37,9 +37,9 @@ class AccountSettings:
     daily_max: Annotated[float, Field(ge=-1)] = 50_000.0
     """Max24HourSend: recipients in the rolling day; -1 is unlimited."""
     model: Literal["strict", "debt"] = "strict"
-    """`strict`: what does not fit the bucket is refused. `debt`: a call of any size is accepted
-    while one recipient's worth is left, and what it took beyond that must be repaid first (as
-    quoted in django-ses#59)."""
+    """`strict`: recipients that do not fit the bucket are refused. `debt`: while the bucket has one
+    recipient, a call of any size is accepted, and the bucket goes into debt (as quoted in
+    django-ses#59)."""
     burst_s: Annotated[float, Field(gt=0)] = 1.0
     """Capacity of the bucket, in seconds of the rate; it holds one recipient at least."""
     throttles: Refuses = "call"
@@ -72,7 +72,7 @@ class Refusal(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The result of one call: refused as a whole, in part, or not at all."""
+    """The account's answer to one call: refused as a whole, in part, or not at all."""
 
     refusal: Refusal | None = None
     refused: dict[int, Refusal] = {}  # noqa: RUF012 - never written to
@@ -89,9 +89,9 @@ class AccountStatistics:
     throttled: int
     daily_refused: int
     submitted_peak: int
-    """Most in any second."""
+    """Most recipients submitted in any second."""
     accepted_peak: int
-    """Most in any second."""
+    """Most recipients accepted in any second."""
     sent_last_day: int
 
 
@@ -130,7 +130,7 @@ class Account:
 
     @property
     def settings(self) -> AccountSettings:
-        """What the account may do at present."""
+        """The limits in force."""
         return self._settings
 
     @property
@@ -152,11 +152,11 @@ class Account:
         self._submitted.add(recipients, now)
 
     def call_refusal(self, now: float) -> Refusal | None:
-        """Charge one SendBulkEmail call to the API rate. Return why not, if the rate is used up."""
+        """Charge a SendBulkEmail call to the API rate. Return a refusal if the rate is used up."""
         return self._take_call(self._settings.calls_per_s, self._calls_bucket, now)
 
     def get_account_refusal(self, now: float) -> Refusal | None:
-        """Charge one GetAccount call to the API rate. Return why not, if the rate is used up."""
+        """Charge one GetAccount call to the API rate. Return a refusal if the rate is used up."""
         return self._take_call(self._settings.get_account_per_s, self._get_account_bucket, now)
 
     def standing(self) -> Refusal | None:
@@ -171,8 +171,8 @@ class Account:
     ) -> Verdict:
         """Accept what fits of one call whose entries have these weights.
 
-        `daily` are the weights that count to the daily quota, where they differ (the mailbox
-        simulator's addresses count to the rate only).
+        `daily` are the weights that count to the daily quota, if they differ: the mailbox
+        simulator's addresses count to the rate only.
         """
         daily = weights if daily is None else daily
         if (standing := self.standing()) is not None:
@@ -185,11 +185,11 @@ class Account:
         return self._submit_in_part(weights, daily, now)
 
     def sent_last_day(self, now: float) -> int:
-        """SentLast24Hours, which lags by `lag_s`."""
+        """Return SentLast24Hours, which lags by `lag_s`."""
         return self._day.used(now, self._settings.day_s, self._settings.lag_s)
 
     def statistics(self, now: float) -> AccountStatistics:
-        """Totals so far."""
+        """Return the totals so far."""
         return AccountStatistics(
             calls=self._calls,
             submitted=self._submitted.total,

@@ -1,6 +1,6 @@
 """The control interface under `/_emulator/`, for tests and benchmarks in other processes.
 
-    GET   /_emulator/statistics   what was asked and answered so far, as JSON
+    GET   /_emulator/statistics   requests and answers so far, as JSON
     GET   /_emulator/ledger       every accepted entry, as NDJSON (see mailsluice.emulator.ledger)
     GET   /_emulator/requests     the latest SendBulkEmail requests, as a JSON list
     GET   /_emulator/account      the account's settings

@@ -1,4 +1,4 @@
-"""The operations that read and change what the account has: which request asks for which. Pure."""
+"""The control plane: operations that read and change the account's resources. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _WRITING = frozenset(get_args(Writing))
 
 
 class Asked(NamedTuple):
-    """A call of one of these operations."""
+    """A call of a control-plane operation."""
 
     operation: Reading | Writing
     name: str
@@ -64,7 +64,7 @@ class Asked(NamedTuple):
 
 
 def asked(request: Request) -> Asked | None:
-    """Parse a request; None if it calls none of these operations. Raises RefusedError."""
+    """Parse a request; return None if it is no control-plane call. Raises RefusedError."""
     path = request.target.partition("?")[0]
     for (method, pattern), operation in _PATHS.items():
         match = pattern.fullmatch(path) if method == request.method else None
@@ -79,7 +79,7 @@ def asked(request: Request) -> Asked | None:
 
 
 def answered(asked: Asked, resources: Resources) -> dict[str, Any]:
-    """Return the answer's document. Raises RefusedError if the name is unknown."""
+    """Return the document that answers a call. Raises RefusedError if the name is unknown."""
     if asked.operation == "TestRenderEmailTemplate":
         return _rendered(asked, resources)
     assert not asked.is_writing
@@ -117,7 +117,7 @@ def _rendered(asked: Asked, resources: Resources) -> dict[str, Any]:
 
 
 def _template(body: bytes) -> Template:
-    """The template of a CreateEmailTemplate or UpdateEmailTemplate. Raises RefusedError."""
+    """Read the template of a CreateEmailTemplate or UpdateEmailTemplate. Raises RefusedError."""
     content = _member(body, "TemplateContent")
     wrong = shapes.problem(shapes.TEMPLATE_CONTENT, content, "templateContent")
     if wrong is not None:

@@ -1,4 +1,4 @@
-"""Requests and answers: what comes from a client, what goes back, and SES's error codes. Pure."""
+"""HTTP requests and answers, and SES's error codes. Pure."""
 
 from __future__ import annotations
 
@@ -91,16 +91,16 @@ class RefusedError(Exception):
 
     @property
     def answer(self) -> Answer:
-        """As it goes back."""
+        """Return the answer that tells the client."""
         return refusal(self.code, self.text)
 
 
 def refusal(code: str, text: str, http_status: int | None = None) -> Answer:
-    """SES's error body under its HTTP status, 400 for a code that is not in `EXCEPTIONS`."""
+    """Make an answer with SES's error body; HTTP status 400 if the code is not in `EXCEPTIONS`."""
     status = http_status or EXCEPTIONS.get(code, 400)
     return Answer(status, orjson.dumps({"message": text}), code)
 
 
 def document(value: object, http_status: int = 200) -> Answer:
-    """A JSON body."""
+    """Make an answer with a JSON body."""
     return Answer(http_status, orjson.dumps(value))

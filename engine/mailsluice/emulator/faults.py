@@ -1,10 +1,10 @@
-r"""Faults: what goes wrong on purpose, by a script that is the same on every run of one seed.
+r"""Faults: failures on purpose, by a script that does the same on every run of one seed.
 
 The script is a TOML or JSON file (`mailsluice emulator --faults FILE`), or is built in Python:
 
     seed = 7                        # default 0
 
-    [[entry]]                       # what becomes of single recipients
+    [[entry]]                       # fails single recipients
     address = "*@slow.example.com"  # exact, or with * and ?, in any letter case. Default: all
     status = "TRANSIENT_FAILURE"    # any status but SUCCESS, also one that SES does not know
     error = "Try again later."      # default: a text naming the status
@@ -12,14 +12,14 @@ The script is a TOML or JSON file (`mailsluice emulator --faults FILE`), or is b
     times = 2                       # only the first N attempts for an address; then `rate` is the
                                     # part of the addresses. Default: always
 
-    [[call]]                        # what becomes of whole calls
+    [[call]]                        # fails whole calls
     fault = "error"                 # one of the list below
     code = "ThrottlingException"    # of "error": a code of SES; without it there is no SES body
     http_status = 400               # of "error": default the code's own, 500 without a code
     message = "Rate exceeded"       # of "error"
-    accepted = false                # of "error": true answers so although all was accepted
+    accepted = false                # of "error": true accepts everything, then answers the error
     delay_s = 2.0                   # of "late"
-    operation = "SendBulkEmail"     # or "GetAccount" or a reading one, which know no address
+    operation = "SendBulkEmail"     # or "GetAccount" or a reading one; these have no address
     address = "a@example.com"       # only calls that contain it; as above. Default "*"
     nth = [1, 3]                    # only these calls of the operation, counted from 1
     rate = 0.05                     # part of the matching calls. Default 1
@@ -35,9 +35,9 @@ The script is a TOML or JSON file (`mailsluice emulator --faults FILE`), or is b
     broken          yes       200 with half of the JSON, as if it were the whole
     short           yes       200 with one result too few
 
-Of several rules that fit the first one is taken. Only signed and well-formed calls are counted. A
-fault that follows acceptance waits for a call that is accepted, in part at least: a call that is
-throttled as a whole is answered so.
+The first rule that matches is applied. Only signed and well-formed calls are counted. A fault that
+follows acceptance waits for a call of which at least a part is accepted: a call that is throttled
+as a whole gets that answer.
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ class Script:
 
 
 def load(path: Path) -> Script:
-    """The script of a TOML file, or of a JSON file by its suffix `.json`.
+    """Load the script of a TOML file, or of a JSON file if its suffix is `.json`.
 
-    Raises ConfigurationError with the file, the rule, the field and what would do.
+    Raises ConfigurationError with the file, the rule, the field and the remedy.
     """
     try:
         text = path.read_bytes()
@@ -150,7 +150,7 @@ def load(path: Path) -> Script:
 
 
 def parse(read: object, name: str) -> Script:
-    """The script of a parsed document; `name` is what errors call it. Raises as `load` does."""
+    """Read the script of a parsed document, which errors call `name`. Raises as `load` does."""
     try:
         return TypeAdapter(Script).validate_python(read)
     except ValidationError as error:
@@ -187,7 +187,7 @@ class Failure(NamedTuple):
 
 
 class Faults:
-    """The script while it runs: which rule strikes now. The script may be replaced at any time."""
+    """A script while it runs: decides which rule strikes. It may be replaced at any time."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.replace(script or Script())
@@ -235,7 +235,7 @@ class Faults:
         return None
 
     def failures(self, entries: Sequence[Sequence[str]]) -> dict[int, Failure]:
-        """Failing entries by position; `entries` are the addresses of each."""
+        """Return the failing entries by position; `entries` are the addresses of each."""
         failures: dict[int, Failure] = {}
         for index, addresses in enumerate(entries) if self._entry else ():
             rule = next((rule for rule in self._entry if rule.strikes(addresses)), None)

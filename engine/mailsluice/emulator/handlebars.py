@@ -19,7 +19,7 @@ _ABSENT = object()
 
 
 class RenderingFailure(Exception):  # noqa: N818 - SES's name of the event
-    """The data do not fit the template; the argument is what SES says of it."""
+    """The data do not fit the template; the argument is SES's text."""
 
 
 class _Scope(NamedTuple):
@@ -33,14 +33,14 @@ class _Scope(NamedTuple):
 
 
 class Handlebars:
-    """One part of a template. Raises TemplateRefusedError."""
+    """One part of a template, such as the subject. Raises TemplateRefusedError."""
 
     def __init__(self, source: str) -> None:
         self._pieces = pieces_of(source)
 
     @property
     def has_tags(self) -> bool:
-        """False of a part that is the same for everybody."""
+        """False if the part is the same for every recipient."""
         return any(isinstance(piece, Tag) for piece in self._pieces)
 
     def render(self, data: Mapping[str, Any]) -> str:
@@ -140,7 +140,7 @@ class Handlebars:
 
 
 def _look_up(word: str, scope: _Scope, root: Any, *, is_asked: bool = False) -> Any:
-    """Find a value; `_ABSENT` if its last name is missing. Raises RenderingFailure."""
+    """Find a value; return `_ABSENT` if its last name is missing. Raises RenderingFailure."""
     is_data, ups, names, can_be_parameter = _parsed(word)
     if is_data:
         value: Any = {**(scope.loops[ups] if ups < len(scope.loops) else {}), "root": root}
@@ -157,7 +157,7 @@ def _look_up(word: str, scope: _Scope, root: Any, *, is_asked: bool = False) -> 
 
 @lru_cache(maxsize=4096)
 def _parsed(word: str) -> tuple[bool, int, tuple[str, ...], bool]:
-    """Parse a path: whether it has `@`, its `..`, its names, and whether one may come from `as`."""
+    """Parse a path: if it has `@`, its number of `..`, its names, and if one may come from `as`."""
     found = path(word)
     assert found is not None  # or the template would have been refused
     ups = found["ups"].count("..") + bool(found["up"])
@@ -176,7 +176,7 @@ def _member(value: Any, name: str, *, is_asked: bool) -> Any:
 
 
 def _within(scope: _Scope, value: Any, named: Mapping[str, Any]) -> _Scope:
-    """Return the scope of a block with data of its own; the same data are no further level."""
+    """Return the scope of a block; data identical to the present ones make no new level."""
     here = scope.contexts[0]
     is_same = value is here or (isinstance(value, str | int | float) and value == here)
     contexts = scope.contexts if is_same else (value, *scope.contexts)

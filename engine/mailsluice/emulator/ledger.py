@@ -54,15 +54,15 @@ class Accepted(NamedTuple):
     template: str
     """Name or ARN; empty for inline content."""
     event: str
-    """`eventType` of what SES publishes about it in the end."""
+    """`eventType` of the last event that SES publishes about the message."""
     sub_type: str | None
-    """`bounceSubType`, of a bounce."""
+    """`bounceSubType`; None if the event is no bounce."""
     error: str | None = None
-    """`errorMessage`, of a Rendering Failure."""
+    """`errorMessage`; None if the event is no Rendering Failure."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All of them."""
+        """All To, Cc and Bcc addresses."""
         return (*self.to, *self.cc, *self.bcc)
 
 
@@ -73,11 +73,11 @@ class _Block(NamedTuple):
     first: int
     """Serial number of the first message."""
     rows: bytes
-    """JSON: a list of [to, cc, bcc, tags], with the error of what could not be rendered."""
+    """JSON: a list of [to, cc, bcc, tags], and the error for entries that could not be rendered."""
 
 
 class Ledger:
-    """What was accepted. Opened empty, or on a file to which it appends.
+    """All accepted entries, in memory or in a file to which it appends.
 
     Raises ConfigurationError if the file cannot be opened.
     """
@@ -103,9 +103,9 @@ class Ledger:
     ) -> list[str]:
         """Record the accepted entries of a call. Return their message ids.
 
-        `errors` are what SES says of those that cannot be rendered, by position.
-        With a file, they are with the operating system when this returns: a killed emulator loses
-        nothing that it has answered for.
+        `errors` are SES's texts for entries that cannot be rendered, by position. With a file, the
+        entries are with the operating system on return: a killed emulator loses nothing that it
+        has answered.
         """
         ids = self._message_ids(at, self._count, len(entries))
         rows: list[tuple[Any, ...]] = [entry[:4] for entry in entries]
@@ -121,7 +121,7 @@ class Ledger:
     def entries(self, since: int = 0) -> Iterator[Accepted]:
         """Iterate over everything accepted so far, in order; later entries are not included.
 
-        `since` leaves out what was accepted when `len` was that, between two calls.
+        `since` leaves out the first entries: the value that `len` had at an earlier moment.
         """
         if self._path is None:
             first = bisect_left(self._blocks, since, key=lambda block: block.first)
@@ -147,11 +147,11 @@ class Ledger:
         return [accepted for accepted in self.entries() if address in accepted.addresses]
 
     def by_address(self) -> Counter[str]:
-        """How many messages were accepted for each address."""
+        """Count the messages accepted for each address."""
         return Counter(address for accepted in self.entries() for address in accepted.addresses)
 
     def by_tag(self, name: str = ID_TAG) -> Counter[str]:
-        """How many messages were accepted for each value of a tag; others are left out."""
+        """Count the messages accepted for each value of a tag; messages without it are left out."""
         return Counter(accepted.tags[name] for accepted in self.entries() if name in accepted.tags)
 
     def duplicates(self, name: str = ID_TAG) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Addresses as SES takes them, and those of its mailbox simulator. Pure.
+"""Which addresses SES takes, and those of its mailbox simulator. Pure.
 
 Sources: SES API reference, Destination (7-bit ASCII local part, punycode domain); developer guide,
 "Using the mailbox simulator" (limited by the sending rate, not by the daily quota; labels allowed).
@@ -30,7 +30,7 @@ class Event(NamedTuple):
     type: str
     """`eventType` of the event record."""
     sub_type: str | None = None
-    """`bounceSubType`, of a bounce."""
+    """`bounceSubType`; None if the event is no bounce."""
 
 
 DELIVERY = Event("Delivery")
@@ -45,7 +45,7 @@ _SIMULATED = {
 
 
 def bare(address: str) -> str:
-    """The address without its display name, as it stands between the angle brackets."""
+    """Return the address without its display name and angle brackets."""
     match = _named(address) if address.endswith(">") else None
     return match[1] if match else address
 
@@ -68,7 +68,7 @@ def problem(address: str) -> str | None:
 
 
 def are_plain(addresses: Iterable[str]) -> bool:
-    """Return True if all are common addresses, which need no look by `problem`.
+    """Return True if all are plain addresses, for which `problem` would find nothing.
 
     Raises TypeError if one is not a string.
     """
@@ -84,12 +84,12 @@ def simulated(address: str) -> Event | None:
 
 
 def may_be_simulated(addresses: Iterable[str]) -> bool:
-    """Return False if none is the simulator's: a quick look at many addresses at once."""
+    """Return False if none is the simulator's: a quick test of many addresses at once."""
     return SIMULATOR_DOMAIN in "\n".join(addresses).lower()
 
 
 def event(addresses: Iterable[str]) -> Event:
-    """Return the event of a message to these addresses: the first that is no plain delivery."""
+    """Return the event of a message to these addresses: the first one other than a delivery."""
     events = (simulated(address) or DELIVERY for address in addresses)
     return next((found for found in events if found != DELIVERY), DELIVERY)
 

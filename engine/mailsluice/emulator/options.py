@@ -23,7 +23,7 @@ _latency = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:-(\d+(?:\.\d*)?|\.\d+))?").fullm
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class Latency:
-    """How long an answer takes: drawn evenly between two bounds, or fixed where they are one."""
+    """How long an answer takes: drawn evenly between two bounds, which may be equal."""
 
     low_s: Annotated[float, Field(ge=0)] = 0.0
     high_s: Annotated[float, Field(ge=0)] = 0.0
@@ -37,7 +37,7 @@ class Latency:
 
     @classmethod
     def parse(cls, text: str, seed: int = 0) -> Latency:
-        """From `"0.05"` or `"0.02-0.3"`, seconds. Raises ArgumentError."""
+        """Parse `"0.05"` or `"0.02-0.3"`, seconds. Raises ArgumentError."""
         match = _latency(text.strip())
         if match is None:
             raise ArgumentError(f"{text!r} is no latency: write seconds as 0.05, or as 0.02-0.3")
@@ -47,19 +47,19 @@ class Latency:
         return cls(low_s=low_s, high_s=high_s, seed=seed)
 
     def random(self) -> Random:
-        """The seeded generator to draw from."""
+        """Return the seeded generator to draw from."""
         return Random(self.seed)
 
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class EmulatorOptions:
-    """What an emulator is started with."""
+    """The settings of an emulator."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """0: any free one."""
     credentials: Credentials | None = Credentials()
-    """What requests must be signed with; None: no signature is asked for."""
+    """Credentials with which requests must be signed; None: signatures are not checked."""
     region: str | None = None
     """Region for which requests must be signed; None: any."""
     account: AccountSettings = AccountSettings()
@@ -68,8 +68,8 @@ class EmulatorOptions:
     ledger: Path | None = None
     """File to which accepted entries are appended; None: they are kept in memory."""
     resources: Resources = Resources()
-    """Identities, templates, configuration sets, tenants, and what may be read of them."""
+    """Identities, templates, configuration sets, tenants, and which operations may read them."""
     address_faults: AddressFaults = "entry"
-    """What a bad address fails."""
+    """Whether a bad address fails its entry or the whole call."""
     default_tags: bool = True
-    """False drops DefaultEmailTags, as was seen in boto3#4838."""
+    """False drops DefaultEmailTags, as seen in boto3#4838."""

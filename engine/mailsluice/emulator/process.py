@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 START_S_MAX = 30.0
-"""A child that is not ready by then never will be."""
+"""Longest start of a child, seconds; after that it is taken to have failed."""
 
 STOP_S_MAX = 10.0
-"""A child that has not stopped by then is killed."""
+"""Longest stop of a child, seconds; after that it is killed."""
 
 
 class EmulatorProcess(NamedTuple):
-    """A started emulator."""
+    """A running emulator in a child process."""
 
     url: str
     pid: int
     environment: dict[str, str]
-    """What an AWS SDK needs in its environment to send there, and nowhere else."""
+    """Variables with which an AWS SDK sends to this emulator, and nowhere else."""
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def emulator_process(
 ) -> AsyncIterator[EmulatorProcess]:
     """Start an emulator as a child process and wait until it is ready; stop it in the end.
 
-    The child also stops when this process is gone, however it went. Raises ConfigurationError if
+    The child also stops when this process ends, even by a kill. Raises ConfigurationError if
     it does not start.
     """
     options = options or EmulatorOptions()
@@ -85,7 +85,7 @@ async def _stop(child: asyncio.subprocess.Process) -> None:
 
 
 async def serve_child() -> None:
-    """Be the child: serve by the options on standard input, until standard input ends."""
+    """Serve as the child: read options from standard input, and serve until that ends."""
     options = TypeAdapter(EmulatorOptions).validate_json(sys.stdin.buffer.readline())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
 """Pytest fixtures that give a test an SES v2 endpoint on loopback, and an environment that uses it.
 
-    @pytest.mark.ses_emulator(account={"rate_per_s": 5})     # options, as EmulatorOptions has them
+    @pytest.mark.ses_emulator(account={"rate_per_s": 5})     # the options of EmulatorOptions
     def test_it_sends(ses_emulator):
         subprocess.run(["mailsluice", "send", "mailing.toml"], check=True)
         assert len(ses_emulator.ledger) == 3
@@ -33,7 +33,7 @@ _MISLEADING = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker `ses_emulator`."""
     config.addinivalue_line(
         "markers", "ses_emulator(**options): options of the ses_emulator fixture (EmulatorOptions)"
     )
@@ -41,9 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def ses_emulator_factory() -> Iterator[Callable[..., Emulator]]:
-    """A function that starts an emulator with the given options; all stop with the test.
+    """Return a function that starts an emulator with the given options; all stop with the test.
 
-    It leaves the environment alone: `emulator.environment` is what a client needs.
+    It does not change the environment: a client needs `emulator.environment`.
     """
     from mailsluice.emulator import EmulatorOptions, emulator_thread  # noqa: PLC0415 - plugin: light
 
@@ -57,7 +57,7 @@ def ses_emulator(
     ses_emulator_factory: Callable[..., Emulator],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Emulator:
-    """A started emulator, to which the AWS environment variables point for the test."""
+    """Start an emulator, and point the AWS environment variables to it for the test."""
     marker = request.node.get_closest_marker("ses_emulator")
     options: dict[str, Any] = dict(marker.kwargs) if marker else {}
     emulator = ses_emulator_factory(**options)

@@ -1,4 +1,4 @@
-"""What the emulated account has: identities, templates, configuration sets, tenants. Pure.
+"""Resources of the emulated account: identities, templates, configuration sets, tenants. Pure.
 
 A TOML file (`mailsluice emulator --resources FILE`), or the same in Python:
 
@@ -80,14 +80,14 @@ Reading = Literal[
     "ListEmailTemplates",
     "TestRenderEmailTemplate",
 ]
-"""The operations that read what is here."""
+"""Operations that read resources."""
 
 Writing = Literal["CreateEmailTemplate", "UpdateEmailTemplate", "DeleteEmailTemplate"]
-"""The operations that change it."""
+"""Operations that change resources."""
 
 
 def _by_name(given: Any) -> Any:
-    """A table of names; a plain collection of names stands for what each is by default."""
+    """Return a table by name; a plain collection of names gets the defaults for each."""
     if isinstance(given, Collection) and not isinstance(given, str | bytes | Mapping):
         return {name: {} for name in given}
     return given
@@ -108,7 +108,7 @@ class Identity:
     """The configuration set of mail that names none."""
 
     def described(self, name: str) -> dict[str, Any]:
-        """As GetEmailIdentity answers it."""
+        """Return what GetEmailIdentity answers."""
         return {
             "IdentityType": "EMAIL_ADDRESS" if "@" in name else "DOMAIN",
             "FeedbackForwardingStatus": True,
@@ -146,12 +146,12 @@ class EventDestination:
     enabled: bool = True
     events: tuple[EventType, ...] = ALL_EVENTS
     sns: str | None = None
-    """ARN of a topic."""
+    """ARN of an SNS topic; None if the events go elsewhere."""
     event_bus: str | None = None
     firehose: str | None = None
 
     def described(self) -> dict[str, Any]:
-        """As GetConfigurationSetEventDestinations answers it."""
+        """Return what GetConfigurationSetEventDestinations answers."""
         ways = {
             "SnsDestination": self.sns and {"TopicArn": self.sns},
             "EventBridgeDestination": self.event_bus and {"EventBusArn": self.event_bus},
@@ -182,7 +182,7 @@ class ConfigurationSet:
     destinations: tuple[EventDestination, ...] = _EVENTS
 
     def described(self, name: str) -> dict[str, Any]:
-        """As GetConfigurationSet answers it."""
+        """Return what GetConfigurationSet answers."""
         delivery: dict[str, Any] = {"TlsPolicy": "OPTIONAL"}
         if self.max_delivery_s:
             delivery["MaxDeliverySeconds"] = self.max_delivery_s
@@ -212,7 +212,7 @@ class Tenant:
     status: Literal["ENABLED", "REINSTATED", "DISABLED"] = "ENABLED"
 
     def described(self, name: str) -> dict[str, Any]:
-        """As GetTenant answers it."""
+        """Return what GetTenant answers."""
         return {
             "Tenant": {
                 "TenantName": name,
@@ -237,7 +237,7 @@ class Recommendation:
     status: Literal["OPEN", "FIXED"] = "OPEN"
 
     def described(self) -> dict[str, Any]:
-        """As ListRecommendations answers it."""
+        """Return what ListRecommendations answers."""
         return {
             "ResourceArn": self.resource,
             "Type": self.type,
@@ -249,13 +249,13 @@ class Recommendation:
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class Resources:
-    """All that the account has. It may be replaced while the emulator runs."""
+    """All resources of the account. They may be replaced while the emulator runs."""
 
     templates: Annotated[dict[str, Template], BeforeValidator(_by_name)] | None = None
-    """By name; None: all names exist, until CreateEmailTemplate makes the first. Of a plain name
-    nothing is rendered."""
+    """Templates by name; None: all names exist, until CreateEmailTemplate makes the first. A plain
+    name without parts is not rendered."""
     identities: Annotated[dict[str, Identity], BeforeValidator(_by_name)] | None = None
-    """Domains and addresses; None: all that are asked for are there, and verified."""
+    """Domains and addresses; None: every identity exists and is verified."""
     configuration_sets: Annotated[dict[str, ConfigurationSet], BeforeValidator(_by_name)] | None = (
         None
     )
@@ -269,9 +269,9 @@ class Resources:
     """Calls per second of each reading operation; 0: no limit. SES has 1 ("API quotas")."""
 
     def sender(self, address: str) -> Identity | None:
-        """The identity by which this address sends: its own, or its domain's. None: there is none.
+        """Return the identity that lets this address send: its own or its domain's, or None.
 
-        An address is lower case already.
+        The address is in lower case.
         """
         if self.identities is None:
             return Identity()
@@ -290,7 +290,7 @@ class Resources:
         return self.templates.get(name_of(name_or_arn))
 
     def described(self, operation: Reading, name: str) -> dict[str, Any] | None:
-        """Return what a reading operation answers about a name; None if the name is unknown."""
+        """Return what a reading operation answers for a name; None if the name is unknown."""
         match operation:
             case "GetEmailIdentity":
                 identity = Identity() if self.identities is None else self.identities.get(name)
@@ -323,7 +323,7 @@ class Resources:
 
 
 def load(path: Path) -> Resources:
-    """The resources of a TOML file. Raises ConfigurationError with the file and the field."""
+    """Load the resources of a TOML file. Raises ConfigurationError with the file and the field."""
     try:
         read = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -334,7 +334,7 @@ def load(path: Path) -> Resources:
 
 
 def parse(read: object, name: str) -> Resources:
-    """The resources of a parsed document; `name` is what errors call it. Raises as `load` does."""
+    """Read the resources of a parsed document, which errors call `name`. Raises as `load` does."""
     try:
         return TypeAdapter(Resources).validate_python(read)
     except ValidationError as error:

@@ -47,10 +47,10 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatorStatistics(ServiceStatistics):
-    """As the service's, with the connections."""
+    """The service's statistics, and the number of connections."""
 
     connections: int
-    """Open now."""
+    """Open connections."""
     connections_total: int
 
 
@@ -58,7 +58,7 @@ class Emulator:
     """An SES v2 endpoint on loopback; an asynchronous context manager.
 
     Its methods may be called from any thread. Raises ConfigurationError if the ledger's file
-    cannot be opened, and on entering where the port cannot be had.
+    cannot be opened, and on entry if the port is taken.
     """
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
@@ -109,7 +109,7 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """For `endpoint_url`, or AWS_ENDPOINT_URL_SESV2."""
+        """The URL for `endpoint_url` or AWS_ENDPOINT_URL_SESV2."""
         return f"http://{self.options.host}:{self._port}"
 
     @property
@@ -119,12 +119,12 @@ class Emulator:
 
     @property
     def account(self) -> Account:
-        """The account; `change_account` is the way to change it."""
+        """The account; change its settings with `change_account`."""
         return self._service.account
 
     @property
     def ledger(self) -> Ledger:
-        """Everything accepted."""
+        """The ledger of all accepted entries."""
         return self._service.ledger
 
     @property
@@ -142,11 +142,11 @@ class Emulator:
         self._in_loop(lambda: self.account.change(time.monotonic(), **changes))
 
     def change_resources(self, **changes: Any) -> None:
-        """Change what the account has from now on; see `Resources`."""
+        """Change the account's resources from now on; see `Resources`."""
         self._in_loop(lambda: self._service.change_resources(changes))
 
     def statistics(self) -> EmulatorStatistics:
-        """Totals so far."""
+        """Return the totals so far."""
         return self._in_loop(self._statistics)
 
     def wait_for(
@@ -158,7 +158,7 @@ class Emulator:
         reading_calls: int = 0,
         timeout_s: float,
     ) -> bool:
-        """Wait, in another thread, until so many have come. Return False if time runs out first.
+        """Block the calling thread until so many have come. Return False if time runs out first.
 
         `accepted` counts entries in the ledger, `calls` those of SendBulkEmail, `reading_calls`
         those of all operations that read what the account has.
@@ -176,7 +176,7 @@ class Emulator:
             )
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request; for its connections."""
+        """Answer one request. Called by its connections."""
         try:
             return self._handle(request)
         finally:
@@ -196,13 +196,13 @@ class Emulator:
             return Reply(exchange.refusal("InternalFailure", "The ledger cannot be written."))
 
     def request_id(self) -> str:
-        """A new one for `x-amzn-RequestId`."""
+        """Return a new `x-amzn-RequestId`."""
         self._request_number += 1
         run = self._run
         return f"{run[:8]}-{run[8:12]}-4{run[12:15]}-8{run[13:16]}-{self._request_number:012x}"
 
     def opened(self, connection: Connection) -> None:
-        """Take note of a new connection."""
+        """Register a new connection."""
         self._connections.add(connection)
         self._connections_total += 1
 
@@ -255,7 +255,7 @@ def environment(options: EmulatorOptions, url: str) -> dict[str, str]:
 
 @contextmanager
 def emulator_thread(options: EmulatorOptions | None = None) -> Iterator[Emulator]:
-    """An emulator in a thread with an event loop of its own, for synchronous tests."""
+    """Run an emulator in a thread with an event loop of its own, for synchronous tests."""
     started: concurrent.futures.Future[Emulator] = concurrent.futures.Future()
     stop = asyncio.Event()
 
@@ -285,10 +285,10 @@ def emulator_thread(options: EmulatorOptions | None = None) -> Iterator[Emulator
 async def serve(
     options: EmulatorOptions, *, announce: Callable[[str], None], until: asyncio.Event | None = None
 ) -> EmulatorStatistics:
-    """Run an emulator until SIGTERM, SIGINT or `until`; its last statistics.
+    """Run an emulator until SIGTERM, SIGINT or `until`; return its last statistics.
 
     Calls `announce` with the URL once it is ready. Raises ConfigurationError if the port or the
-    ledger's file cannot be had. For the main thread.
+    ledger's file cannot be used. Call it in the main thread.
     """
     stop = until or asyncio.Event()
     loop = asyncio.get_running_loop()

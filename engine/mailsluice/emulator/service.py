@@ -1,7 +1,7 @@
-"""The operations, from a request to the reply. No I/O but the ledger's.
+"""SES's operations, from a request to the reply. No I/O but the ledger's.
 
-The order of judgement in a SendBulkEmail call: signature, shape, API rate, call faults, names that
-must exist, addresses, entry faults, account. What was accepted is in the ledger before the reply is
+A SendBulkEmail call is judged in this order: signature, shape, API rate, call faults, names that
+must exist, addresses, entry faults, account. Accepted entries are in the ledger before the reply is
 returned.
 """
 
@@ -43,32 +43,32 @@ _RESOURCE_FIELDS = dataclasses.fields(resources.Resources)
 
 
 class Ending(enum.Enum):
-    """What happens to the connection."""
+    """How a connection goes on after a reply."""
 
     KEEP = enum.auto()
-    """It stays, for the next request."""
+    """It stays open for the next request."""
     CLOSE = enum.auto()
     """It is closed."""
     RESET = enum.auto()
-    """It is reset (RST); nothing that was written before need arrive."""
+    """It is reset (RST); what was written before may be lost."""
     CUT = enum.auto()
-    """Half of the answer's body is written, then it is closed."""
+    """Half of the answer's body is written, then the connection is closed."""
 
 
 class Reply(NamedTuple):
     """What the connection does for one request."""
 
     answer: Answer | None
-    """None: nothing is written."""
+    """None if nothing is written."""
     delay_s: float = 0.0
     ending: Ending = Ending.KEEP
     stream: Iterator[bytes] | None = None
-    """Instead of the answer's body, where that has no end yet."""
+    """Pieces of the body, in place of the answer's own, if its length is not known yet."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStatistics:
-    """What was asked so far, and how it was answered."""
+    """Requests so far, and how they were answered."""
 
     account: AccountStatistics
     requests: int
@@ -85,11 +85,11 @@ class ServiceStatistics:
     ledger: int
     """Entries accepted."""
     rendering_failures: int
-    """Of those, the ones that could not be rendered."""
+    """Entries in the ledger that could not be rendered."""
 
 
 class Service:
-    """SES v2 as one client sees it, without a network."""
+    """SES v2 without a network: requests in, replies out."""
 
     def __init__(self, options: EmulatorOptions) -> None:
         self.account = Account(options.account)
@@ -114,7 +114,7 @@ class Service:
         self.resources = resources.parse(fields | dict(changes), "resources")
 
     def handle(self, request: Request, now: float, wall: float) -> Reply:
-        """Answer one request. `now` counts from anywhere, `wall` from the epoch; seconds."""
+        """Answer one request. `now` is any monotonic clock, `wall` the epoch's; seconds."""
         try:
             reply = self._answered(request, now, wall)
         except RefusedError as error:
@@ -143,7 +143,7 @@ class Service:
         raise RefusedError("UnknownOperationException", "No such operation.")
 
     def statistics(self, now: float) -> ServiceStatistics:
-        """What was asked so far, and how it was answered."""
+        """Return the statistics so far."""
         return ServiceStatistics(
             account=self.account.statistics(now),
             requests=self._requests,
@@ -229,7 +229,7 @@ class Service:
         return fault
 
     def _failing(self, asked: Submission) -> dict[int, Failure]:
-        """Entries that fail before the account is asked, by position."""
+        """Return the entries that fail before the account is asked, by position."""
         failures = {
             index: Failure("INVALID_PARAMETER", text) for index, text in asked.problems.items()
         }
@@ -243,7 +243,7 @@ class Service:
         return failures
 
     def _unverified(self, asked: Submission) -> dict[int, Failure]:
-        """In the sandbox: entries with an address that is not verified, by position."""
+        """Return the entries with an address that is not verified, by position; for the sandbox."""
         failures = {}
         for index, entry in enumerate(asked.entries):
             for address in entry.addresses:
@@ -285,7 +285,7 @@ class Service:
         now: float,
         wall: float,
     ) -> list[str]:
-        """Message ids of the entries accepted, in order; adds the others to `failures`."""
+        """Return the message ids of accepted entries, in order; add the others to `failures`."""
         indices = [index for index in range(len(weights)) if index not in failures]
         entries = [asked.entries[index] for index in indices]
         weights = [weights[index] for index in indices]
@@ -305,7 +305,7 @@ class Service:
     def _rendering_failures(
         self, asked: Submission, entries: list[submission.Entry]
     ) -> dict[int, str]:
-        """What SES says of the entries that cannot be rendered, by position."""
+        """Return SES's texts for the entries that cannot be rendered, by position."""
         template = asked.content or self.resources.template(asked.template)
         if template is None or not template.has_tags:
             return {}
@@ -365,7 +365,7 @@ def _error(fault: CallFault) -> Answer:
 
 
 def _after(fault: CallFault | None, document: dict[str, Any]) -> Reply:
-    """The answer of an accepted call, as the fault leaves it."""
+    """Return the answer to an accepted call, as the fault leaves it."""
     kind = fault.fault if fault is not None else None
     if kind == "short":
         document = {name: value[:-1] for name, value in document.items()}
@@ -393,7 +393,7 @@ def _results(count: int, ids: list[str], failures: dict[int, Failure]) -> list[d
 
 
 def _daily(asked: Submission, entries: list[submission.Entry], weights: list[int]) -> list[int]:
-    """Weights that count to the daily quota: the mailbox simulator's addresses do not."""
+    """Return the weights that count to the daily quota: the mailbox simulator's do not."""
     if not asked.may_be_simulated:
         return weights
     return [sum(not mailboxes.simulated(each) for each in entry.addresses) for entry in entries]

@@ -1,4 +1,4 @@
-"""The shape of a SendBulkEmail request, and the check of a JSON value against a shape. Pure.
+"""The shape of a SendBulkEmail request, and how a JSON value is checked against it. Pure.
 
 Source: the SES v2 service model (sesv2/2019-09-27) of botocore 1.43, and the API reference where it
 says what the model leaves out (tags, tenant names). A member that is null counts as absent, and
@@ -18,13 +18,13 @@ ENTRIES_MAX = 50
 """Entries of one call (SES developer guide, "send personalized email")."""
 
 DATA_CHARACTERS_MAX = 262_144
-"""TemplateData and ReplacementTemplateData."""
+"""Longest TemplateData or ReplacementTemplateData, in characters."""
 
 HEADERS_MAX = 15
-"""Headers of a template or of an entry."""
+"""Headers of a template or an entry, at most."""
 
 HEADER_CHARACTERS_MAX = 996
-"""Name and value of a header together (API reference, MessageHeader)."""
+"""Longest name and value of a header together (API reference, MessageHeader)."""
 
 
 class Text(NamedTuple):
@@ -86,7 +86,7 @@ _ATTACHMENT = Structure(
     ("RawContent", "FileName"),
 )
 TEMPLATE_CONTENT = Structure({"Subject": Text(), "Text": Text(), "Html": Text()})
-"""Of a stored template, and of inline content."""
+"""Members of a stored template and of inline content."""
 
 _TEMPLATE = Structure(
     {
@@ -121,7 +121,7 @@ REQUEST = Structure(
     },
     ("DefaultContent",),
 )
-"""All of a request but `BulkEmailEntries`."""
+"""Members of a request except `BulkEmailEntries`."""
 
 ENTRIES = Many(
     Structure(
@@ -147,7 +147,7 @@ ENTRIES = Many(
 
 
 def problem(shape: Shape, value: Any, where: str) -> str | None:
-    """What is wrong with a value of this shape, as AWS words it; None if it fits."""
+    """Return what is wrong with a value of this shape, in AWS's words; None if it fits."""
     if isinstance(shape, Structure):
         return _structure_problem(shape, value, where)
     if isinstance(shape, Many):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailsluice.emulator.exchange import Request
 
 SKEW_S = 300
-"""How far the date of a request may be from now, either way (SigV4, "signing date")."""
+"""Largest difference between a request's date and now, in seconds (SigV4, "signing date")."""
 
 SERVICE = "ses"
 """Signing name of SES v2 (service model)."""

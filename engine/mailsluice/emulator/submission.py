@@ -1,9 +1,8 @@
-"""One SendBulkEmail request, read and judged: what is asked for, or why it is refused. Pure.
+"""Reads a SendBulkEmail request, or says why it is refused. Pure.
 
-The entries of a request are read twice over at most. First all of them at once, in the shape that
-nearly every request has, which costs about a microsecond each; where anything at all is out of that
-shape, again one by one by the whole of `shapes`. The first reading accepts nothing that the second
-would not: a test holds them together.
+A fast reading takes all entries at once, about a microsecond each, in the form that nearly every
+request has. If anything differs from that form, the entries are read again one by one, against
+`shapes`. The fast reading accepts nothing that the other would refuse: a test compares them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mailsluice.model import RECIPIENT_ADDRESSES_MAX
 AddressFaults = Literal["entry", "call"]
 
 PLAIN_HEADER_VALUE_CHARACTERS_MAX = 870
-"""With the longest name still within `shapes.HEADER_CHARACTERS_MAX`."""
+"""Longest header value of the fast reading: short enough for a name of any length."""
 
 _header_name = re.compile(r"[!-9;-@A-~]{1,126}").fullmatch
 _header_value = re.compile(rf"[ -~]{{1,{PLAIN_HEADER_VALUE_CHARACTERS_MAX}}}").fullmatch
@@ -30,7 +29,7 @@ _inline_operation = re.compile(r"\{\{\{?\s*[#/^>&]").search
 _ABSENT: list[Any] = []
 
 _Reading: TypeAlias = "tuple[list[Entry], dict[int, str], list[str]]"
-"""Entries, problems by position, all addresses."""
+"""What a reading gives: entries, problems by position, all addresses."""
 
 
 class Entry(NamedTuple):
@@ -44,11 +43,11 @@ class Entry(NamedTuple):
     weight: int
     """Number of the entry's addresses."""
     data: str = "{}"
-    """Its ReplacementTemplateData: JSON, of an object."""
+    """The entry's ReplacementTemplateData: a JSON object, as text."""
 
     @property
     def addresses(self) -> list[str]:
-        """All of them."""
+        """All To, Cc and Bcc addresses."""
         return [*self.to, *self.cc, *self.bcc]
 
 
@@ -56,7 +55,7 @@ class Submission(NamedTuple):
     """A request whose shape is right."""
 
     sender: str
-    """Its address, bare and in lower case."""
+    """The From address in lower case, without a display name."""
     template: str
     """Name or ARN; empty for inline content."""
     content: Template | None
@@ -66,7 +65,7 @@ class Submission(NamedTuple):
     configuration_set: str | None
     entries: list[Entry]
     problems: dict[int, str]
-    """By position: entries that cannot be sent for their addresses."""
+    """Problems with addresses, by position of the entry; these entries cannot be sent."""
     may_be_simulated: bool
     """False if no address is the mailbox simulator's."""
 
@@ -76,8 +75,8 @@ def read(
 ) -> Submission:
     """Read the body of a SendBulkEmail request.
 
-    `address_faults` says whether a bad address fails its entry or the call (which of them SES does
-    is not established); `default_tags=False` drops DefaultEmailTags, as was seen in boto3#4838.
+    `address_faults` says whether a bad address fails its entry or the call (SES's own way is not
+    established); `default_tags=False` drops DefaultEmailTags, as seen in boto3#4838.
     Raises RefusedError if the whole request is refused.
     """
     request = _parse(body)
@@ -160,7 +159,7 @@ def _read_at_once(raw: Any, defaults: dict[str, str]) -> _Reading | None:
         ):
             return entries, {}, addresses  # type: ignore[return-value]  # no entry is None
     except (KeyError, TypeError, ValueError, AttributeError):
-        # The second reading says what it is.
+        # The second reading says what is wrong.
         return None
     return None
 
@@ -199,7 +198,7 @@ def _plain_entry(
 
 
 def _are_tag_texts(texts: list[str]) -> bool:
-    """Whether each is 1-256 of A-Z a-z 0-9 _ -, in a few passes over all of them together."""
+    """Return True if each text is 1-256 of A-Z a-z 0-9 _ -; tests all of them together."""
     if not texts:
         return True
     letters = "".join(texts).replace("_", "").replace("-", "")
@@ -248,7 +247,7 @@ def _tags(raw: list[dict[str, str]] | None) -> dict[str, str]:
 
 
 def data_of(text: str | None) -> dict[str, Any]:
-    """Template data, read. Raises RefusedError."""
+    """Parse template data. Raises RefusedError."""
     if text is None:
         return {}
     try:

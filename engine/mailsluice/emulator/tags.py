@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 NESTING_MAX = 60
-"""Blocks, and partials that call each other."""
+"""Deepest nesting of blocks, and of partials that call each other."""
 
 _S = "\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 _comment = re.compile(r"\{\{~?!(?:(?=--)[\s\S]*?--|(?!--)[\s\S]*?)(?P<right>~?)\}\}").match
@@ -28,12 +28,12 @@ _HELPERS = BLOCKS | {"lookup", "log"}
 
 
 class TemplateRefusedError(ValueError):
-    """The template is none, or has something that this interpreter does not know."""
+    """The template is malformed, or has something that this interpreter does not know."""
 
 
 @dataclass(slots=True)
 class Tag:
-    """What stands between two pairs of braces."""
+    """One tag: the text between two pairs of braces."""
 
     kind: str
     """`print`, `open`, `else`, `close`, `partial`, `inline` or `comment`."""
@@ -41,12 +41,12 @@ class Tag:
     left: bool = False
     right: bool = False
     clauses: list[int] = field(default_factory=list)
-    """Of what opens a block: where its tags stand, the opening and the closing one included."""
+    """Places of a block's tags, first to last, if this is the opening one."""
     indent: str = ""
 
 
 def pieces_of(source: str) -> list[str | Tag]:
-    """Take a template to pieces. Raises TemplateRefusedError."""
+    """Cut a template into texts and tags. Raises TemplateRefusedError."""
     pieces = list(_scanned(source))
     _match(pieces)
     _clear_lines(pieces)
@@ -92,7 +92,7 @@ def _tags(pieces: list[str | Tag]) -> Iterator[tuple[int, Tag]]:
 
 
 def _clear_lines(pieces: list[str | Tag]) -> None:
-    """Take away the lines that a tag has to itself, and the white space beside `~`."""
+    """Remove lines that hold nothing but a tag, and the white space beside `~`."""
     written = pieces.copy()
     owners = {each: tag for _, tag in _tags(pieces) for each in tag.clauses[-1:]}
     for index, tag in _tags(pieces):
@@ -117,7 +117,7 @@ def _is_chain(pieces: list[str | Tag], opening: Tag) -> bool:
 
 
 def _cut(pieces: list[str | Tag], index: int, pattern: str) -> str:
-    """Take what matches off a text; return it."""
+    """Remove what matches from a text; return it."""
     text = pieces[index] if 0 <= index < len(pieces) else None
     found = re.search(pattern, text) if isinstance(text, str) else None
     if found is None or not isinstance(text, str):
@@ -171,7 +171,7 @@ def _is_name(words: list[str]) -> bool:
 
 
 def _is_block(words: list[str]) -> bool:
-    """True of `each items`, `each items as |item|`, and of `IF name`, which SES does not know."""
+    """Return True for `each items`, `each items as |item|`, and `IF name`, which SES refuses."""
     name, *rest = words or [""]
     if not rest or name.lower() not in BLOCKS or not path(rest[0]):
         return False
@@ -198,14 +198,14 @@ _CHECKS: dict[str, Callable[[list[str]], bool]] = {
 
 
 def _line_begins(pieces: list[str | Tag], index: int) -> bool:
-    """True if only white space stands between a tag and the beginning of its line."""
+    """Return True if only white space stands between a tag and the beginning of its line."""
     text = pieces[index - 1] if index else "\n"
     pattern = rf"\n[{_S}]*\Z" if index > 1 else rf"(?:\A|\n)[{_S}]*\Z"
     return isinstance(text, str) and bool(re.search(pattern, text))
 
 
 def _line_ends(pieces: list[str | Tag], index: int) -> bool:
-    """True if only white space stands between a tag and the end of its line."""
+    """Return True if only white space stands between a tag and the end of its line."""
     text = pieces[index + 1] if index + 1 < len(pieces) else "\n"
     is_last = index + 2 >= len(pieces)
     pattern = rf"[{_S}]*(?:\n|\Z)" if is_last else rf"[{_S}]*?\n"

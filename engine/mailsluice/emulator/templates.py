@@ -1,4 +1,4 @@
-"""Templates that the emulated account has, and what becomes of a row. Pure.
+"""Templates of the emulated account, and how they are rendered. Pure.
 
 SES gives a MessageId for an entry whose data do not fit its template, and publishes a Rendering
 Failure; TestRenderEmailTemplate refuses the same data at once (developer guide, "Advanced email
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREPARED_MAX = 512
-"""Parts of templates that are kept in the form in which they are rendered."""
+"""Compiled parts of templates that are kept, at most."""
 
 _strict = ConfigDict(extra="forbid")
 _prepared = lru_cache(PREPARED_MAX)(Handlebars)
@@ -28,7 +28,7 @@ _prepared = lru_cache(PREPARED_MAX)(Handlebars)
 
 @checked_dataclass(frozen=True, slots=True, kw_only=True, config=_strict)
 class Template:
-    """A template's parts. One without parts renders for everybody: only its name is known."""
+    """A template's parts. One without parts always renders: only its name is known."""
 
     subject: str | None = None
     text: str | None = None
@@ -42,11 +42,11 @@ class Template:
 
     @property
     def has_tags(self) -> bool:
-        """False if it is the same for everybody."""
+        """False if the template is the same for every recipient."""
         return any(_prepared(part).has_tags for part in self._parts())
 
     def failure(self, data: Mapping[str, Any]) -> str | None:
-        """Render it; what SES says if that cannot be done."""
+        """Render the template; return SES's text if the data do not fit, else None."""
         try:
             for part in self._parts():
                 _prepared(part).render(data)
@@ -55,7 +55,7 @@ class Template:
         return None
 
     def message(self, data: Mapping[str, Any]) -> str:
-        """Render it as TestRenderEmailTemplate does: a MIME message. Raises RenderingFailure."""
+        """Render a MIME message as TestRenderEmailTemplate does. Raises RenderingFailure."""
         message = EmailMessage()
         subject, text, html = (
             part and _prepared(part).render(data) for part in (self.subject, self.text, self.html)
@@ -68,7 +68,7 @@ class Template:
         return message.as_string()
 
     def described(self) -> dict[str, str]:
-        """As GetEmailTemplate answers it, and CreateEmailTemplate takes it."""
+        """Return what GetEmailTemplate answers and CreateEmailTemplate takes."""
         parts = {"Subject": self.subject, "Text": self.text, "Html": self.html}
         return {name: part for name, part in parts.items() if part is not None}
 
@@ -77,19 +77,19 @@ class Template:
 
 
 def of(content: Mapping[str, str | None]) -> Template:
-    """The template of a TemplateContent. Raises pydantic.ValidationError."""
+    """Make a template of a TemplateContent. Raises pydantic.ValidationError."""
     return Template(
         subject=content.get("Subject"), text=content.get("Text"), html=content.get("Html")
     )
 
 
 def name_of(name_or_arn: str) -> str:
-    """The name that an ARN ends with; a name is one already."""
+    """Return the name at the end of an ARN, or the given name itself."""
     return name_or_arn.rpartition(":template/")[2]
 
 
 def merged(default: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The data of an entry: its own over the default ones, in objects within objects, too."""
+    """Merge an entry's data over the default data, also in nested objects."""
     data = dict(default)
     for name, value in own.items():
         both = isinstance(value, dict) and isinstance(data.get(name), dict)

@@ -1,4 +1,4 @@
-"""Counting over time: a token bucket, a rolling day, the most in any second. Pure."""
+"""Counting over time: a token bucket, a rolling day, the peak of any second. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PEAK_WINDOW_S = 1.0
 """Length of the sliding window over which the peaks are taken."""
 
 ROUNDING_RECIPIENTS = 1e-6
-"""Rounding error that a bucket forgives."""
+"""Rounding error that a bucket forgives, in recipients."""
 
 
 class Bucket:
@@ -57,8 +57,7 @@ class Bucket:
 class RollingDay:
     """Recipients accepted in the last day, in steps of a `DAY_STEPS`-th of it.
 
-    A step leaves when its youngest recipient does, so that no day of any phase sees more than the
-    quota.
+    A step leaves when its newest recipient does, so that no 24 hours see more than the quota.
     """
 
     def __init__(self) -> None:
@@ -77,7 +76,7 @@ class RollingDay:
             self._steps.append([now, now, recipients])
 
     def used(self, now: float, day_s: float, lag_s: float = 0.0) -> int:
-        """Recipients of the last day, without those of the last `lag_s`."""
+        """Return the recipients of the last day, without those of the last `lag_s`."""
         while self._steps and self._steps[0][1] <= now - day_s:
             self._used -= int(self._steps.popleft()[2])
         unseen = 0
@@ -89,7 +88,7 @@ class RollingDay:
 
 
 class Peak:
-    """A total, and the most of it in any sliding window of `PEAK_WINDOW_S`."""
+    """A total, and its peak in any sliding window of `PEAK_WINDOW_S`."""
 
     def __init__(self) -> None:
         self.total = 0
