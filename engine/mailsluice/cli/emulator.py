@@ -26,6 +26,9 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     resources: Annotated[
         Path | None, typer.Option(help="Identities, configuration sets, tenants, TOML.")
     ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Script of the events that SES publishes, TOML.")
+    ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Append every accepted entry here, NDJSON.")
     ] = None,
@@ -43,7 +46,7 @@ def emulator(  # noqa: PLR0913, PLR0917  # one parameter a flag
     if child:
         runtime.run(serve_child())
         return
-    options = _options(port, rate, daily, latency, faults, resources, ledger)
+    options = _options(port, rate, daily, latency, faults, resources, events, ledger)
     statistics = runtime.run(emulators.serve(options, announce=lambda url: _say(options, url)))
     account = statistics.account
     print(
@@ -59,6 +62,7 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
     latency: str,
     faults: Path | None,
     resources: Path | None,
+    events: Path | None,
     ledger: Path | None,
 ) -> EmulatorOptions:
     from pydantic import ValidationError
@@ -74,6 +78,7 @@ def _options(  # noqa: PLR0913, PLR0917  # as `emulator`
             latency=emulators.Latency.parse(latency),
             faults=emulators.load_faults(faults) if faults else emulators.Script(),
             resources=(emulators.load_resources(resources) if resources else emulators.Resources()),
+            events=emulators.load_events(events) if events else None,
             ledger=ledger,
         )
     except ValidationError as error:

@@ -3,9 +3,9 @@
 >>> from mailsluice.emulator import Emulator, EmulatorOptions
 
 `server` takes connections (`connection`), `service` judges requests (`submission`, `shapes`,
-`signature`, `faults`, `account`, `resources`) and writes the `ledger`. `process` and
-`pytest_plugin` start one. It stands for SES, so it shares no code with the engine except the
-model's errors, limits and complaints. Start with `service`.
+`signature`, `faults`, `account`, `resources`), writes the `ledger` and publishes `events`.
+`process` and `pytest_plugin` start one. It stands for SES, so it shares no code with the engine
+except the model's errors, limits and complaints. Start with `service`.
 
 Names are loaded when they are first used, because the pytest plugin is imported in every test run.
 """
@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mailsluice.emulator.account import Account as Account
     from mailsluice.emulator.account import AccountSettings as AccountSettings
+    from mailsluice.emulator.events.script import Lag as Lag
+    from mailsluice.emulator.events.script import Rule as EventRule
+    from mailsluice.emulator.events.script import Script as EventScript
+    from mailsluice.emulator.events.script import load as load_events
     from mailsluice.emulator.faults import CallFault as CallFault
     from mailsluice.emulator.faults import EntryFault as EntryFault
     from mailsluice.emulator.faults import Faults as Faults
@@ -56,8 +60,11 @@ _HOMES = {
     "EmulatorStatistics": ("server", "EmulatorStatistics"),
     "EntryFault": ("faults", "EntryFault"),
     "EventDestination": ("resources", "EventDestination"),
+    "EventRule": ("events.script", "Rule"),
+    "EventScript": ("events.script", "Script"),
     "Faults": ("faults", "Faults"),
     "Identity": ("resources", "Identity"),
+    "Lag": ("events.script", "Lag"),
     "Latency": ("options", "Latency"),
     "Ledger": ("ledger", "Ledger"),
     "Recommendation": ("resources", "Recommendation"),
@@ -67,6 +74,7 @@ _HOMES = {
     "Tenant": ("resources", "Tenant"),
     "emulator_process": ("process", "emulator_process"),
     "emulator_thread": ("server", "emulator_thread"),
+    "load_events": ("events.script", "load"),
     "load_faults": ("faults", "load"),
     "load_resources": ("resources", "load"),
     "serve": ("server", "serve"),
@@ -85,8 +93,11 @@ __all__ = (
     "EmulatorStatistics",
     "EntryFault",
     "EventDestination",
+    "EventRule",
+    "EventScript",
     "Faults",
     "Identity",
+    "Lag",
     "Latency",
     "Ledger",
     "Recommendation",
@@ -96,6 +107,7 @@ __all__ = (
     "Tenant",
     "emulator_process",
     "emulator_thread",
+    "load_events",
     "load_faults",
     "load_resources",
     "serve",

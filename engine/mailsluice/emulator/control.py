@@ -3,6 +3,8 @@
     GET   /_emulator/statistics   requests and answers so far, as JSON
     GET   /_emulator/ledger       every accepted entry, as NDJSON (see mailsluice.emulator.ledger)
     GET   /_emulator/requests     the latest SendBulkEmail requests, as a JSON list
+    GET   /_emulator/events?after=N  events published after the first N (default 0), as NDJSON
+    POST  /_emulator/events       publishes at once what is planned for later
     GET   /_emulator/account      the account's settings
     PATCH /_emulator/account      changes some of them: {"rate_per_s": 5}
     PATCH /_emulator/resources    changes some of what the account has (see `resources`)
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 from pydantic import ValidationError
@@ -34,18 +37,22 @@ def handle(service: Service, request: Request, now: float) -> Reply:
     """Answer one request to the control interface."""
     path = request.target.partition("?")[0].removeprefix(PREFIX)
     try:
-        return _read(service, path) if request.method == "GET" else _change(service, request, now)
+        if request.method == "GET":
+            return _read(service, request, path)
+        return _change(service, request, now)
     except RefusedError as error:
         return Reply(error.answer)
     except (ConfigurationError, ValidationError, TypeError) as error:
         return Reply(exchange.refusal("BadRequestException", str(error)))
 
 
-def _read(service: Service, path: str) -> Reply:
+def _read(service: Service, request: Request, path: str) -> Reply:
     match path:
         case "ledger":
             nothing = Answer(200, b"", content_type="application/x-ndjson")
             return Reply(nothing, stream=service.ledger.lines())
+        case "events":
+            return _events(service, request.target)
         case "requests":
             return Reply(Answer(200, b"[" + b",".join(service.bodies) + b"]"))
         case "account":
@@ -59,6 +66,9 @@ def _change(service: Service, request: Request, now: float) -> Reply:
         case "PATCH", "/_emulator/account":
             service.account.change(now, **_object(request.body))
             return _account(service)
+        case "POST", "/_emulator/events" if service.publisher is not None:
+            service.publisher.release()
+            return Reply(Answer(204, b""))
         case "PATCH", "/_emulator/resources":
             service.change_resources(_object(request.body))
             return Reply(Answer(204, b""))
@@ -67,6 +77,16 @@ def _change(service: Service, request: Request, now: float) -> Reply:
             return Reply(Answer(204, b""))
         case _:
             raise _unknown()
+
+
+def _events(service: Service, target: str) -> Reply:
+    asked = dict(parse_qsl(urlsplit(target).query)).get("after", "0")
+    try:
+        found = service.publisher.after(int(asked)) if service.publisher is not None else []
+    except (ValueError, LookupError) as error:
+        raise RefusedError("BadRequestException", str(error)) from None
+    lines = b"".join(body + b"\n" for body in found)
+    return Reply(Answer(200, lines, content_type="application/x-ndjson"))
 
 
 def _unknown() -> RefusedError:

@@ -54,7 +54,7 @@ class Accepted(NamedTuple):
     template: str
     """Name or ARN; empty for inline content."""
     event: str
-    """`eventType` of the last event that SES publishes about the message."""
+    """`eventType` of the last event that SES publishes about the message, without a script."""
     sub_type: str | None
     """`bounceSubType`; None if the event is no bounce."""
     error: str | None = None

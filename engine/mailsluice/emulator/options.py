@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from mailsluice.emulator.account import AccountSettings
+from mailsluice.emulator.events.script import Script as EventScript
 from mailsluice.emulator.faults import Script
 from mailsluice.emulator.resources import Resources
 from mailsluice.emulator.signature import Credentials
@@ -69,6 +70,8 @@ class EmulatorOptions:
     """File to which accepted entries are appended; None: they are kept in memory."""
     resources: Resources = Resources()
     """Identities, templates, configuration sets, tenants, and which operations may read them."""
+    events: EventScript | None = None
+    """What SES publishes about accepted mail; None: nothing."""
     address_faults: AddressFaults = "entry"
     """Whether a bad address fails its entry or the whole call."""
     default_tags: bool = True

@@ -64,6 +64,20 @@ EventType = Literal[
 DkimStatus = Literal["PENDING", "SUCCESS", "FAILED", "TEMPORARY_FAILURE", "NOT_STARTED"]
 MailFromStatus = Literal["PENDING", "SUCCESS", "FAILED", "TEMPORARY_FAILURE"]
 
+_KINDS: dict[EventType, str] = {
+    "SEND": "Send",
+    "REJECT": "Reject",
+    "BOUNCE": "Bounce",
+    "COMPLAINT": "Complaint",
+    "DELIVERY": "Delivery",
+    "OPEN": "Open",
+    "CLICK": "Click",
+    "RENDERING_FAILURE": "Rendering Failure",
+    "DELIVERY_DELAY": "DeliveryDelay",
+    "SUBSCRIPTION": "Subscription",
+}
+"""`eventType` of what a destination calls so."""
+
 ALL_EVENTS: tuple[EventType, ...] = (
     *("SEND", "REJECT", "BOUNCE", "COMPLAINT", "DELIVERY"),
     *("RENDERING_FAILURE", "DELIVERY_DELAY"),
@@ -282,6 +296,24 @@ class Resources:
         if self.configuration_sets is None:
             return ConfigurationSet()
         return self.configuration_sets.get(name)
+
+    def default_set(self, sender: str) -> str | None:
+        """Return the configuration set of mail from this address that names none."""
+        identity = self.sender(sender)
+        return None if identity is None else identity.configuration_set
+
+    def published(self, name: str) -> frozenset[str]:
+        """Return the kinds of events of a configuration set that go anywhere.
+
+        All of them, if only the names of sets are known.
+        """
+        if self.configuration_sets is None:
+            return frozenset(_KINDS.values())
+        found = self.configuration_sets.get(name)
+        destinations = found.destinations if found is not None else ()
+        return frozenset(
+            _KINDS[event] for each in destinations if each.enabled for event in each.events
+        )
 
     def template(self, name_or_arn: str) -> Template | None:
         """Return the template of that name or ARN; None if there is none."""

@@ -22,9 +22,11 @@ import orjson
 
 from mailsluice.emulator import control, exchange
 from mailsluice.emulator.connection import Connection
+from mailsluice.emulator.events.pump import Pump
 from mailsluice.emulator.exchange import Request
 from mailsluice.emulator.options import EmulatorOptions
 from mailsluice.emulator.service import Reply, Service, ServiceStatistics
+from mailsluice.emulator.signature import Credentials
 from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Emulator:
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.options = options or EmulatorOptions()
         self._service = Service(self.options)
+        self._pump: Pump | None = None
         self._connections: set[Connection] = set()
         self._connections_total = 0
         self._server: asyncio.Server | None = None
@@ -75,19 +78,31 @@ class Emulator:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        assert self._loop is not None
         options = self.options
+        if (publisher := self._service.publisher) is not None:
+            region = options.region or REGION
+            credentials = options.credentials or Credentials()
+            self._pump = Pump(publisher, credentials, region, self._notify)
+            await self._pump.start()
         try:
             self._server = await self._loop.create_server(
                 lambda: Connection(self), options.host, options.port, backlog=BACKLOG_CONNECTIONS
             )
         except OSError as error:
-            self.ledger.close()
             raise ConfigurationError(
                 f"{options.host}:{options.port}: cannot listen: {error.strerror}; choose another "
                 "port, or 0 for any free one"
             ) from error
         self._port = self._server.sockets[0].getsockname()[1]
-        return self
 
     async def __aexit__(
         self,
@@ -95,11 +110,16 @@ class Emulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
         if self._server is not None:
             self._server.close()
             for connection in list(self._connections):
                 connection.abort()
             await self._server.wait_closed()
+        if self._pump is not None:
+            await self._pump.stop()
         self.ledger.close()
 
     @property
@@ -137,6 +157,21 @@ class Emulator:
         """The latest well-formed SendBulkEmail requests, oldest first."""
         return [orjson.loads(body) for body in list(self._service.bodies)]
 
+    def events(self, after: int = 0) -> list[bytes]:
+        """Return the events published after the first `after`, as they were wrapped."""
+        publisher = self._service.publisher
+        return self._in_loop(lambda: publisher.after(after) if publisher is not None else [])
+
+    def publish_all(self) -> None:
+        """Publish at once what is planned for later; `wait_for` says when it is there."""
+
+        def release() -> None:
+            if self._service.publisher is not None and self._pump is not None:
+                self._service.publisher.release()
+                self._pump.wake()
+
+        self._in_loop(release)
+
     def change_account(self, **changes: Any) -> None:
         """Change settings of the account from now on; see `AccountSettings`."""
         self._in_loop(lambda: self.account.change(time.monotonic(), **changes))
@@ -149,19 +184,21 @@ class Emulator:
         """Return the totals so far."""
         return self._in_loop(self._statistics)
 
-    def wait_for(
+    def wait_for(  # noqa: PLR0913  # what may be waited for
         self,
         *,
         accepted: int = 0,
         calls: int = 0,
         get_account_calls: int = 0,
         reading_calls: int = 0,
+        events: int = 0,
         timeout_s: float,
     ) -> bool:
         """Block the calling thread until so many have come. Return False if time runs out first.
 
         `accepted` counts entries in the ledger, `calls` those of SendBulkEmail, `reading_calls`
-        those of all operations that read what the account has.
+        those of all operations that read what the account has; `events` those that have been
+        written to the queue and the file.
         """
         service = self._service
         with self._served:
@@ -171,17 +208,27 @@ class Emulator:
                     and service.account.calls >= calls
                     and service.get_account_calls >= get_account_calls
                     and service.readings.total() >= reading_calls
+                    and (not events or self._written >= events)
                 ),
                 timeout_s,
             )
+
+    @property
+    def _written(self) -> int:
+        return self._pump.written if self._pump is not None else 0
+
+    def _notify(self) -> None:
+        with self._served:
+            self._served.notify_all()
 
     def handle(self, request: Request) -> Reply:
         """Answer one request. Called by its connections."""
         try:
             return self._handle(request)
         finally:
-            with self._served:
-                self._served.notify_all()
+            if self._pump is not None:
+                self._pump.wake()
+            self._notify()
 
     def _handle(self, request: Request) -> Reply:
         now = time.monotonic()

@@ -22,6 +22,8 @@ from mailsluice.emulator import (
     templates,
 )
 from mailsluice.emulator.account import Account, AccountStatistics, Refusal
+from mailsluice.emulator.events.plan import Mail
+from mailsluice.emulator.events.publisher import Publisher
 from mailsluice.emulator.exchange import Answer, RefusedError, Request
 from mailsluice.emulator.faults import CallFault, Failure, Faults, Operation
 from mailsluice.emulator.ledger import Ledger
@@ -86,6 +88,10 @@ class ServiceStatistics:
     """Entries accepted."""
     rendering_failures: int
     """Entries in the ledger that could not be rendered."""
+    events: dict[str, int]
+    """Events published, by kind, copies included."""
+    events_planned: int
+    """Events that are not due yet."""
 
 
 class Service:
@@ -97,6 +103,7 @@ class Service:
         self.ledger = Ledger(options.ledger)
         self.bodies: deque[bytes] = deque(maxlen=REQUESTS_KEPT)
         self.resources = options.resources
+        self.publisher = Publisher(options.events) if options.events is not None else None
         self._guard = control_plane.Guard()
         self.readings: Counter[str] = Counter()
         self._options = options
@@ -154,6 +161,8 @@ class Service:
             faults=dict(self._struck),
             ledger=len(self.ledger),
             rendering_failures=self._rendering_failed,
+            events=dict(self.publisher.by_kind) if self.publisher else {},
+            events_planned=self.publisher.planned if self.publisher else 0,
         )
 
     def _check_signature(self, request: Request, wall: float) -> None:
@@ -300,7 +309,30 @@ class Service:
             return []
         errors = self._rendering_failures(asked, accepted)
         self._rendering_failed += len(errors)
-        return self.ledger.record(accepted, asked.template, call, wall, errors)
+        ids = self.ledger.record(accepted, asked.template, call, wall, errors)
+        self._plan_events(asked, accepted, ids, wall, errors)
+        return ids
+
+    def _plan_events(
+        self,
+        asked: Submission,
+        entries: list[submission.Entry],
+        ids: list[str],
+        wall: float,
+        errors: Mapping[int, str],
+    ) -> None:
+        """Have events published about accepted entries, if their configuration set asks for any."""
+        named = asked.configuration_set or self.resources.default_set(asked.sender)
+        if self.publisher is None or named is None:
+            return
+        mails = (
+            Mail(
+                *(id_, wall, asked.source, tuple(entry.to), tuple(entry.cc), tuple(entry.bcc)),
+                *(entry.tags, templates.name_of(asked.template), named, errors.get(position)),
+            )
+            for position, (id_, entry) in enumerate(zip(ids, entries, strict=True))
+        )
+        self.publisher.accept(mails, self.resources.published(named))
 
     def _rendering_failures(
         self, asked: Submission, entries: list[submission.Entry]

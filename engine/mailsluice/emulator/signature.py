@@ -1,5 +1,7 @@
 """Signature Version 4: checks that a request was signed with the expected credentials.
 
+It also signs what the emulator itself sends, to an emulated SQS.
+
 Source: "Signature Version 4 signing process", AWS IAM user guide. The codes are those that SES v2
 answers with: UnrecognizedClientException was seen for GetAccount (django-ses#283).
 """
@@ -88,6 +90,22 @@ def verify(
     expected = _sign(credentials.secret_access_key, scope, date, canonical)
     if not hmac.compare_digest(expected, scope.signature):
         raise RefusedError("InvalidSignatureException", _MISMATCH)
+
+
+def authorization(request: Request, credentials: Credentials, *, region: str, service: str) -> str:
+    """Return the Authorization header of a request to another server.
+
+    It must have the headers host and x-amz-date already.
+    """
+    date = request.headers["x-amz-date"]
+    signed = tuple(sorted(request.headers))
+    scope = Scope(credentials.access_key_id, date[:8], region, service, signed, "")
+    canonical = _canonical(request, signed, hashlib.sha256(request.body).hexdigest())
+    within = f"{scope.access_key_id}/{scope.date}/{region}/{service}/aws4_request"
+    return (
+        f"{_ALGORITHM} Credential={within}, SignedHeaders={';'.join(signed)}, "
+        f"Signature={_sign(credentials.secret_access_key, scope, date, canonical)}"
+    )
 
 
 def _scope(headers: Mapping[str, str]) -> Scope:

@@ -54,6 +54,8 @@ class Entry(NamedTuple):
 class Submission(NamedTuple):
     """A request whose shape is right."""
 
+    source: str
+    """FromEmailAddress as it was given."""
     sender: str
     """The From address in lower case, without a display name."""
     template: str
@@ -89,6 +91,7 @@ def read(
     if problems and address_faults == "call":
         _refuse_if(next(iter(problems.values())))
     return Submission(
+        request["FromEmailAddress"],
         sender,
         template,
         content,
