@@ -2,7 +2,7 @@
 
 >>> from mailsluice.emulator import Emulator, EmulatorOptions
 
-`server` takes connections (`connection`), `service` judges requests (`submission`, `shapes`,
+`server` takes connections (`http`), `service` judges requests (`submission`, `shapes`,
 `signature`, `faults`, `account`, `resources`), writes the `ledger` and publishes `events`.
 `process` and `pytest_plugin` start one. It stands for SES, so it shares no code with the engine
 except the model's errors, limits and complaints. Start with `service`.

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import orjson
 
 from mailsluice.emulator import control, exchange
-from mailsluice.emulator.connection import Connection
 from mailsluice.emulator.events.pump import Pump
 from mailsluice.emulator.exchange import Request
+from mailsluice.emulator.http import HttpServer
 from mailsluice.emulator.options import EmulatorOptions
 from mailsluice.emulator.service import Reply, Service, ServiceStatistics
 from mailsluice.emulator.signature import Credentials
@@ -67,8 +67,7 @@ class Emulator:
         self.options = options or EmulatorOptions()
         self._service = Service(self.options)
         self._pump: Pump | None = None
-        self._connections: set[Connection] = set()
-        self._connections_total = 0
+        self._http: HttpServer | None = None
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._port = 0
@@ -93,9 +92,10 @@ class Emulator:
             credentials = options.credentials or Credentials()
             self._pump = Pump(publisher, credentials, region, self._notify)
             await self._pump.start()
+        self._http = HttpServer(self)
         try:
             self._server = await self._loop.create_server(
-                lambda: Connection(self), options.host, options.port, backlog=BACKLOG_CONNECTIONS
+                self._http, options.host, options.port, backlog=BACKLOG_CONNECTIONS
             )
         except OSError as error:
             raise ConfigurationError(
@@ -115,8 +115,8 @@ class Emulator:
     async def _end(self) -> None:
         if self._server is not None:
             self._server.close()
-            for connection in list(self._connections):
-                connection.abort()
+            if self._http is not None:
+                await self._http.abort()
             await self._server.wait_closed()
         if self._pump is not None:
             await self._pump.stop()
@@ -222,7 +222,7 @@ class Emulator:
             self._served.notify_all()
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request. Called by its connections."""
+        """Answer one request; see `http.Handler`."""
         try:
             return self._handle(request)
         finally:
@@ -243,27 +243,18 @@ class Emulator:
             return Reply(exchange.refusal("InternalFailure", "The ledger cannot be written."))
 
     def request_id(self) -> str:
-        """Return a new `x-amzn-RequestId`."""
+        """Return a new `x-amzn-RequestId`; see `http.Handler`."""
         self._request_number += 1
         run = self._run
         return f"{run[:8]}-{run[8:12]}-4{run[12:15]}-8{run[13:16]}-{self._request_number:012x}"
-
-    def opened(self, connection: Connection) -> None:
-        """Register a new connection."""
-        self._connections.add(connection)
-        self._connections_total += 1
-
-    def closed(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
 
     def _statistics(self) -> EmulatorStatistics:
         inner = self._service.statistics(time.monotonic())
         fields = {field.name: getattr(inner, field.name) for field in dataclasses.fields(inner)}
         return EmulatorStatistics(
             **fields,
-            connections=len(self._connections),
-            connections_total=self._connections_total,
+            connections=len(self._http.connections) if self._http else 0,
+            connections_total=self._http.accepted if self._http else 0,
         )
 
     def _in_loop(self, call: Callable[[], Result]) -> Result:
