@@ -810,7 +810,7 @@ MUTANTS = [
     ),
     Mutant(
         "a message that comes back from the dead-letter queue is a new one",
-        "worker/queue/sqs.py",
+        "ses/aws/sqs.py",
         "        return said if _ID.fullmatch(said) else self.id\n",
         "        return self.id\n",
         ("tests/worker/test_dead_letters.py", "-k", "comes_back"),

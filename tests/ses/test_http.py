@@ -18,18 +18,17 @@ from typing import NamedTuple
 import pytest
 import trustme
 
-from mailsluice.config.worker import QueueSettings
 from mailsluice.model import Answer
 from mailsluice.model.codes import NOT_SENT
 from mailsluice.model.errors import ConfigurationError, MailsluiceError
 from mailsluice.ses import AccountUnavailableError, aws
 from mailsluice.ses import client as clients
+from mailsluice.ses.aws import sqs as queues
+from mailsluice.ses.aws.sqs import Queue
 from mailsluice.ses.client import Client
 from mailsluice.ses.direct import Direct
 from mailsluice.ses.statuses import Action, classify
 from mailsluice.sources import s3
-from mailsluice.worker.queue import sqs as queues
-from mailsluice.worker.queue.sqs import Queue
 from tests.support.peer import Exchange, Peer, Script, listening
 
 BODY = b'{"BulkEmailEntries":[]}'
@@ -81,10 +80,10 @@ async def account(url: str) -> Ended:
 
 
 async def queue(url: str) -> Ended:
-    settings = QueueSettings(url=f"{url}/1/queue", wait_s=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_SQS", url)
-        async with Queue(settings, region="us-east-1", profile=None) as opened:
+        made = Queue(f"{url}/1/queue", visibility_s=60, wait_s=0, region="us-east-1", profile=None)
+        async with made as opened:
             try:
                 await opened.receive(10)
             except Exception as error:  # noqa: BLE001  # the worker catches them all

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import anyio
 
+from mailsluice.ses.aws.sqs import Received
 from mailsluice.worker.queue.acks import Teller, Told
 from mailsluice.worker.queue.consumer import TELLERS
-from mailsluice.worker.queue.sqs import Received
 
 
 async def test_the_queue_is_told_by_several_at_once() -> None:

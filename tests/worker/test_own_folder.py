@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mailsluice.emulator import Emulator
+from mailsluice.ses.aws.sqs import Received
 from mailsluice.worker.mailings.inbox import Folder, Mark
-from mailsluice.worker.queue.sqs import Received
 from tests.support.worker import drop, worker
 
 ATTACHED = 'attachments = ["{}"]\n[recipients]'

@@ -17,11 +17,11 @@ from mailsluice.engine.account import AccountHeldError, AccountRefusedError
 from mailsluice.engine.engine import Engine
 from mailsluice.engine.sending import OnEvent
 from mailsluice.model.errors import JournalLockedError
+from mailsluice.ses.aws.sqs import Queue, UnreachableError, back_off_s
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.jobs import Mailings
 from mailsluice.worker.queue.consumer import Consumer
 from mailsluice.worker.queue.journals import OpenJournal, Segments
-from mailsluice.worker.queue.sqs import Queue, UnreachableError, back_off_s
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +229,13 @@ class Worker:
         settings, ses = self.settings.queue, self.settings.ses
         assert settings is not None
         async with (
-            Queue(settings, region=ses.region, profile=ses.profile) as queue,
+            Queue(
+                settings.url,
+                visibility_s=settings.visibility_s,
+                wait_s=settings.wait_s,
+                region=ses.region,
+                profile=ses.profile,
+            ) as queue,
             anyio.create_task_group() as tasks,
         ):
             await self._reach(queue)

@@ -5,6 +5,7 @@ and instances. SES, SQS and S3 clients come from `session` and from nowhere else
 answers, and bounds what is read; `connection` is its pool; `credentials` obtains what to sign with;
 `secrets` keeps passwords out of texts, `proxy` refuses an unusable proxy, `deadline` limits time
 without losing what has arrived (docs/adr/0009, 0017). `private` has all private names of the SDK.
+`sqs` is the client of a queue.
 """
 
 from __future__ import annotations

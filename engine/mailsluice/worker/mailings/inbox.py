@@ -23,7 +23,7 @@ from typing import NamedTuple
 import orjson
 
 from mailsluice.model.errors import ConfigurationError
-from mailsluice.worker.queue.sqs import Received
+from mailsluice.ses.aws.sqs import Received
 
 logger = logging.getLogger(__name__)
 

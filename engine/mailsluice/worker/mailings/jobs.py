@@ -33,9 +33,9 @@ from mailsluice.model.hold import Hold
 from mailsluice.worker.mailings import contents
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.job import ENDED, Job, JobState
+from mailsluice.worker.queue.acks import AT_THE_END, GivenBack
 from mailsluice.worker.queue.journals import OpenJournal
 from mailsluice.worker.queue.messages import BodyError, FromList
-from mailsluice.worker.queue.sqs import AT_THE_END, GivenBack
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,29 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import anyio
 
 from mailsluice.engine.pulse import Pulse
-from mailsluice.worker.queue.sqs import BATCH_MAX, Received, UnreachableError, back_off_s
+from mailsluice.ses.aws.sqs import BATCH_MAX, Received, UnreachableError, back_off_s
 
 logger = logging.getLogger(__name__)
 
 LINGER_S = 0.02
 """How long a message waits for nine others, seconds."""
+
+
+class GivenBack(NamedTuple):
+    """A message is returned to the queue; None instead means that its outcome is durable."""
+
+    hidden_s: float
+    """Seconds until the queue delivers it again."""
+    why: str
+
+
+AT_THE_END = GivenBack(0.0, "the worker stopped")
+
 
 Told = tuple[Received, float]
 """A message, and the seconds for which it is to be hidden; 0 to delete it."""

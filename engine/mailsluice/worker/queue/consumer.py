@@ -17,19 +17,12 @@ from anyio.abc import TaskGroup
 from mailsluice.config.worker import QueueSettings
 from mailsluice.engine.pulse import Pulse
 from mailsluice.model.errors import EngineError, JournalError, root_of
+from mailsluice.ses.aws.sqs import BATCH_MAX, Queue, Received, UnreachableError, back_off_s
 from mailsluice.worker.queue import messages
-from mailsluice.worker.queue.acks import Teller, Told
+from mailsluice.worker.queue.acks import GivenBack, Teller, Told
 from mailsluice.worker.queue.journals import Segments
 from mailsluice.worker.queue.messages import BodyError, FromList
 from mailsluice.worker.queue.sender import Recipients
-from mailsluice.worker.queue.sqs import (
-    BATCH_MAX,
-    GivenBack,
-    Queue,
-    Received,
-    UnreachableError,
-    back_off_s,
-)
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
 from mailsluice.model.errors import ConfigurationError, EngineError, JournalError
 from mailsluice.ses.statuses import holds_mailing
 from mailsluice.worker.queue import messages
+from mailsluice.worker.queue.acks import AT_THE_END, GivenBack
 from mailsluice.worker.queue.journals import Segments
 from mailsluice.worker.queue.messages import Many, One, Part
-from mailsluice.worker.queue.sqs import AT_THE_END, GivenBack
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import orjson
 from aiobotocore.config import AioConfig
 from botocore import exceptions as botocore_errors
 
-from mailsluice.config.worker import QueueSettings
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.ses import aws
 from mailsluice.ses.aws.credentials import CredentialsUnavailableError, forget_refused
@@ -83,29 +82,34 @@ class Received:
         return said if _ID.fullmatch(said) else self.id
 
 
-class GivenBack(NamedTuple):
-    """A message is returned to the queue; None instead means that its outcome is durable."""
-
-    hidden_s: float
-    """Seconds until the queue delivers it again."""
-    why: str
-
-
-AT_THE_END = GivenBack(0.0, "the worker stopped")
-
-
 class UnreachableError(Exception):
     """The queue gave no usable answer. The call may be repeated."""
 
 
 class Queue:
-    """One queue: `async with Queue(...) as queue`. Raises ConfigurationError on entry."""
+    """One queue: `async with Queue(...) as queue`. Raises ConfigurationError on entry.
 
-    def __init__(self, settings: QueueSettings, *, region: str | None, profile: str | None) -> None:
+    A received message is hidden for `visibility_s`; a receive waits `wait_s` for the first one.
+    `setting` is the name of the URL in the settings.
+    """
+
+    def __init__(  # noqa: PLR0913  # what a client of a queue is made of
+        self,
+        url: str,
+        *,
+        visibility_s: int,
+        wait_s: int,
+        region: str | None,
+        profile: str | None,
+        setting: str = "[queue] url",
+    ) -> None:
         self.retention_s = 0.0
         """How long the queue keeps a message, seconds."""
-        self._settings = settings
-        named = _REGION(settings.url)
+        self._url = url
+        self._visibility_s = visibility_s
+        self._wait_s = wait_s
+        self._setting = setting
+        named = _REGION(url)
         self._region = named[1] if named else region or os.environ.get("AWS_REGION")
         self._profile = profile
         self._stack = AsyncExitStack()
@@ -118,7 +122,7 @@ class Queue:
     async def __aenter__(self) -> Self:
         config = AioConfig(
             max_pool_connections=CONNECTIONS_MAX,
-            read_timeout=self._settings.wait_s + ANSWER_MARGIN_S,
+            read_timeout=self._wait_s + ANSWER_MARGIN_S,
             retries={"total_max_attempts": 3, "mode": "standard"},
         )
         try:
@@ -135,7 +139,7 @@ class Queue:
 
     def _unusable(self, error: Exception) -> ConfigurationError:
         return ConfigurationError(
-            f"[queue] url: {self._settings.url}: {error}; it needs sqs:ReceiveMessage, "
+            f"{self._setting}: {self._url}: {error}; it needs sqs:ReceiveMessage, "
             "sqs:DeleteMessage, sqs:ChangeMessageVisibility and sqs:GetQueueAttributes"
         )
 
@@ -170,10 +174,10 @@ class Queue:
         """
         with self._reaching():
             response = await self._client.receive_message(
-                QueueUrl=self._settings.url,
+                QueueUrl=self._url,
                 MaxNumberOfMessages=most,
-                VisibilityTimeout=self._settings.visibility_s,
-                WaitTimeSeconds=self._settings.wait_s,
+                VisibilityTimeout=self._visibility_s,
+                WaitTimeSeconds=self._wait_s,
                 MessageAttributeNames=["All"],
                 AttributeNames=["ApproximateReceiveCount"],
             )
@@ -192,9 +196,7 @@ class Queue:
         """Delete ten messages at most. Return those to try again."""
         entries = [{"Id": str(n), "ReceiptHandle": m.handle} for n, m in enumerate(messages)]
         with self._reaching():
-            response = await self._client.delete_message_batch(
-                QueueUrl=self._settings.url, Entries=entries
-            )
+            response = await self._client.delete_message_batch(QueueUrl=self._url, Entries=entries)
             return _again(messages, response)
 
     async def hide(self, messages: Sequence[tuple[Received, float]]) -> list[Received]:
@@ -205,7 +207,7 @@ class Queue:
         ]
         with self._reaching():
             response = await self._client.change_message_visibility_batch(
-                QueueUrl=self._settings.url, Entries=entries
+                QueueUrl=self._url, Entries=entries
             )
             return _again([message for message, _ in messages], response)
 
@@ -246,7 +248,7 @@ class Queue:
         try:
             with self._reaching():
                 response = await self._client.get_queue_attributes(
-                    QueueUrl=self._settings.url, AttributeNames=names
+                    QueueUrl=self._url, AttributeNames=names
                 )
                 attributes = response["Attributes"]
                 self.retention_s = float(attributes["MessageRetentionPeriod"])
