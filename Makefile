@@ -19,7 +19,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@echo "1. making .venv"
 	@$(PYTHON) -m venv .venv
 	@echo "2. installing mailsluice and what it needs into it, about 120 MB"
-	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[worker]'
 	@touch $@
 
 $(READY): $(RUNTIME)

@@ -7,7 +7,10 @@ Names are loaded when they are first used: importing the package costs nothing o
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     from mailsluice.engine.outbox import OutboxStatistics as OutboxStatistics
     from mailsluice.engine.run import Statistics as Statistics
     from mailsluice.engine.sending import BatchSettled as BatchSettled
+    from mailsluice.journal import Journal as Journal
+    from mailsluice.journal import Record as Record
+    from mailsluice.journal import RunHeader as RunHeader
+    from mailsluice.journal.memory import MemoryJournal as MemoryJournal
+    from mailsluice.journal.sqlite import SqliteJournal as SqliteJournal
     from mailsluice.mailing.mailing import Attachment as Attachment
     from mailsluice.mailing.mailing import Content as Content
     from mailsluice.mailing.mailing import Mailing as Mailing
@@ -39,8 +47,14 @@ if TYPE_CHECKING:
     from mailsluice.mailing.message import Receipt as Receipt
     from mailsluice.mailing.message import Rejected as Rejected
     from mailsluice.mailing.message import SendError as SendError
+    from mailsluice.model import Account as Account
+    from mailsluice.model import Answer as Answer
     from mailsluice.model import Counts as Counts
+    from mailsluice.model import EntryResult as EntryResult
+    from mailsluice.model import Head as Head
+    from mailsluice.model import Lane as Lane
     from mailsluice.model import Recipient as Recipient
+    from mailsluice.model import SourceIdentity as SourceIdentity
     from mailsluice.model import State as State
     from mailsluice.model.errors import ArgumentError as ArgumentError
     from mailsluice.model.errors import ArgumentTypeError as ArgumentTypeError
@@ -54,115 +68,121 @@ if TYPE_CHECKING:
     from mailsluice.model.errors import SourceChangedError as SourceChangedError
     from mailsluice.model.errors import SourceError as SourceError
     from mailsluice.model.errors import UsageError as UsageError
+    from mailsluice.model.hold import Hold as Hold
     from mailsluice.reports.report import ExitCode as ExitCode
     from mailsluice.reports.report import Report as Report
+    from mailsluice.ses import AccountUnavailableError as AccountUnavailableError
+    from mailsluice.ses import Depart as Depart
+    from mailsluice.ses import Transport as Transport
+    from mailsluice.sources import Row as Row
+    from mailsluice.sources import Source as Source
 
-_HOMES = {
-    "ArgumentError": "model.errors",
-    "ArgumentTypeError": "model.errors",
-    "Attachment": "mailing.mailing",
-    "BatchSettled": "engine.sending",
-    "CheckFailedError": "model.errors",
-    "Checked": "checking.checked",
-    "ConfigurationError": "model.errors",
-    "Content": "mailing.mailing",
-    "Counts": "model",
-    "DeliverySettings": "config.settings",
-    "Engine": "engine.engine",
-    "EngineError": "model.errors",
-    "ExitCode": "reports.report",
-    "Expired": "mailing.message",
-    "Failed": "mailing.message",
-    "FeedbackSettings": "config.settings",
-    "Finding": "checking.findings",
-    "Held": "mailing.message",
-    "InDoubt": "mailing.message",
-    "JournalError": "model.errors",
-    "LaneSettings": "config.settings",
-    "Level": "checking.findings",
-    "Mailing": "mailing.mailing",
-    "MailingChangedError": "model.errors",
-    "MailsluiceError": "model.errors",
-    "Message": "mailing.message",
-    "MessageSettings": "config.settings",
-    "OutboxStatistics": "engine.outbox",
-    "QueueFull": "mailing.message",
-    "QuotaSettings": "config.settings",
-    "Receipt": "mailing.message",
-    "Recipient": "model",
-    "RecipientsSettings": "config.settings",
-    "Rejected": "mailing.message",
-    "Report": "reports.report",
-    "RunFinishedError": "model.errors",
-    "SendError": "mailing.message",
-    "SesSettings": "config.settings",
-    "Settings": "config.settings",
-    "SourceChangedError": "model.errors",
-    "SourceError": "model.errors",
-    "State": "model",
-    "Statistics": "engine.run",
-    "UsageError": "model.errors",
+_NAMES = {
+    "checking.checked": ("Checked",),
+    "checking.findings": ("Finding", "Level"),
+    "config.settings": (
+        "DeliverySettings",
+        "FeedbackSettings",
+        "LaneSettings",
+        "MessageSettings",
+        "QuotaSettings",
+        "RecipientsSettings",
+        "SesSettings",
+        "Settings",
+    ),
+    "engine.engine": ("Engine",),
+    "engine.outbox": ("OutboxStatistics",),
+    "engine.run": ("Statistics",),
+    "engine.sending": ("BatchSettled",),
+    "journal": ("Journal", "Record", "RunHeader"),
+    "journal.memory": ("MemoryJournal",),
+    "journal.sqlite": ("SqliteJournal",),
+    "mailing.mailing": ("Attachment", "Content", "Mailing"),
+    "mailing.message": (
+        "Expired",
+        "Failed",
+        "Held",
+        "InDoubt",
+        "Message",
+        "QueueFull",
+        "Receipt",
+        "Rejected",
+        "SendError",
+    ),
+    "model": (
+        "Account",
+        "Answer",
+        "Counts",
+        "EntryResult",
+        "Head",
+        "Lane",
+        "Recipient",
+        "SourceIdentity",
+        "State",
+    ),
+    "model.errors": (
+        "ArgumentError",
+        "ArgumentTypeError",
+        "CheckFailedError",
+        "ConfigurationError",
+        "EngineError",
+        "JournalError",
+        "MailingChangedError",
+        "MailsluiceError",
+        "RunFinishedError",
+        "SourceChangedError",
+        "SourceError",
+        "UsageError",
+    ),
+    "model.hold": ("Hold",),
+    "reports.report": ("ExitCode", "Report"),
+    "ses": ("AccountUnavailableError", "Depart", "Transport"),
+    "sources": ("Row", "Source"),
 }
+"""Public names by the module that defines them, as above."""
 
-__all__ = (  # a sorted tuple of the names above
-    "ArgumentError",
-    "ArgumentTypeError",
-    "Attachment",
-    "BatchSettled",
-    "CheckFailedError",
-    "Checked",
-    "ConfigurationError",
-    "Content",
-    "Counts",
-    "DeliverySettings",
-    "Engine",
-    "EngineError",
-    "ExitCode",
-    "Expired",
-    "Failed",
-    "FeedbackSettings",
-    "Finding",
-    "Held",
-    "InDoubt",
-    "JournalError",
-    "LaneSettings",
-    "Level",
-    "Mailing",
-    "MailingChangedError",
-    "MailsluiceError",
-    "Message",
-    "MessageSettings",
-    "OutboxStatistics",
-    "QueueFull",
-    "QuotaSettings",
-    "Receipt",
-    "Recipient",
-    "RecipientsSettings",
-    "Rejected",
-    "Report",
-    "RunFinishedError",
-    "SendError",
-    "SesSettings",
-    "Settings",
-    "SourceChangedError",
-    "SourceError",
-    "State",
-    "Statistics",
-    "UsageError",
-)
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = tuple(sorted(_HOMES))
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  # 50 ms that nobody else needs
+        from importlib.metadata import version  # noqa: PLC0415  # 50 ms that nothing else needs
 
         return version("mailsluice")
     if name not in _HOMES:
         raise AttributeError(f"module 'mailsluice' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"mailsluice.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+    importlib.import_module(f"mailsluice.{_HOMES[name]}")
+    _publish()
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _publish() -> None:
+    """Put the public names of all modules loaded so far here, and say that they are of here.
+
+    So tracebacks, `repr` and pickles name `mailsluice.Rejected`, not the room that defines it.
+    """
+    for module, names in _NAMES.items():
+        home = sys.modules.get(f"mailsluice.{module}")
+        for name in names if home is not None else ():
+            if name not in globals() and hasattr(home, name):
+                value = globals()[name] = getattr(home, name)
+                if inspect.isclass(value):
+                    _move(value)
+
+
+def _move(kind: type) -> None:
+    """Make a class one of this package.
+
+    Its annotations are resolved first: pydantic and others look up their names in its module.
+    """
+    kind.__annotations__ = inspect.get_annotations(kind, eval_str=True)
+    if dataclasses.is_dataclass(kind):
+        for field in dataclasses.fields(kind):
+            field.type = kind.__annotations__.get(field.name, field.type)
+    kind.__module__ = __name__

@@ -22,7 +22,7 @@ from mailsluice.journal import (
     Journal,
     Record,
     Resolution,
-    Run,
+    RunHeader,
     Settlement,
     Taken,
 )
@@ -66,7 +66,7 @@ class JournalMachine(RuleBasedStateMachine):
         """Rows upon which an operator has spoken the last word."""
         self.open: dict[int, list[int]] = {}
         self.batch = 0
-        self.run: Run | None = None
+        self.run: RunHeader | None = None
 
     def teardown(self) -> None:
         self.journal.close()
@@ -75,7 +75,7 @@ class JournalMachine(RuleBasedStateMachine):
     @initialize(name=TEXT, size=st.none() | st.integers(0, 2**40), digest=TEXT)
     def begin(self, name: str, size: int | None, digest: str) -> None:
         source = SourceIdentity(name=name, size=size, modified=1.5, tag=None)
-        self.run = Run(id="a" * 16, begun_at=12.25, source=source, mailing_digest=digest)
+        self.run = RunHeader(id="a" * 16, begun_at=12.25, source=source, mailing_digest=digest)
         self.journal.begin(self.run)
 
     def commit(self, *records: Record) -> None:

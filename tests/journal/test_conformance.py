@@ -15,7 +15,7 @@ from mailsluice.journal import (
     Journal,
     Record,
     Resolution,
-    Run,
+    RunHeader,
     Settlement,
     Taken,
 )
@@ -25,7 +25,7 @@ from mailsluice.model.errors import JournalError
 from tests.journal.backends import BACKENDS, Backend
 from tests.journal.machine import plain
 
-RUN = Run(
+RUN = RunHeader(
     id="abcdefgh234567aa",
     begun_at=1000.5,
     source=SourceIdentity(name="list.csv", size=10, modified=3.25, tag='"ff"'),

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.journal import Event, Run, file, lock
+from mailsluice.journal import Event, RunHeader, file, lock
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import JournalError, JournalLockedError
 
-RUN = Run(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
+RUN = RunHeader(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
 
 WRITER = """
 import fcntl, os, pathlib, shutil, sys

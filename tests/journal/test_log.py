@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.journal import Event, Run, lock
+from mailsluice.journal import Event, RunHeader, lock
 from mailsluice.journal.schema import PAGE_BYTES
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.wal import FRAME_HEADER_BYTES, HEADER_BYTES
@@ -27,7 +27,7 @@ def crashed(tmp_path: Path) -> Path:
     living.mkdir()
     dead.mkdir()
     journal = SqliteJournal.open(living / "run.journal")
-    journal.begin(Run(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00"))
+    journal.begin(RunHeader(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00"))
     for n in range(COMMITS):
         journal.commit([Event(float(n), "begun", "x" * 500)])
     for name in ("run.journal", "run.journal-wal"):

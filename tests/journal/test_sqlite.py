@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mailsluice.journal import Event, Run, lock
+from mailsluice.journal import Event, RunHeader, lock
 from mailsluice.journal.schema import PAGE_BYTES, SCHEMA_VERSION
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import JournalError
 
 Opener = Callable[[Path], SqliteJournal]
 
-RUN = Run(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
+RUN = RunHeader(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
 
 
 @pytest.fixture

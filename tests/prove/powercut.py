@@ -24,7 +24,7 @@ from pathlib import Path
 from random import Random
 
 from mailsluice.emulator import AccountSettings, EmulatorOptions, Latency, emulator_thread
-from mailsluice.journal import Intent, Record, Run
+from mailsluice.journal import Intent, Record, RunHeader
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.model.errors import JournalError
 from tests.prove import records, trace
@@ -45,7 +45,7 @@ JOURNAL = "run.journal"
 ACKNOWLEDGED = "acknowledged"
 """A file to which the traced program writes after each commit; its writes are never lost."""
 
-RUN = Run(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
+RUN = RunHeader(id="a" * 16, begun_at=1.0, source=None, mailing_digest="00")
 
 MAILING = """\
 [mailing]

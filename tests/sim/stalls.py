@@ -9,7 +9,7 @@ from typing import Any
 
 from mailsluice import DeliverySettings, Engine, Mailing, QuotaSettings, Report
 from mailsluice.emulator import AccountSettings, EmulatorOptions
-from mailsluice.journal import Run
+from mailsluice.journal import RunHeader
 from mailsluice.journal.memory import MemoryJournal
 from tests.sim.ses import EPOCH_S, Ses, Wire
 from tests.sim.virtual import Process, VirtualLoop
@@ -71,7 +71,7 @@ class _Loop(VirtualLoop):
 class _Journal(MemoryJournal):
     """Is written in a thread, once it has been opened."""
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: RunHeader) -> None:
         super().begin(run)
         self.blocks = True
 

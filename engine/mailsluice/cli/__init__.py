@@ -1,7 +1,8 @@
 """The command: its entry point, and the one border at which errors become exit codes.
 
 One file a command, each importing what it needs when it runs, so that `--help` stays quick. `app`
-has them all; `runtime` runs an event loop, `voice` prints, `failure` says what ended a command.
+has them all; `runtime` runs an event loop, `voice` prints, `failure` says what ended a command,
+`extras` which packages a command needs beside the library's.
 
 It knows every room; no room knows it. Start with `app`, then the command in question.
 """
@@ -18,16 +19,17 @@ def main() -> None:
         # Within the border: an import, too, fails where memory or descriptors are short.
         import logging  # as above
 
-        from mailsluice.cli import voice  # as above
+        from mailsluice.cli import extras, voice  # as above
 
         voice.open_closed_streams()
-        from mailsluice.cli.app import app  # as above
-
         handler = logging.StreamHandler()
         handler.setFormatter(voice.Formatter("mailsluice: %(message)s", lines=True))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
         # It logs each refresh that fails, with a traceback; what that means for us is said by us.
         logging.getLogger("aiobotocore.credentials").setLevel(logging.CRITICAL)
+        extras.require("cli")
+        from mailsluice.cli.app import app  # as above
+
         app()
     except SystemExit as ended:
         sys.exit(_code_of_exit(ended))

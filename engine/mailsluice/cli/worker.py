@@ -37,8 +37,9 @@ def worker(
     """
     for number in obeyed(SIGNALS):
         signal.signal(number, _obey_early)
-    from mailsluice.cli import runtime
+    from mailsluice.cli import extras, runtime
 
+    extras.require("worker")
     overrides = set_ or []
     settings = load(file, overrides)
     _log(settings.log)

@@ -43,7 +43,7 @@ from mailsluice.engine.outbox_lifetime import Delivery, aside
 from mailsluice.engine.pipeline import Pipeline
 from mailsluice.engine.run import Current, Statistics, report_of
 from mailsluice.engine.sending import OnEvent, Sending
-from mailsluice.journal import Event, Journal, Run, recovery
+from mailsluice.journal import Event, Journal, RunHeader, recovery
 from mailsluice.journal.none import NoJournal
 from mailsluice.journal.recovery import Only, Scope
 from mailsluice.journal.sqlite import SqliteJournal
@@ -573,7 +573,7 @@ class Engine:
         mailing: Mailing,
         prefix: bytes,
         source: Source,
-        run: Run,
+        run: RunHeader,
         writer: Writer,
         gate: Gate,
         left_out: Excepted,

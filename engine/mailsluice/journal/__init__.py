@@ -179,7 +179,7 @@ def _code(outcome: Outcome) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunHeader:
     """What a journal knows of its run from the start."""
 
     id: str
@@ -203,10 +203,10 @@ class Journal(Protocol):
         """Whether `commit` may block, and so belongs in a worker thread."""
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> RunHeader | None:
         """The run that it belongs to; None before `begin`."""
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: RunHeader) -> None:
         """Make it that run's; durable on return.
 
         Raises JournalError where rows of another run have been taken already.

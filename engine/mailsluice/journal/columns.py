@@ -13,7 +13,7 @@ from mailsluice.journal import (
     Intent,
     Record,
     Resolution,
-    Run,
+    RunHeader,
     Settlement,
     Taken,
 )
@@ -103,7 +103,7 @@ def _unfolded(column: Any, size: int) -> list[Any]:
     return column if isinstance(column, list) else [column] * size
 
 
-def encode_run(run: Run) -> bytes:
+def encode_run(run: RunHeader) -> bytes:
     """The run as JSON."""
     source = run.source
     parts = None
@@ -112,7 +112,7 @@ def encode_run(run: Run) -> bytes:
     return _dumps([run.id, run.begun_at, parts, run.mailing_digest])
 
 
-def decode_run(body: bytes) -> Run:
+def decode_run(body: bytes) -> RunHeader:
     """The run of that JSON. Raises ValueError or its kin where it is none."""
     id_, begun_at, parts, digest = orjson.loads(body)
     source = None
@@ -121,7 +121,7 @@ def decode_run(body: bytes) -> Run:
         if tag and not tag.startswith('"'):
             tag = None  # schema version 4 had the hash of a file's first 64 KiB there
         source = SourceIdentity(name=name, size=size, modified=modified, tag=tag)
-    return Run(id=id_, begun_at=begun_at, source=source, mailing_digest=digest)
+    return RunHeader(id=id_, begun_at=begun_at, source=source, mailing_digest=digest)
 
 
 def _loads(body: bytes | None) -> Any:

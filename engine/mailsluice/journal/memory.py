@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mailsluice.journal import Record, Resolution, Run, Taken
+from mailsluice.journal import Record, Resolution, RunHeader, Taken
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.errors import JournalError
@@ -17,15 +17,15 @@ class MemoryJournal:
     blocks = False
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self._run: Run | None = None
+        self._run: RunHeader | None = None
         self._records = list(records)
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> RunHeader | None:
         """The run that it belongs to; None before `begin`."""
         return self._run
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: RunHeader) -> None:
         """Make it that run's."""
         if any(isinstance(record, Taken) for record in self._records):
             raise JournalError("memory: this journal belongs to a run already")

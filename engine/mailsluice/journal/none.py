@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mailsluice.journal import Record, Run
+from mailsluice.journal import Record, RunHeader
 from mailsluice.model.bitmap import Bitmap
 
 
@@ -15,14 +15,14 @@ class NoJournal:
     blocks = False
 
     def __init__(self) -> None:
-        self._run: Run | None = None
+        self._run: RunHeader | None = None
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> RunHeader | None:
         """The run that it belongs to; None before `begin`."""
         return self._run
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: RunHeader) -> None:
         """Make it that run's."""
         self._run = run
 

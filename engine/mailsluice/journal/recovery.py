@@ -20,7 +20,7 @@ from mailsluice.journal import (
     Journal,
     Record,
     Resolution,
-    Run,
+    RunHeader,
     Settlement,
 )
 from mailsluice.journal.standing import EXCEPTING, REOPENED, REVISED, Standing
@@ -90,7 +90,7 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     source: SourceIdentity | None,
     at: float,
     random: Random,
-) -> tuple[Run, list[Record]]:
+) -> tuple[RunHeader, list[Record]]:
     """Begin a run in the journal, or go on with the one that it has; and the records that say so.
 
     A run of which no row was ever taken gives way to a new one: what kept it from beginning (a
@@ -104,7 +104,7 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
             f"{journal.name}: it is the journal of single messages; a mailing's run needs its own"
         )
     if run is None or not standing.counts.read:
-        run = Run(id=_new_id(random), begun_at=at, source=source, mailing_digest=digest)
+        run = RunHeader(id=_new_id(random), begun_at=at, source=source, mailing_digest=digest)
         journal.begin(run)
         begun: list[Record] = [Event(at, BEGUN, "")]
         if excepting or standing.excepting:
@@ -151,7 +151,7 @@ def claim_for_messages(journal: Journal, at: float, random: Random) -> str:
     """The run id under which single messages go; raises JournalError where it is a mailing's."""
     run = journal.run
     if run is None:
-        run = Run(id=_new_id(random), begun_at=at, source=None, mailing_digest=MESSAGES)
+        run = RunHeader(id=_new_id(random), begun_at=at, source=None, mailing_digest=MESSAGES)
         journal.begin(run)
     if run.mailing_digest != MESSAGES:
         raise JournalError(

@@ -15,7 +15,7 @@ from typing import Self
 
 import orjson
 
-from mailsluice.journal import Record, Resolution, Run, columns, file, lock, schema, seal, wal
+from mailsluice.journal import Record, Resolution, RunHeader, columns, file, lock, schema, seal, wal
 from mailsluice.journal.check import PagesCheck
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
@@ -72,7 +72,7 @@ class SqliteJournal:
         self._path = path
         self._connection = connection
         self._opening = opening
-        self._run: Run | None = None
+        self._run: RunHeader | None = None
         self._check: PagesCheck | None = None
         """A reader's; a writer knows before he begins."""
         self._last_id = 0
@@ -127,11 +127,11 @@ class SqliteJournal:
         return str(self._path)
 
     @property
-    def run(self) -> Run | None:
+    def run(self) -> RunHeader | None:
         """The run that it belongs to; None before `begin`."""
         return self._run
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: RunHeader) -> None:
         """Make it that run's."""
         with _translated(self._path), self._transaction():
             if self._connection.execute(schema.ANY_TAKEN).fetchone():

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 
-from mailsluice.journal import STATE_CODES, Event, Journal, Run, Settlement
+from mailsluice.journal import STATE_CODES, Event, Journal, RunHeader, Settlement
 from mailsluice.journal.standing import HELD, Standing
 from mailsluice.model import Counts, State
 from mailsluice.model.hold import Hold
@@ -31,7 +31,7 @@ class Overview:
     waiting_since: float | None
     pace_per_s: float
     """The rate of late: recipients sent per second in the last `RATE_S` of the records."""
-    run: Run | None
+    run: RunHeader | None
     fraction_read: float | None
     """Part of the list's bytes, as it was when the run began, that has been read; None if the list
     has no size."""
@@ -89,7 +89,7 @@ def of(journal: Journal, *, running: bool) -> Overview:
     )
 
 
-def _fraction_read(run: Run | None, standing: Standing) -> float | None:
+def _fraction_read(run: RunHeader | None, standing: Standing) -> float | None:
     source = run.source if run else None
     if source is None or not source.size:
         return None
