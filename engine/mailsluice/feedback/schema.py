@@ -69,6 +69,11 @@ CREATE TABLE lag (
     run INTEGER NOT NULL, class INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (run, class)
 ) STRICT, WITHOUT ROWID;
 
+-- How far files with events have been read.
+CREATE TABLE file (
+    name TEXT PRIMARY KEY, version TEXT NOT NULL, position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE unread (
     no   INTEGER PRIMARY KEY,
     key  BLOB NOT NULL UNIQUE,

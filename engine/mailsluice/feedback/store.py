@@ -53,6 +53,16 @@ class Report(NamedTuple):
     detail: str
 
 
+class Mark(NamedTuple):
+    """How far a file has been read."""
+
+    name: str
+    version: str
+    """Another one if the file has been replaced."""
+    position: int
+    """Bytes."""
+
+
 class FeedbackStore:
     """`feedback.db`, for one thread at a time; any number of processes may have it open."""
 
@@ -69,8 +79,12 @@ class FeedbackStore:
         """Close it. Safe to call twice."""
         self._database.close()
 
-    def record(self, parsed: Iterable[Parsed], now: float) -> list[Change]:
+    def record(
+        self, parsed: Iterable[Parsed], now: float, marks: Iterable[Mark] = ()
+    ) -> list[Change]:
         """Keep what a batch says; durable on return. Raises StoreError, and then kept nothing.
+
+        `marks` say how far the files have been read from which the batch comes.
 
         Copies of events, in one batch or in two, are kept once. A batch of a thousand costs about
         5 µs an event; smaller ones share the price of a commit among fewer.
@@ -81,6 +95,7 @@ class FeedbackStore:
             for each in parsed:
                 batch.take(each)
             changes = batch.write()
+            connection.executemany("INSERT OR REPLACE INTO file VALUES (?, ?, ?)", marks)
             runs = batch.new_runs
         self._runs |= runs
         return changes
@@ -171,6 +186,11 @@ class FeedbackStore:
             None if no is None else no << ROW_BITS | row,
         )
         return [Report(*each) for each in rows]
+
+    def marks(self) -> dict[str, Mark]:
+        """Return how far each file has been read, by name."""
+        rows = self._database.read("SELECT name, version, position FROM file")
+        return {name: Mark(name, *rest) for name, *rest in rows}
 
     def unread(self) -> list[tuple[float, str, bytes]]:
         """When, why, and what: bodies that could not be read, the oldest first."""

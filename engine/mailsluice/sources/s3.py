@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, NamedTuple
 
 import aiohttp
 from aiobotocore.config import AioConfig
@@ -73,6 +73,27 @@ _UNREADABLE = (
 )
 
 
+class S3Object(NamedTuple):
+    """An object as a listing shows it."""
+
+    url: str
+    tag: str
+    """Another one for other content."""
+    size: int
+
+
+async def objects(
+    url: str, *, region: str | None, profile: str | None
+) -> AsyncGenerator[S3Object, None]:
+    """Iterate over the objects of `s3://bucket/prefix`, by key. Raises SourceError."""
+    bucket, _, prefix = url.removeprefix(S3_SCHEME).partition("/")
+    async with _client_for(url, region, profile) as client:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        async for page in pages:
+            for each in page.get("Contents", ()):
+                yield S3Object(f"{S3_SCHEME}{bucket}/{each['Key']}", each["ETag"], each["Size"])
+
+
 class S3Blocks:
     """The content of one object, `s3://bucket/key`; as `blocks.Blocks`.
 
@@ -86,7 +107,7 @@ class S3Blocks:
             raise SourceError(f"{url}: write it as s3://bucket/key")
         self.path = url
         self.name = url
-        self._region = region or os.environ.get("AWS_REGION")
+        self._region = region
         self._profile = profile
         self._object = {"Bucket": bucket, "Key": key}
         self._size: int | None = None
@@ -185,26 +206,31 @@ class S3Blocks:
             )
         return bytes(stored)
 
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[Any]:
-        config = AioConfig(
-            read_timeout=ANSWER_TIMEOUT_S,
-            retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
-        )
-        try:
-            session = aws.session(self._profile, self._region)
-            async with session.client("s3", config=config) as client:
-                client.meta.events.register("before-call.s3.HeadBucket", _stay)
-                yield client
-        except botocore_errors.ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            kind: type[SourceError] = SourceUnavailableError
-            if code in _FINAL:
-                kind = SourceChangedError if code in _REPLACED else SourceError
-            raise kind(f"{self.name}: {_REASONS.get(code, error)}") from error
-        except _UNREADABLE as error:
-            reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
-            raise SourceUnavailableError(f"{self.name} cannot be read: {reason}") from error
+    def _client(self) -> AbstractAsyncContextManager[Any]:
+        return _client_for(self.name, self._region, self._profile)
+
+
+@asynccontextmanager
+async def _client_for(name: str, region: str | None, profile: str | None) -> AsyncIterator[Any]:
+    """Open a client whose errors name what was to be read. Raises SourceError."""
+    region = region or os.environ.get("AWS_REGION")
+    config = AioConfig(
+        read_timeout=ANSWER_TIMEOUT_S,
+        retries={"total_max_attempts": ATTEMPTS_MAX, "mode": "standard"},
+    )
+    try:
+        async with aws.session(profile, region).client("s3", config=config) as client:
+            client.meta.events.register("before-call.s3.HeadBucket", _stay)
+            yield client
+    except botocore_errors.ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        kind: type[SourceError] = SourceUnavailableError
+        if code in _FINAL:
+            kind = SourceChangedError if code in _REPLACED else SourceError
+        raise kind(f"{name}: {_REASONS.get(code, error)}") from error
+    except _UNREADABLE as error:
+        reason = f"{type(error).__name__}: {error}"[:ERROR_CHARS_MAX]
+        raise SourceUnavailableError(f"{name} cannot be read: {reason}") from error
 
 
 def _stay(params: dict[str, Any], **_: Any) -> None:
