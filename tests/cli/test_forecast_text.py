@@ -28,7 +28,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def told(weight: int, rate: float, limit: float, *, at: str = "2026-11-25 12:25") -> str:
     outlook = Outlook(limit_now=limit, limit=limit, steps=(), day_s=DAY_S)
-    made = forecast.make(weight, rate, outlook, MONOTONIC)
+    made = forecast.build_forecast(weight, rate, outlook, MONOTONIC)
     return forecast_text.done(made, datetime.fromisoformat(at).timestamp())
 
 

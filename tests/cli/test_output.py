@@ -20,7 +20,7 @@ from rich.console import Console
 
 from mailsluice import Engine, Mailing
 from mailsluice.cli import display, forecast_text
-from mailsluice.cli.expected import Expected
+from mailsluice.cli.remaining import Remaining
 from mailsluice.emulator import CallFault, Emulator, EntryFault
 from mailsluice.sources import Fields
 from mailsluice.sources.files import open_source
@@ -124,7 +124,7 @@ async def test_elsewhere_progress_is_a_plain_line_now_and_then(
     mailing = Mailing(from_address="news@example.com", template="welcome")
     async with Engine.open() as engine, anyio.create_task_group() as tasks:
         console = Console(file=out, force_terminal=False)
-        tasks.start_soon(display.show, engine, console, Expected(estimate=None))
+        tasks.start_soon(display.show, engine, console, Remaining(estimate=None))
         await engine.run(mailing, (f"user{n}@example.com" for n in range(200)))
         tasks.cancel_scope.cancel()
     plan, *lines = out.getvalue().splitlines()
@@ -400,7 +400,7 @@ async def test_the_eta_waits_for_the_daily_quota(
     folder.write_list(250)
     mailing = Mailing(from_address="news@example.com", template="welcome")
     source = open_source(folder.path / "recipients.csv", Fields())
-    expected = Expected(estimate=await source.estimate())
+    expected = Remaining(estimate=await source.estimate())
     async with Engine.open() as engine, anyio.create_task_group() as tasks:
         out = Reader(engine)
         console = Console(file=out, force_terminal=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from mailsluice.cli import voice
+from mailsluice.cli import output
 from mailsluice.emulator import EntryFault
 from mailsluice.model.plain import plain, plain_json
 
@@ -55,7 +55,7 @@ def test_json_stays_the_same_document() -> None:
 
 @pytest.mark.parametrize("lines", [True, False])
 def test_no_record_of_a_log_can_forge_another(*, lines: bool) -> None:
-    formatter = voice.Formatter("%(levelname)s %(message)s", lines=lines)
+    formatter = output.Formatter("%(levelname)s %(message)s", lines=lines)
     forged = "a\nERROR forged"
     error = ValueError(forged)
     exception = (ValueError, error, None)

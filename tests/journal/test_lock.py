@@ -45,7 +45,7 @@ def read():
     for _ in range(2):
         assert lock.is_being_written(path)
         reader = SqliteJournal.read(path)
-        overview.of(reader, running=True)
+        overview.read_overview(reader, running=True)
         list(export.lines(reader, running=True))
         reader.close()
 

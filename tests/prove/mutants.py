@@ -853,7 +853,7 @@ MUTANTS = [
     Mutant(
         "a message that is malformed is deleted without a trace",
         "worker/queue/consumer.py",
-        "        if not await self._queue.bury(received, reason):\n",
+        "        if not await self._queue.send_to_dlq(received, reason):\n",
         "        if False:\n",
         ("tests/worker/test_dead_letters.py", "-k", "malformed or the_dead_letter_queue"),
     ),
@@ -938,7 +938,7 @@ MUTANTS = [
     ),
     Mutant(
         "a record of a text log may forge another",
-        "cli/voice.py",
+        "cli/output.py",
         '        self._keep = "\\n" if lines else ""\n',
         '        self._keep = "\\n"\n',
         ("tests/cli/test_terminal.py", "-k", "forge"),

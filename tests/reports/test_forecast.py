@@ -57,7 +57,7 @@ def outlooks(draw: st.DrawFn) -> Outlook:
 def test_no_window_holds_more_than_the_limit_and_the_sum_is_the_weight(
     given_outlook: Outlook, weight: int, rate: float
 ) -> None:
-    made = forecast.make(weight, rate, given_outlook, NOW)
+    made = forecast.build_forecast(weight, rate, given_outlook, NOW)
     total = sum(stretch.weight for stretch in made.stretches)
     assert total <= weight
     if made.done_at is not None:
@@ -79,7 +79,7 @@ def test_no_window_holds_more_than_the_limit_and_the_sum_is_the_weight(
 def test_nothing_goes_before_the_last_has_gone_and_all_of_it_by_then(
     given_outlook: Outlook, weight: int, rate: float
 ) -> None:
-    made = forecast.make(weight, rate, given_outlook, NOW)
+    made = forecast.build_forecast(weight, rate, given_outlook, NOW)
     ends = [NOW, *[stretch.end for stretch in made.stretches]]
     for (begin, end, _), before in zip(made.stretches, ends[:-1], strict=True):
         assert before <= begin < end
@@ -89,40 +89,42 @@ def test_nothing_goes_before_the_last_has_gone_and_all_of_it_by_then(
 
 
 def test_without_a_limit_it_is_the_rate_alone() -> None:
-    made = forecast.make(21_000, 14, outlook(INFINITE), NOW)
+    made = forecast.build_forecast(21_000, 14, outlook(INFINITE), NOW)
     assert made.stretches == (Stretch(NOW, NOW + 1500, 21_000),)
     assert (made.done_at, made.interrupted, made.never) == (NOW + 1500, False, False)
 
 
 def test_within_the_limit_nothing_interrupts() -> None:
-    made = forecast.make(50_000, 14, outlook(50_000), NOW)
+    made = forecast.build_forecast(50_000, 14, outlook(50_000), NOW)
     assert made.done_at == pytest.approx(NOW + 50_000 / 14)
     assert not made.interrupted
 
 
 def test_more_than_the_day_has_room_for_goes_on_the_days_after() -> None:
-    made = forecast.make(108_112, 14, outlook(50_000), NOW)
+    made = forecast.build_forecast(108_112, 14, outlook(50_000), NOW)
     assert daily(made) == [(0, 50_000), (1, 50_000), (2, 8_112)]
     assert made.done_at == pytest.approx(NOW + 2 * DAY_S + 8_112 / 14, abs=60)
     assert made.interrupted
 
 
 def test_what_others_have_sent_leaves_the_window_a_day_from_now() -> None:
-    made = forecast.make(60_000, 14, outlook(50_000, 25_000), NOW)
+    made = forecast.build_forecast(60_000, 14, outlook(50_000, 25_000), NOW)
     assert daily(made) == [(0, 25_000), (1, 35_000)]
     assert made.stretches[-1].begin == pytest.approx(NOW + DAY_S)
 
 
 def test_what_this_run_has_sent_leaves_it_when_it_is_a_day_old() -> None:
     steps = (Step(NOW - 20 * HOUR_S, NOW - 19 * HOUR_S, 600), Step(NOW - 60, NOW, 400))
-    made = forecast.make(700, 10, outlook(1000, steps=steps), NOW)
+    made = forecast.build_forecast(700, 10, outlook(1000, steps=steps), NOW)
     begin = NOW + 5 * HOUR_S
     assert made.stretches[0] == pytest.approx(Stretch(begin, begin + 60, 600))
     assert made.done_at == pytest.approx(NOW + DAY_S + 10)
 
 
 def test_the_last_of_the_room_is_used_whatever_its_size() -> None:
-    made = forecast.make(1_500, 10, outlook(1000, steps=(Step(NOW - 60, NOW - 60, 33),)), NOW)
+    made = forecast.build_forecast(
+        1_500, 10, outlook(1000, steps=(Step(NOW - 60, NOW - 60, 33),)), NOW
+    )
     assert daily(made) == [(0, 967 + 33), (1, 500)]
     assert made.stretches[0] == pytest.approx(Stretch(NOW, NOW + 96.7, 967))
 
@@ -149,26 +151,28 @@ def in_few_calls(make: Callable[[], Forecast]) -> Forecast:
 def test_a_window_of_many_steps_is_simulated_in_no_time(weight: int) -> None:
     steps = tuple(Step(NOW - 60.0 * n, NOW - 60.0 * n, weight) for n in range(1439, 0, -1))
     made = in_few_calls(
-        lambda: forecast.make(10**9, weight / 60, outlook(1440 * weight, steps=steps), NOW)
+        lambda: forecast.build_forecast(
+            10**9, weight / 60, outlook(1440 * weight, steps=steps), NOW
+        )
     )
     assert made.done_at is None
 
 
 def test_a_day_that_the_rate_cannot_fill_interrupts_nothing() -> None:
-    made = forecast.make(2_000_000, 10, outlook(900_000), NOW)
+    made = forecast.build_forecast(2_000_000, 10, outlook(900_000), NOW)
     assert made.done_at == pytest.approx(NOW + 200_000)
     assert len(made.stretches) == 1
 
 
 @pytest.mark.parametrize("limit", [0, -500, 0.9])
 def test_what_share_and_reserve_leave_nothing_for_is_never_done(limit: float) -> None:
-    made = forecast.make(10, 14, outlook(limit), NOW)
+    made = forecast.build_forecast(10, 14, outlook(limit), NOW)
     assert (made.stretches, made.done_at, made.never) == ((), None, True)
 
 
 @pytest.mark.parametrize("limit", [200, 399, 50_000])
 def test_what_takes_too_long_is_not_simulated_to_its_end(limit: int) -> None:
-    made = in_few_calls(lambda: forecast.make(10_000_000, 14, outlook(limit), NOW))
+    made = in_few_calls(lambda: forecast.build_forecast(10_000_000, 14, outlook(limit), NOW))
     assert (made.done_at, made.never) == (None, False)
     assert sum(stretch.weight for stretch in made.stretches) == pytest.approx(
         limit * DAYS_MAX, rel=0.02
@@ -177,7 +181,7 @@ def test_what_takes_too_long_is_not_simulated_to_its_end(limit: int) -> None:
 
 def test_nothing_to_send_is_done_now() -> None:
     for limit in (0, 100, INFINITE):
-        made = forecast.make(0, 14, outlook(limit), NOW)
+        made = forecast.build_forecast(0, 14, outlook(limit), NOW)
         assert (made.stretches, made.done_at, made.interrupted) == ((), NOW, False)
 
 

@@ -37,11 +37,11 @@ FAST_ACCOUNT = AccountSettings(rate_per_s=5_000, daily_max=-1)
 FAST = pytest.mark.ses_emulator(account=FAST_ACCOUNT)
 
 
-class Fed:
+class QueueFixture:
     """A queue, and the worker that it feeds."""
 
     def __init__(
-        self, aws: Aws, emulator: Emulator, folder: Path, dead_letters: Fed | None = None
+        self, aws: Aws, emulator: Emulator, folder: Path, dead_letters: QueueFixture | None = None
     ) -> None:
         self.aws = aws
         self.emulator = emulator

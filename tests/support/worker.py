@@ -47,7 +47,7 @@ timeout_s = {NEVER_S}
 """Nothing but the time for its end makes it give up a call."""
 
 
-def drop(folder: Path, name: str, recipients: int, template: str = "welcome") -> None:
+def drop_mailing(folder: Path, name: str, recipients: int, template: str = "welcome") -> None:
     """Put a mailing together and rename it into the inbox."""
     inbox = folder / "mail" / "inbox"
     inbox.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def command(
 SLOW = pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=100, daily_max=-1))
 
 
-def killed(running: Running) -> None:
+def kill(running: Running) -> None:
     running.process.kill()
     running.process.wait()
 

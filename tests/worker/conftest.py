@@ -8,9 +8,9 @@ import pytest
 
 from mailsluice.emulator import Emulator
 from tests.support.aws import Aws
-from tests.support.sqs import Fed
+from tests.support.sqs import QueueFixture
 
 
 @pytest.fixture
-def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> Fed:
-    return Fed(aws, ses_emulator, tmp_path)
+def fed(aws: Aws, ses_emulator: Emulator, tmp_path: Path) -> QueueFixture:
+    return QueueFixture(aws, ses_emulator, tmp_path)

@@ -7,12 +7,12 @@ import pytest
 from mailsluice.emulator import CallFault
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import overview
-from tests.support.sqs import FAST, FAST_ACCOUNT, MAILING, Fed
+from tests.support.sqs import FAST, FAST_ACCOUNT, MAILING, QueueFixture
 from tests.support.worker import SLOWER, sent_to
 
 
 @FAST
-def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: Fed) -> None:
+def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: QueueFixture) -> None:
     with fed.working() as running:
         fed.emulator.change_account(sending_enabled=False)
         fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
@@ -23,7 +23,9 @@ def test_while_the_account_is_paused_messages_are_kept_and_then_sent(fed: Fed) -
 
 
 @pytest.mark.ses_emulator(account=FAST_ACCOUNT, resources={"templates": ["welcome"]})
-def test_a_missing_template_keeps_its_messages_in_the_queue_and_no_others(fed: Fed) -> None:
+def test_a_missing_template_keeps_its_messages_in_the_queue_and_no_others(
+    fed: QueueFixture,
+) -> None:
     gone = MAILING | {"template": "gone"}
     fed.put(*({"mailing": gone, "to": f"gone{n}@example.com"} for n in range(3)))
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(30)))
@@ -35,7 +37,7 @@ def test_a_missing_template_keeps_its_messages_in_the_queue_and_no_others(fed: F
 
 
 @FAST
-def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: Fed) -> None:
+def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: QueueFixture) -> None:
     denied = CallFault(fault="error", code="AccessDeniedException", address="poison*")
     fed.emulator.faults.add(denied)
     poison = {"mailing": MAILING | {"from": "no@example.com"}, "to": "poison@example.com"}
@@ -48,7 +50,7 @@ def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: Fed) -> No
 
 
 @FAST
-def test_one_message_tries_for_all_while_the_account_is_held(fed: Fed) -> None:
+def test_one_message_tries_for_all_while_the_account_is_held(fed: QueueFixture) -> None:
     paused = CallFault(fault="error", code="SendingPausedException")
     fed.emulator.faults.add(paused)
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
@@ -69,13 +71,13 @@ def test_one_message_tries_for_all_while_the_account_is_held(fed: Fed) -> None:
         counts = running.get("/status")["queue"]["counts"]
         assert (counts["sent"], counts["failed"]) == (40, 0)
     journal = SqliteJournal.read(fed.folder / "mail/messages/messages-000001.journal")
-    rows = overview.of(journal, running=False).counts.read
+    rows = overview.read_overview(journal, running=False).counts.read
     journal.close()
     assert rows <= 10 + 40 + tries + 1, "once each before the hold and after it, and a row per try"
 
 
 @SLOWER
-def test_messages_are_received_again_when_a_hold_has_ended(fed: Fed) -> None:
+def test_messages_are_received_again_when_a_hold_has_ended(fed: QueueFixture) -> None:
     fed.emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
     many = [{"to": f"many{n}@example.com"} for n in range(300)]
     fed.put({"mailing": MAILING, "recipients": many, "lane": "bulk"})

@@ -10,13 +10,13 @@ import pytest
 
 from mailsluice.emulator import AccountSettings, Emulator
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import WORKER, drop, worker
+from tests.support.worker import WORKER, drop_mailing, worker
 
 GREETING = {"welcome": {"subject": "Welcome, {{name}}", "text": "Hello {{name}}"}}
 
 
 def drop_without_names(folder: Path) -> Path:
-    drop(folder, "one", 3)
+    drop_mailing(folder, "one", 3)
     return folder / "mail"
 
 

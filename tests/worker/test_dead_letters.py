@@ -9,22 +9,22 @@ from typing import Any
 
 from mailsluice.emulator import Emulator, EntryFault
 from tests.support.aws import Aws
-from tests.support.sqs import FAST, MAILING, Fed, Lists
+from tests.support.sqs import FAST, MAILING, Lists, QueueFixture
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import SLOWER, drop
+from tests.support.worker import SLOWER, drop_mailing
 
 
 @FAST
-def test_poison_is_put_aside_and_the_rest_is_sent(fed: Fed) -> None:
+def test_poison_is_put_aside_and_the_rest_is_sent(fed: QueueFixture) -> None:
     inbox = fed.folder / "mail" / "inbox"
-    drop(fed.folder, "message", 3)
+    drop_mailing(fed.folder, "message", 3)
     (inbox / "message" / "message.json").write_text("{}")
-    drop(fed.folder, "nul", 3)
+    drop_mailing(fed.folder, "nul", 3)
     file = inbox / "nul" / "mailing.toml"
     file.write_text(file.read_text().replace("list.csv", "a\\u0000b.csv"))
-    drop(fed.folder, "bytes", 3)
+    drop_mailing(fed.folder, "bytes", 3)
     (inbox / "bytes").rename(inbox / os.fsdecode(b"caf\xe9"))
-    drop(fed.folder, "good", 3)
+    drop_mailing(fed.folder, "good", 3)
     (inbox / "mailing.toml").write_text("")
     nested: object = 1
     for _ in range(300):
@@ -44,7 +44,9 @@ def test_poison_is_put_aside_and_the_rest_is_sent(fed: Fed) -> None:
 
 
 @FAST
-def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_rest(fed: Fed) -> None:
+def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_rest(
+    fed: QueueFixture,
+) -> None:
     one = {"mailing": MAILING, "to": "one@example.com"}
     bad = {
         "no JSON": "it is not JSON",
@@ -75,8 +77,8 @@ def test_what_is_malformed_is_put_aside_with_the_reason_and_never_blocks_the_res
 def test_the_dead_letter_queue_is_used_where_there_is_one(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    dead = Fed(aws, ses_emulator, tmp_path)
-    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
+    dead = QueueFixture(aws, ses_emulator, tmp_path)
+    fed = QueueFixture(aws, ses_emulator, tmp_path, dead_letters=dead)
     fed.put("no JSON")
     with fed.working() as running:
         running.until(lambda: fed.left() == 0)
@@ -86,7 +88,7 @@ def test_the_dead_letter_queue_is_used_where_there_is_one(
     assert list((tmp_path / "mail" / "quarantine").iterdir()) == []
 
 
-def move_back(dead: Fed, fed: Fed) -> dict[str, Any]:
+def move_back(dead: QueueFixture, fed: QueueFixture) -> dict[str, Any]:
     """The one message there, as SQS moves it: body and attributes, under another id."""
     (found,) = dead.sqs.receive_message(QueueUrl=dead.url, MessageAttributeNames=["All"])[
         "Messages"
@@ -101,8 +103,8 @@ def move_back(dead: Fed, fed: Fed) -> dict[str, Any]:
 def test_what_comes_back_from_the_dead_letter_queue_is_known(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    dead = Fed(aws, ses_emulator, tmp_path)
-    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
+    dead = QueueFixture(aws, ses_emulator, tmp_path)
+    fed = QueueFixture(aws, ses_emulator, tmp_path, dead_letters=dead)
     ses_emulator.faults.add(EntryFault(status="TEMPLATE_NOT_FOUND", address="late*"))
     everybody = [f"{name}{n}@example.com" for name in ("soon", "late") for n in range(60)]
     fed.put({"mailing": MAILING, "recipients": [{"to": each} for each in everybody]})
@@ -121,8 +123,8 @@ def test_what_comes_back_from_the_dead_letter_queue_is_known(
 def test_a_list_that_comes_back_from_the_dead_letter_queue_goes_on(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    dead = Fed(aws, ses_emulator, tmp_path)
-    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
+    dead = QueueFixture(aws, ses_emulator, tmp_path)
+    fed = QueueFixture(aws, ses_emulator, tmp_path, dead_letters=dead)
     lists = Lists(aws)
     lists.put("list", 120)
     fed.put(lists.message("list", None))

@@ -18,9 +18,9 @@ from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from tests.prove.wire import HANG
 from tests.support.aws import Aws
 from tests.support.peer import Exchange, listening
-from tests.support.sqs import MAILING, Fed
+from tests.support.sqs import MAILING, QueueFixture
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import Running, drop, worker
+from tests.support.worker import Running, drop_mailing, worker
 
 SETTINGS = """\
 [folder]
@@ -128,7 +128,7 @@ class Provider:
 class Held:
     """A worker on a queue with a dead-letter queue, whose credentials fail and are mended."""
 
-    def __init__(self, running: Running, fed: Fed, dead: Fed) -> None:
+    def __init__(self, running: Running, fed: QueueFixture, dead: QueueFixture) -> None:
         self.running = running
         self.fed = fed
         self.dead = dead
@@ -166,8 +166,8 @@ class Held:
 def working(
     aws: Aws, emulator: Emulator, folder: Path, environment: dict[str, str]
 ) -> Iterator[Held]:
-    dead = Fed(aws, emulator, folder)
-    fed = Fed(aws, emulator, folder, dead_letters=dead)
+    dead = QueueFixture(aws, emulator, folder)
+    fed = QueueFixture(aws, emulator, folder, dead_letters=dead)
     own = {name: "" for name in emulator.environment if "ACCESS" in name}
     changed = {**own, **aws.environment, "AWS_MAX_ATTEMPTS": "1", **environment}
     text = SETTINGS.format(url=fed.url)
@@ -341,7 +341,7 @@ def test_a_worker_beside_an_sts_that_never_answers_obeys_sigterm(
             "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/mailer",
             "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
         }
-        drop(tmp_path, "news", 5)
+        drop_mailing(tmp_path, "news", 5)
         with worker(
             tmp_path, ses_emulator, environment=environment, becomes_ready=False
         ) as running:

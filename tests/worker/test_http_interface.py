@@ -18,7 +18,7 @@ import pytest
 from mailsluice.emulator import Emulator
 from mailsluice.worker.http.connections import most_of
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import Running, drop, worker
+from tests.support.worker import Running, drop_mailing, worker
 
 FEW = """\
 import resource
@@ -163,7 +163,7 @@ def test_idle_connections_leave_descriptors_for_work(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     with worker(tmp_path, ses_emulator, program=FEW) as running, idle(running, 300):
-        drop(tmp_path, "one", 500)
+        drop_mailing(tmp_path, "one", 500)
         running.until(lambda: running.states() == {"one": "finished"})
         assert running.get("/livez") == "ok\n"
     assert "Traceback" not in running.log.read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.sqs import FAST, MAILING, SETTINGS, Fed
+from tests.support.sqs import FAST, MAILING, SETTINGS, QueueFixture
 from tests.support.worker import sent_to, worker
 
 SMALL_SEGMENTS = """\
@@ -15,7 +15,7 @@ main()
 
 
 @FAST
-def test_a_pause_holds_when_the_next_journal_of_messages_is_begun(fed: Fed) -> None:
+def test_a_pause_holds_when_the_next_journal_of_messages_is_begun(fed: QueueFixture) -> None:
     text = SETTINGS.format(url=fed.url, visibility_s=30)
     with worker(fed.folder, fed.emulator, text, fed.aws.environment, SMALL_SEGMENTS) as running:
         running.get("/pause", "POST")
@@ -30,7 +30,7 @@ def test_a_pause_holds_when_the_next_journal_of_messages_is_begun(fed: Fed) -> N
 
 
 @FAST
-def test_a_journal_of_another_name_is_an_operators(fed: Fed) -> None:
+def test_a_journal_of_another_name_is_an_operators(fed: QueueFixture) -> None:
     messages = fed.folder / "mail/messages"
     messages.mkdir(parents=True)
     (messages / "messages-old.journal").write_text("not one of ours")

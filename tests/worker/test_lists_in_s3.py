@@ -6,13 +6,13 @@ import gzip
 import json
 import random
 
-from tests.support.sqs import FAST, MAILING, Fed, Lists
+from tests.support.sqs import FAST, MAILING, Lists, QueueFixture
 from tests.support.waiting import PATIENCE_S
 from tests.support.worker import SLOWER, mailing, sent_to
 
 
 @FAST
-def test_a_list_out_of_reach_is_held_and_tried_again(fed: Fed) -> None:
+def test_a_list_out_of_reach_is_held_and_tried_again(fed: QueueFixture) -> None:
     s3 = fed.aws.client("s3")
     s3.create_bucket(Bucket="late")
     s3.put_object(Bucket="late", Key="list.csv", Body=b"email\nann@example.com\n")
@@ -32,7 +32,7 @@ def test_a_list_out_of_reach_is_held_and_tried_again(fed: Fed) -> None:
 
 
 @FAST
-def test_a_list_in_s3_is_sent_once(fed: Fed) -> None:
+def test_a_list_in_s3_is_sent_once(fed: QueueFixture) -> None:
     s3 = fed.aws.client("s3")
     s3.create_bucket(Bucket="lists")
     rows = "".join(f"row{n}@example.com\n" for n in range(1_000))
@@ -58,7 +58,7 @@ def test_a_list_in_s3_is_sent_once(fed: Fed) -> None:
 
 
 @FAST
-def test_a_mailing_of_which_nothing_was_sent_may_come_again(fed: Fed) -> None:
+def test_a_mailing_of_which_nothing_was_sent_may_come_again(fed: QueueFixture) -> None:
     lists = Lists(fed.aws)
     with fed.working() as running:
         fed.put(lists.message("late", "november"))
@@ -73,7 +73,7 @@ def test_a_mailing_of_which_nothing_was_sent_may_come_again(fed: Fed) -> None:
 
 
 @SLOWER
-def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> None:
+def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: QueueFixture) -> None:
     lists = Lists(fed.aws)
     lists.put("list", 400)
     with fed.working() as running:
@@ -92,7 +92,7 @@ def test_one_that_failed_and_was_then_cancelled_is_not_begun_again(fed: Fed) -> 
 
 
 @SLOWER
-def test_mailings_to_lists_take_no_place_of_single_messages(fed: Fed) -> None:
+def test_mailings_to_lists_take_no_place_of_single_messages(fed: QueueFixture) -> None:
     lists = Lists(fed.aws)
     lists.put("list", 1_000)
     fed.put(*(lists.message("list", f"november{n}") for n in range(6)))

@@ -13,7 +13,7 @@ import pytest
 from mailsluice.emulator import Emulator
 from mailsluice.ses.aws.sqs import Received
 from mailsluice.worker.mailings.inbox import Folder, Mark
-from tests.support.worker import drop, worker
+from tests.support.worker import drop_mailing, worker
 
 ATTACHED = 'attachments = ["{}"]\n[recipients]'
 OUTSIDE = "outside of the mailing's folder"
@@ -104,14 +104,14 @@ def test_a_mailing_reads_and_writes_its_own_folder_only(
     (tmp_path / "secret.csv").write_text("email\nsecret@example.com\n")
     (tmp_path / "secret.csv").chmod(0o600)
     (tmp_path / "victim").write_text("")
-    drop(tmp_path, "elsewhere", 1)
+    drop_mailing(tmp_path, "elsewhere", 1)
     inbox = tmp_path / "mail/inbox"
     (inbox / "elsewhere").rename(tmp_path / "elsewhere")
     (tmp_path / "other.toml").write_text((tmp_path / "elsewhere/mailing.toml").read_text())
     for name, (change, _) in REFUSED.items():
-        drop(tmp_path, name, 1)
+        drop_mailing(tmp_path, name, 1)
         change(inbox / name)
-    drop(tmp_path, "inside", 3)
+    drop_mailing(tmp_path, "inside", 3)
     (inbox / "inside/list.csv").rename(inbox / "inside/november.csv")
     (inbox / "inside/list.csv").symlink_to("november.csv")
     for name in (".report.json", "report.json", ".paused", ".cancelled"):
@@ -144,7 +144,7 @@ def test_a_journal_is_not_written_through_a_hard_link(
 ) -> None:
     (tmp_path / "victim").write_text("precious")
     for suffix in ("new", "wal"):
-        drop(tmp_path, suffix, 1)
+        drop_mailing(tmp_path, suffix, 1)
     inbox = tmp_path / "mail/inbox"
     (inbox / "new/mailing.journal.new").hardlink_to(tmp_path / "victim")
     (inbox / "wal/mailing.journal-wal").hardlink_to(tmp_path / "victim")

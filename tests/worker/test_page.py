@@ -10,7 +10,7 @@ import pytest
 
 from mailsluice.emulator import AccountSettings, Emulator, EntryFault
 from tests.support import browser
-from tests.support.worker import WORKER, Running, drop, worker
+from tests.support.worker import WORKER, Running, drop_mailing, worker
 
 pytestmark = [
     pytest.mark.browser,
@@ -58,8 +58,8 @@ def of_status(running: Running) -> dict[str, Any]:
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=10, daily_max=-1))
 async def test_its_numbers_are_those_of_status(ses_emulator: Emulator, tmp_path: Path) -> None:
     ses_emulator.faults.add(EntryFault(status="MESSAGE_REJECTED", address="one3*"))
-    drop(tmp_path, "one", 500)
-    drop(tmp_path, "two", 500)
+    drop_mailing(tmp_path, "one", 500)
+    drop_mailing(tmp_path, "two", 500)
     with worker(tmp_path, ses_emulator, WORKER + "[quota]\nrefresh_s = 1\n") as running:
         async with browser.opened(running.url) as tab:
             await tab.until('document.querySelectorAll("[data-mailing]").length == 2')
@@ -97,8 +97,8 @@ async def test_it_fits_a_phone_and_a_wide_screen_and_its_buttons_work(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     ses_emulator.faults.add(EntryFault(status="MESSAGE_REJECTED", rate=0.1))
-    drop(tmp_path, "a-mailing-whose-name-is-longer-than-a-phone-is-wide", 3_000)
-    drop(tmp_path, "another", 3_000)
+    drop_mailing(tmp_path, "a-mailing-whose-name-is-longer-than-a-phone-is-wide", 3_000)
+    drop_mailing(tmp_path, "another", 3_000)
     with worker(tmp_path, ses_emulator) as running:
         async with browser.opened(running.url) as tab:
             await tab.until('document.querySelectorAll("[data-mailing]").length == 2')

@@ -15,8 +15,8 @@ from tests.support.worker import (
     WORKER,
     Running,
     command,
-    drop,
-    killed,
+    drop_mailing,
+    kill,
     mailing,
     sent_to,
     worker,
@@ -27,7 +27,7 @@ from tests.support.worker import (
 def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    drop(tmp_path, "one", 1_000)
+    drop_mailing(tmp_path, "one", 1_000)
     with worker(tmp_path, ses_emulator) as running:
         assert ses_emulator.wait_for(accepted=30, timeout_s=PATIENCE_S)
         running.get("/mailings/one/pause", "POST")
@@ -48,7 +48,7 @@ def test_a_mailing_is_paused_resumed_and_cancelled_over_http(
 def test_the_commands_pause_resume_and_cancel_with_the_token_of_the_settings(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    drop(tmp_path, "one", 2_000)
+    drop_mailing(tmp_path, "one", 2_000)
     token = "x" * 16
     with worker(tmp_path, ses_emulator, environment={"MAILSLUICE_HTTP__TOKEN": token}) as running:
         at = ["--set", f"http.port={running.url.rpartition(':')[2]}"]
@@ -89,11 +89,11 @@ def test_a_cancelled_mailing_stays_so_whatever_happens(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     ses_emulator.faults.add(CallFault(fault="late", delay_s=60, nth=(3,)))
-    drop(tmp_path, "one", 1_000)
+    drop_mailing(tmp_path, "one", 1_000)
     with worker(tmp_path, ses_emulator) as running:
         assert ses_emulator.wait_for(calls=3, timeout_s=PATIENCE_S)
         running.get("/mailings/one/cancel", "POST")
-        killed(running)
+        kill(running)
     before = len(ses_emulator.ledger)
     failed = tmp_path / "mail" / "failed"
     failed.rmdir()
@@ -110,18 +110,18 @@ def test_a_cancelled_mailing_stays_so_whatever_happens(
 
 @SLOW
 def test_a_pause_outlives_the_worker(ses_emulator: Emulator, tmp_path: Path) -> None:
-    drop(tmp_path, "one", 200)
-    drop(tmp_path, "two", 200)
+    drop_mailing(tmp_path, "one", 200)
+    drop_mailing(tmp_path, "two", 200)
     with worker(tmp_path, ses_emulator) as running:
         running.until(lambda: len(running.states()) == 2)
         running.get("/mailings/one/pause", "POST")
         running.get("/pause", "POST")
-        killed(running)
+        kill(running)
     before = len(ses_emulator.ledger)
     with worker(tmp_path, ses_emulator) as running:
         running.until(lambda: running.states() == {"one": "paused", "two": "paused"})
         assert running.get("/status")["paused"]
-        drop(tmp_path, "three", 10)
+        drop_mailing(tmp_path, "three", 10)
         running.until(lambda: running.states().get("three") == "paused")
         assert len(ses_emulator.ledger) == before
         ses_emulator.change_account(rate_per_s=5_000)
@@ -136,10 +136,10 @@ def test_a_pause_outlives_the_worker(ses_emulator: Emulator, tmp_path: Path) -> 
 
 @SLOW
 def test_a_paused_mailing_makes_room_for_others(ses_emulator: Emulator, tmp_path: Path) -> None:
-    drop(tmp_path, "one", 1_000)
+    drop_mailing(tmp_path, "one", 1_000)
     with worker(tmp_path, ses_emulator, WORKER.replace("[http]", "at_once = 1\n[http]")) as running:
         running.until(lambda: running.states() == {"one": "sending"})
-        drop(tmp_path, "two", 10)
+        drop_mailing(tmp_path, "two", 10)
         running.until(lambda: running.states().get("two") == "waiting")
         running.get("/mailings/one/pause", "POST")
         running.until(lambda: running.states() == {"one": "paused", "two": "finished"})
@@ -150,10 +150,10 @@ def test_a_mailing_that_waits_for_its_turn_is_cancelled_at_once(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     with worker(tmp_path, ses_emulator, WORKER.replace("[http]", "at_once = 1\n[http]")) as running:
-        drop(tmp_path, "first", 1_000)
+        drop_mailing(tmp_path, "first", 1_000)
         running.until(lambda: running.states() == {"first": "sending"})
-        drop(tmp_path, "second", 10)
-        drop(tmp_path, "third", 10)
+        drop_mailing(tmp_path, "second", 10)
+        drop_mailing(tmp_path, "third", 10)
         running.until(lambda: list(running.states().values()) == ["sending", "waiting", "waiting"])
         running.get("/mailings/second/cancel", "POST")
         running.get("/mailings/third/pause", "POST")
@@ -176,7 +176,7 @@ def test_what_an_operator_says_twice_is_refused_with_the_reason(
         with refused.value as error:
             return f"{error.code} {error.read().decode()}"
 
-    drop(tmp_path, "n{b}", 400)
+    drop_mailing(tmp_path, "n{b}", 400)
     with worker(tmp_path, ses_emulator) as running:
         running.until(lambda: running.states() == {"n{b}": "sending"})
         running.until(lambda: mailing(running, "n{b}")["left_s"] is not None)

@@ -24,7 +24,7 @@ from mailsluice.worker.mailings.job import ENDED, Job, JobState
 from mailsluice.worker.mailings.jobs import Mailings
 from mailsluice.worker.queue.journals import OpenJournal
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import drop, worker
+from tests.support.worker import drop_mailing, worker
 
 pytestmark = pytest.mark.ses_emulator(account={"rate_per_s": 5000, "daily_max": -1})
 
@@ -64,17 +64,17 @@ async def until(condition: Callable[[], bool]) -> None:
 def test_a_mailing_that_is_dropped_twice_is_sent_once(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    drop(tmp_path, "news", 5)
+    drop_mailing(tmp_path, "news", 5)
     with worker(tmp_path, ses_emulator) as running:
         running.until(lambda: running.states() == {"news": "finished"})
-        drop(tmp_path, "news", 5)
+        drop_mailing(tmp_path, "news", 5)
         running.until(lambda: running.states().get("inbox/news") == "failed")
         shown = {each["name"]: each["why"] for each in running.get("/status")["mailings"]}
         assert "nothing was sent: done/news is the same mailing" in shown["inbox/news"]
         assert (
             "drop it under another name" in (tmp_path / "mail/failed/news/report.json").read_text()
         )
-        drop(tmp_path, "news", 6)  # the next one
+        drop_mailing(tmp_path, "news", 6)  # the next one
         running.until(lambda: running.states()["news"] == "finished")
         running.until((tmp_path / "mail/done/news-2/report.json").exists)
         assert "inbox/news is another mailing than done/news" in running.log.read_text()
@@ -128,7 +128,7 @@ def test_it_is_the_content_that_tells_whether_it_was_sent(
 ) -> None:
     folder = Folder(tmp_path / "mail")
     folder.prepare()
-    drop(tmp_path, "news", 3)
+    drop_mailing(tmp_path, "news", 3)
     inbox = tmp_path / "mail" / "inbox" / "news"
     before = shutil.copytree(inbox, tmp_path / "mail" / place / "news")
     if there:
@@ -148,9 +148,9 @@ def test_the_third_of_a_name_is_compared_with_the_second_too(tmp_path: Path) -> 
     folder = Folder(tmp_path / "mail")
     folder.prepare()
     for name, size in (("news", 1), ("news-2", 2)):
-        drop(tmp_path, "news", size)
+        drop_mailing(tmp_path, "news", size)
         (tmp_path / "mail" / "inbox" / "news").rename(tmp_path / "mail" / "done" / name)
-    drop(tmp_path, "news", 2)
+    drop_mailing(tmp_path, "news", 2)
     assert ["done/news-2 is the same" in each.why for each in folder.claim()] == [True]
 
 
@@ -161,7 +161,7 @@ async def test_what_cannot_be_put_away_is_said_once_shown_and_tried_again(
     ses_emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mailsluice.worker")
-    drop(tmp_path, "news", 3)
+    drop_mailing(tmp_path, "news", 3)
     taken = tmp_path / "mail" / "inbox" / "news" / "report.json"
     taken.mkdir()
     async with at_work(tmp_path) as mailings:
@@ -193,7 +193,7 @@ async def test_a_mailing_that_somebody_else_has_put_away_is_shown_no_more(
         found.extend(mailings.jobs.values())
         working.rename(done)
 
-    drop(tmp_path, "news", 3)
+    drop_mailing(tmp_path, "news", 3)
     async with at_work(tmp_path, put_away) as mailings:
         await until(lambda: bool(found) and found[0].left.is_set())
         assert mailings.jobs == {}
@@ -225,7 +225,7 @@ def _of_a_file() -> Exception:
 async def test_a_shortage_of_the_machine_holds_a_mailing_that_is_then_sent(
     ses_emulator: Emulator, tmp_path: Path, shortage: Exception
 ) -> None:
-    drop(tmp_path, "news", 3)
+    drop_mailing(tmp_path, "news", 3)
     raised: list[Exception] = []
 
     def open_journal(*args: Any, **kwargs: Any) -> Any:

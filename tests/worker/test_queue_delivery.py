@@ -16,7 +16,7 @@ import pytest
 from mailsluice.emulator import AccountSettings, Emulator
 from tests.support import aws
 from tests.support.aws import Aws
-from tests.support.sqs import FAST, MAILING, SETTINGS, Fed
+from tests.support.sqs import FAST, MAILING, SETTINGS, QueueFixture
 from tests.support.waiting import PATIENCE_S
 from tests.support.worker import SLOWER, command, sent_to, worker
 
@@ -30,7 +30,7 @@ main()
 
 
 @FAST
-def test_messages_to_one_and_to_many_are_sent_and_deleted(fed: Fed) -> None:
+def test_messages_to_one_and_to_many_are_sent_and_deleted(fed: QueueFixture) -> None:
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
     many = [{"to": f"many{n}@example.com", "data": {"n": n}} for n in range(120)]
     fed.put({"mailing": MAILING, "recipients": many, "lane": "bulk"})
@@ -44,7 +44,7 @@ def test_messages_to_one_and_to_many_are_sent_and_deleted(fed: Fed) -> None:
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=20, daily_max=-1))
-def test_a_message_in_hand_stays_hidden_and_is_given_back_at_the_end(fed: Fed) -> None:
+def test_a_message_in_hand_stays_hidden_and_is_given_back_at_the_end(fed: QueueFixture) -> None:
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(150)))
     with fed.working(visibility_s=4) as running:
         assert fed.emulator.wait_for(accepted=110, timeout_s=PATIENCE_S)
@@ -112,7 +112,7 @@ def slow_to_hide(aws: Aws) -> Iterator[tuple[Aws, threading.Event]]:
 def test_what_is_given_back_is_not_hidden_by_an_earlier_call_that_comes_later(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    fed = Fed(aws, ses_emulator, tmp_path)
+    fed = QueueFixture(aws, ses_emulator, tmp_path)
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(60)))
     with slow_to_hide(aws) as (fed.aws, asked), fed.working(visibility_s=4) as running:
         assert asked.wait(30)
@@ -124,7 +124,7 @@ def test_what_is_given_back_is_not_hidden_by_an_earlier_call_that_comes_later(
     assert back == 60 - len(ses_emulator.ledger)
 
 
-def test_a_queue_that_does_not_exist_is_named(fed: Fed) -> None:
+def test_a_queue_that_does_not_exist_is_named(fed: QueueFixture) -> None:
     text = SETTINGS.format(url=fed.url + "x", visibility_s=30)
     (fed.folder / "worker.toml").write_text(text)
     ended = command(fed.folder, "worker", **fed.aws.environment)
@@ -153,7 +153,7 @@ main()
     ],
 )
 def test_what_cannot_be_recorded_ends_it_and_deletes_nothing(
-    fed: Fed, program: str, recipients: int, code: int, said: str
+    fed: QueueFixture, program: str, recipients: int, code: int, said: str
 ) -> None:
     to = [{"to": f"one{n}@example.com"} for n in range(recipients)]
     fed.put({"mailing": MAILING} | (to[0] if recipients == 1 else {"recipients": to}))
@@ -169,7 +169,7 @@ def test_what_cannot_be_recorded_ends_it_and_deletes_nothing(
 
 
 @FAST
-def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
+def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: QueueFixture) -> None:
     url = fed.url.replace("://127.0.0.1", "://localhost")
     port = aws.free_port()
     text = SETTINGS.format(url=url, visibility_s=30).replace("port = 0", f"port = {port}")
@@ -182,7 +182,7 @@ def test_a_queue_out_of_reach_at_the_start_is_waited_for(fed: Fed) -> None:
 
 
 @SLOWER
-def test_the_lanes_hold_for_messages_to_many(fed: Fed) -> None:
+def test_the_lanes_hold_for_messages_to_many(fed: QueueFixture) -> None:
     def many(name: str, recipients: int, lane: str) -> dict[str, Any]:
         to = [{"to": f"{name}{n}@example.com"} for n in range(recipients)]
         return {"mailing": MAILING, "recipients": to, "lane": lane}

@@ -9,14 +9,14 @@ import time
 import pytest
 
 from mailsluice.emulator import CallFault
-from tests.support.sqs import FAST, MAILING, Fed
+from tests.support.sqs import FAST, MAILING, QueueFixture
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import drop
+from tests.support.worker import drop_mailing
 
 
 @FAST
-def test_a_key_of_a_mailing_that_was_dropped_is_not_that_of_a_message(fed: Fed) -> None:
-    drop(fed.folder, "november", 3)
+def test_a_key_of_a_mailing_that_was_dropped_is_not_that_of_a_message(fed: QueueFixture) -> None:
+    drop_mailing(fed.folder, "november", 3)
     s3 = fed.aws.client("s3")
     s3.create_bucket(Bucket="others")
     s3.put_object(Bucket="others", Key="list.csv", Body=b"email\nann@example.com\n")
@@ -33,7 +33,7 @@ def test_a_key_of_a_mailing_that_was_dropped_is_not_that_of_a_message(fed: Fed) 
 
 
 @FAST
-def test_one_key_is_sent_once_whatever_the_queue_and_its_senders_do(fed: Fed) -> None:
+def test_one_key_is_sent_once_whatever_the_queue_and_its_senders_do(fed: QueueFixture) -> None:
     one = {"mailing": MAILING, "to": "one@example.com", "key": "order-7"}
     fed.put(*[one] * 20)
     with fed.working() as running:
@@ -48,7 +48,9 @@ def test_one_key_is_sent_once_whatever_the_queue_and_its_senders_do(fed: Fed) ->
 
 @FAST
 @pytest.mark.parametrize("in_doubt", ["hold", "resend"])
-def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(fed: Fed, in_doubt: str) -> None:
+def test_what_a_killed_worker_had_in_flight_is_held_or_sent_again(
+    fed: QueueFixture, in_doubt: str
+) -> None:
     fed.emulator.faults.add(CallFault(fault="late", delay_s=60, times=1))
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
     choice = {"MAILSLUICE_DELIVERY__IN_DOUBT": in_doubt}
@@ -78,7 +80,7 @@ main()
 
 
 @FAST
-def test_a_clock_that_is_days_fast_at_the_start_makes_no_key_forgotten(fed: Fed) -> None:
+def test_a_clock_that_is_days_fast_at_the_start_makes_no_key_forgotten(fed: QueueFixture) -> None:
     keyed = [{"mailing": MAILING, "to": f"one{n}@example.com", "key": f"k{n}"} for n in range(10)]
     with fed.working() as running:
         fed.put(*keyed)
@@ -99,7 +101,7 @@ def test_a_clock_that_is_days_fast_at_the_start_makes_no_key_forgotten(fed: Fed)
 
 
 @FAST
-def test_a_killed_worker_has_not_forgotten_what_only_its_log_says(fed: Fed) -> None:
+def test_a_killed_worker_has_not_forgotten_what_only_its_log_says(fed: QueueFixture) -> None:
     fed.sqs.set_queue_attributes(QueueUrl=fed.url, Attributes={"MessageRetentionPeriod": "60"})
     ann = {"mailing": MAILING, "to": "ann@example.com", "key": "signup-7"}
     with fed.working(visibility_s=3) as running:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from mailsluice.emulator import CallFault, Emulator
 from tests.support.aws import Aws
-from tests.support.sqs import FAST, MAILING, Fed, Lists
+from tests.support.sqs import FAST, MAILING, Lists, QueueFixture
 from tests.support.waiting import PATIENCE_S
-from tests.support.worker import SLOWER, WORKER, command, drop, mailing, sent_to, worker
+from tests.support.worker import SLOWER, WORKER, command, drop_mailing, mailing, sent_to, worker
 
 
-def test_a_second_worker_on_one_folder_is_refused(fed: Fed) -> None:
+def test_a_second_worker_on_one_folder_is_refused(fed: QueueFixture) -> None:
     with fed.working():
         text = (fed.folder / "worker.toml").read_text()
         other = fed.folder / "other"
@@ -26,7 +26,7 @@ def test_a_second_worker_on_one_folder_is_refused(fed: Fed) -> None:
 
 @SLOWER
 def test_what_an_earlier_worker_sent_is_counted(ses_emulator: Emulator, tmp_path: Path) -> None:
-    drop(tmp_path, "one", 400)
+    drop_mailing(tmp_path, "one", 400)
     with worker(tmp_path, ses_emulator) as running:
         assert ses_emulator.wait_for(accepted=40, timeout_s=PATIENCE_S)
         running.get("/mailings/one/pause", "POST")
@@ -52,10 +52,10 @@ def test_a_pause_holds_for_the_other_workers_of_a_folder(
     beside.mkdir()
     text = WORKER.replace('"mail"', f'"{tmp_path}/mail"\nat_once = 1')
     with worker(beside, ses_emulator, text) as other:
-        drop(tmp_path, "busy", 200)
+        drop_mailing(tmp_path, "busy", 200)
         other.until(lambda: other.states() == {"busy": "sending"})
         with worker(tmp_path, ses_emulator) as running:
-            drop(tmp_path, "one", 2_000)
+            drop_mailing(tmp_path, "one", 2_000)
             other.until(lambda: other.states().get("one") == "waiting")
             running.until(lambda: running.states().get("one") == "sending")
             assert sent_to(ses_emulator, "one") < 2_000
@@ -78,8 +78,8 @@ def test_a_pause_holds_for_the_other_workers_of_a_folder(
 def test_a_message_whose_mailing_another_worker_has_is_kept(
     aws: Aws, ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    dead = Fed(aws, ses_emulator, tmp_path)
-    fed = Fed(aws, ses_emulator, tmp_path, dead_letters=dead)
+    dead = QueueFixture(aws, ses_emulator, tmp_path)
+    fed = QueueFixture(aws, ses_emulator, tmp_path, dead_letters=dead)
     lists = Lists(aws)
     lists.put("list", 160)
     (fed.folder / "beside").mkdir()
@@ -101,7 +101,7 @@ def test_a_message_whose_mailing_another_worker_has_is_kept(
 
 
 @FAST
-def test_doubts_of_an_earlier_worker_are_shown(fed: Fed) -> None:
+def test_doubts_of_an_earlier_worker_are_shown(fed: QueueFixture) -> None:
     fed.emulator.faults.add(CallFault(fault="late", delay_s=60))
     fed.put({"mailing": MAILING, "to": "one@example.com"})
     with fed.working(visibility_s=3) as running:

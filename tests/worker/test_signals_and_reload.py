@@ -16,16 +16,25 @@ from mailsluice.emulator import AccountSettings, CallFault, Emulator
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.worker.worker import Worker
 from tests.support import forked
-from tests.support.sqs import FAST, MAILING, Fed
+from tests.support.sqs import FAST, MAILING, QueueFixture
 from tests.support.waiting import NEVER_S, PATIENCE_S
-from tests.support.worker import FORKED, SLOW, UNANSWERED, WORKER, Running, command, drop, worker
+from tests.support.worker import (
+    FORKED,
+    SLOW,
+    UNANSWERED,
+    WORKER,
+    Running,
+    command,
+    drop_mailing,
+    worker,
+)
 
 
 @pytest.mark.ses_emulator(account=AccountSettings(rate_per_s=200, daily_max=-1))
 def test_a_worker_told_to_stop_is_carried_on_by_the_next(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    drop(tmp_path, "long", 300)
+    drop_mailing(tmp_path, "long", 300)
     with worker(tmp_path, ses_emulator) as running:
         assert ses_emulator.wait_for(accepted=60, timeout_s=PATIENCE_S)
     assert running.process.returncode == 0
@@ -41,7 +50,7 @@ def test_a_worker_told_to_stop_is_carried_on_by_the_next(
 def test_sighup_applies_what_can_change_and_refuses_a_broken_file(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    drop(tmp_path, "one", 1_500)
+    drop_mailing(tmp_path, "one", 1_500)
     slow = WORKER + "[quota]\nrate = 20\n"
     file = tmp_path / "worker.toml"
     with worker(tmp_path, ses_emulator, slow) as running:
@@ -74,7 +83,7 @@ def test_a_worker_ends_within_its_time_whatever_ses_does(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
     ses_emulator.faults.add(CallFault(fault="late", delay_s=NEVER_S))
-    drop(tmp_path, "one", 100)
+    drop_mailing(tmp_path, "one", 100)
     with worker(tmp_path, ses_emulator, WORKER + UNANSWERED) as running:
         assert ses_emulator.wait_for(accepted=100, timeout_s=PATIENCE_S)
         running.process.send_signal(signal.SIGTERM)
@@ -88,7 +97,7 @@ def test_a_worker_ends_within_its_time_whatever_ses_does(
 def test_readiness_ends_with_the_signal_and_logs_are_json_lines(
     ses_emulator: Emulator, tmp_path: Path
 ) -> None:
-    drop(tmp_path, "one", 10)
+    drop_mailing(tmp_path, "one", 10)
     with worker(tmp_path, ses_emulator) as running:
         running.until(lambda: running.states() == {"one": "finished"})
     lines = [json.loads(line) for line in running.log.read_text().splitlines()]
@@ -123,7 +132,7 @@ def test_what_a_worker_cannot_work_with_is_named(tmp_path: Path) -> None:
 
 
 @FAST
-def test_it_ends_within_its_time_with_messages_in_flight(fed: Fed) -> None:
+def test_it_ends_within_its_time_with_messages_in_flight(fed: QueueFixture) -> None:
     fed.emulator.faults.add(CallFault(fault="late", delay_s=NEVER_S))
     fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(40)))
     never = str(NEVER_S)

@@ -1,7 +1,7 @@
 """The command: its entry point, and the one border at which errors become exit codes.
 
 One file a command, each importing what it needs when it runs, so that `--help` stays quick. `app`
-has them all; `runtime` runs an event loop, `voice` prints, `failure` says what ended a command,
+has them all; `runtime` runs an event loop, `output` prints, `failure` says what ended a command,
 `extras` which packages a command needs beside the library's.
 
 It knows every room; no room knows it. Start with `app`, then the command in question.
@@ -19,11 +19,11 @@ def main() -> None:
         # Within the border: an import, too, fails where memory or descriptors are short.
         import logging  # as above
 
-        from mailsluice.cli import extras, voice  # as above
+        from mailsluice.cli import extras, output  # as above
 
-        voice.open_closed_streams()
+        output.open_closed_streams()
         handler = logging.StreamHandler()
-        handler.setFormatter(voice.Formatter("mailsluice: %(message)s", lines=True))
+        handler.setFormatter(output.Formatter("mailsluice: %(message)s", lines=True))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
         # It logs each refresh that fails, with a traceback; what that means for us is said by us.
         logging.getLogger("aiobotocore.credentials").setLevel(logging.CRITICAL)
@@ -42,11 +42,11 @@ def _code_of_exit(ended: SystemExit) -> str | int | None:
 
     Typer exits with 1 on a closed pipe and on EOFError (`typer.core._main`); 1 says "finished".
     """
-    from mailsluice.cli import voice  # as `main`
+    from mailsluice.cli import output  # as `main`
 
     cause = ended.__context__
     if isinstance(cause, BrokenPipeError):
-        voice.silence()  # who reads has seen enough
+        output.silence()  # who reads has seen enough
         return 0
     if isinstance(cause, Exception) and isinstance(cause.__cause__, EOFError):
         return _told(cause.__cause__)

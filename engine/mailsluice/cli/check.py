@@ -80,7 +80,7 @@ class _Check:
         self._rows = rows
 
     async def run(self, *, offline: bool, live: bool, digest: bool, json: bool) -> ExitCode:
-        from mailsluice.cli import voice
+        from mailsluice.cli import output
         from mailsluice.engine.engine import Engine
         from mailsluice.model.errors import ConfigurationError
 
@@ -89,7 +89,7 @@ class _Check:
                 self._mailing, self._source, rows=self._rows, offline=offline, live=live
             )
         if json:
-            voice.tell_json(self._json(checked))
+            output.write_json(self._json(checked))
         else:
             self._tell(checked)
         if digest:
@@ -99,7 +99,7 @@ class _Check:
                     "all rows of a list that is a file"
                 )
             if not json:
-                voice.tell(f"digest      {checked.digest}")
+                output.write(f"digest      {checked.digest}")
         return ExitCode.BAD_INPUT if checked.errors else ExitCode.FINISHED
 
     def _json(self, checked: Checked) -> bytes:
@@ -121,23 +121,23 @@ class _Check:
         return orjson.dumps(table, option=orjson.OPT_INDENT_2)
 
     def _tell(self, checked: Checked) -> None:
-        from mailsluice.cli import list_text, voice
+        from mailsluice.cli import list_text, output
 
         if checked.seen is not None:
             for line in list_text.lines(checked.seen, self._settings.recipients):
-                voice.tell(line)
+                output.write(line)
         if checked.facts.account is not None and checked.seen is not None:
             for line in list_text.cost_lines(
                 checked.facts.account, checked.seen.weight, self._settings.quota
             ):
-                voice.tell(line)
+                output.write(line)
         for each in checked.findings:
-            voice.tell("")
-            voice.tell(f"{each.level.value:<8}{each.code}")
+            output.write("")
+            output.write(f"{each.level.value:<8}{each.code}")
             for line in _wrapped(each):
-                voice.tell(line)
-        voice.tell("")
-        voice.tell(_verdict(checked))
+                output.write(line)
+        output.write("")
+        output.write(_verdict(checked))
 
 
 def _as_table(found: Finding) -> dict[str, str]:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from mailsluice.cli import forecast_text, voice
-from mailsluice.cli.expected import Expected
+from mailsluice.cli import forecast_text, output
+from mailsluice.cli.remaining import Remaining
 from mailsluice.engine.engine import Engine
 from mailsluice.engine.run import Statistics
 from mailsluice.model import State
@@ -56,8 +56,8 @@ def waiting(for_what: str, *, quiet: bool) -> Iterator[None]:
 class _Eta:
     """The remaining time, including waits for the daily quota."""
 
-    def __init__(self, expected: Expected) -> None:
-        self.expected = expected
+    def __init__(self, remaining: Remaining) -> None:
+        self.remaining = remaining
         self._forecast: Forecast | None = None
 
     def of(self, now: Statistics) -> str:
@@ -75,15 +75,17 @@ class _Eta:
         return str(timedelta(seconds=max(0, round(made.done_at - at))))
 
     def _made(self, now: Statistics, at: float) -> Forecast | None:
-        left = self.expected.left(now)
+        left = self.remaining.left(now)
         if left is None and now.fraction_read:
             # Standard input from a file: all that is known of its length.
             settled = now.counts.read - now.counts.pending
             left = max(0, round(now.counts.read / now.fraction_read) - settled)
         if left is None:
             return None
-        weight = round(left * self.expected.addresses_each)
-        return forecast.make(weight, _rate_of_sending(now), now.dispatcher.daily.outlook, at)
+        weight = round(left * self.remaining.addresses_each)
+        return forecast.build_forecast(
+            weight, _rate_of_sending(now), now.dispatcher.daily.outlook, at
+        )
 
 
 def _rate_of_sending(now: Statistics) -> float:
@@ -94,15 +96,15 @@ def _rate_of_sending(now: Statistics) -> float:
     return sent / sending_s if sent and sending_s > RATE_S else now.pacer.allowed_per_s
 
 
-async def show(engine: Engine, console: Console, expected: Expected) -> None:
+async def show(engine: Engine, console: Console, remaining: Remaining) -> None:
     """Print the plan when the run begins, then draw until cancelled."""
-    with voice.unheard_is_fine():
+    with output.ignore_broken_pipe():
         begun, rate = await _begun(engine, console), RecentRate(RATE_S)
-        if plan := _plan(begun, expected):
+        if plan := _plan(begun, remaining):
             console.print(plan, markup=False, highlight=False, soft_wrap=True)
         rate.add(begun.elapsed_s, begun.counts.sent)
         show = _show_live if console.is_terminal else _show_lines
-        await show(engine, console, rate, _Eta(expected))
+        await show(engine, console, rate, _Eta(remaining))
 
 
 async def _begun(engine: Engine, console: Console) -> Statistics:
@@ -113,17 +115,17 @@ async def _begun(engine: Engine, console: Console) -> Statistics:
         return await engine.begun()
 
 
-def _plan(now: Statistics, expected: Expected) -> str | None:
+def _plan(now: Statistics, remaining: Remaining) -> str | None:
     """Return what the run is going to do; None if nothing is left to be sent."""
     rate = now.pacer.allowed_per_s
-    left = expected.left(now)
+    left = remaining.left(now)
     if left is None:
         return f"plan: at {rate:,.6g}/s; the number of recipients is not known"
     if not left:
         return None
-    weight = math.ceil(left * expected.addresses_each)
-    made = forecast.make(weight, rate, now.dispatcher.daily.outlook, anyio.current_time())
-    recipients = f"{'' if expected.exact else 'about '}{left:,} recipient{'s'[: left > 1]}"
+    weight = math.ceil(left * remaining.addresses_each)
+    made = forecast.build_forecast(weight, rate, now.dispatcher.daily.outlook, anyio.current_time())
+    recipients = f"{'' if remaining.exact else 'about '}{left:,} recipient{'s'[: left > 1]}"
     calls = math.ceil(weight / now.pacer.size_usual)
     return (
         f"plan: {recipients} at {rate:,.6g}/s in about {calls:,} call{'s'[: calls > 1]}, "
@@ -137,7 +139,7 @@ async def _show_live(engine: Engine, console: Console, rate: RecentRate, eta: _E
             now = engine.statistics()
             if now is not None:
                 rate.add(now.elapsed_s, now.counts.sent)
-                share = eta.expected.done_share(now)
+                share = eta.remaining.done_share(now)
                 live.update(_picture(now, share, rate.per_s, eta.of(now)), refresh=True)
             await anyio.sleep(REFRESH_S)
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from mailsluice.checking import recipients
-from mailsluice.cli import forecast_text, list_text, voice
+from mailsluice.cli import forecast_text, list_text, output
 from mailsluice.config.settings import QuotaSettings, Settings
 from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
 from mailsluice.engine import account as quotas
@@ -66,7 +66,7 @@ async def show(
         )
         impressions = recipients.Impressions(recipients.disposable_domains())
         try:
-            plan = await plans.make(
+            plan = await plans.build_plan(
                 mailing.prefix(),
                 source,
                 intake,
@@ -86,7 +86,7 @@ async def show(
     now = time.time()
     seen = impressions.impression()
     if seen.columns:
-        voice.tell(list_text.columns_line(seen, settings.recipients))
+        output.write(list_text.columns_line(seen, settings.recipients))
     outlook = _outlook(settings.quota, account, standing.sends.day(now, now, DAY_S), now)
     odd = [f"{each.text}; {each.remedy}" for each in recipients.judge(seen, 0)]
     _print(plan, outlook, now, odd if plan.read else [remedies.NO_RECIPIENTS])
@@ -110,7 +110,7 @@ async def _account(settings: Settings) -> Account | None:
         ) as client:
             return await quotas.ask(client)
     except (AccountUnavailableError, ConfigurationError) as error:
-        voice.say(f"the account was not asked: {error}")
+        output.warn(f"the account was not asked: {error}")
         return None
 
 
@@ -162,7 +162,7 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float, warnings: Sequence[st
     elif plan.rate_per_s is not None:
         say("rate", f"{plan.rate_per_s:,.6g} recipients/s")
         if plan.weight:
-            made = forecast.make(plan.weight, plan.rate_per_s, outlook, now)
+            made = forecast.build_forecast(plan.weight, plan.rate_per_s, outlook, now)
             say("time", forecast_text.done(made, now))
     say("cost", f"${plan.price:,.2f}")
     for text in warnings:
@@ -172,13 +172,13 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float, warnings: Sequence[st
     if plan.first_body is not None:
         request = orjson.loads(plan.first_body)
         _warn_of_missing(request)
-        voice.tell("")
+        output.write("")
         entries = request["BulkEmailEntries"]
         shown = request["BulkEmailEntries"] = entries[:ENTRIES_SHOWN]
         left_out = len(entries) - len(shown)
         more = f", without {left_out} of its {len(entries)} recipients" if left_out else ""
-        voice.tell(f"the first request{more}:")
-        voice.tell_json(orjson.dumps(request, option=orjson.OPT_INDENT_2))
+        output.write(f"the first request{more}:")
+        output.write_json(orjson.dumps(request, option=orjson.OPT_INDENT_2))
 
 
 def _warn_of_missing(request: dict[str, Any]) -> None:
@@ -202,4 +202,4 @@ def _print_account(account: Account) -> None:
 
 
 def _say(name: str, text: str) -> None:
-    voice.tell(f"{name:<12}{text}")
+    output.write(f"{name:<12}{text}")

@@ -60,7 +60,9 @@ def cost_lines(account: Account, weight: int, settings: QuotaSettings) -> Iterat
         now = time.time()
         quota = DailyQuota(RollingDay(), share=settings.share, reserve=settings.reserve)
         quota.learn(account.daily_max, account.daily_sent, now)
-        made = forecast.make(weight, quotas.rate_per_s(settings, account), quota.outlook(now), now)
+        made = forecast.build_forecast(
+            weight, quotas.rate_per_s(settings, account), quota.outlook(now), now
+        )
         yield _line("time", forecast_text.done(made, now))
     price = weight / 1000 * plans.price_of_1000(settings.price_per_1000, account)
     yield _line("cost", f"${price:,.2f}")

@@ -52,7 +52,7 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
     from urllib.parse import quote
     from urllib.request import ProxyHandler, Request, build_opener
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
     from mailsluice.config import loading
     from mailsluice.model.errors import ConfigurationError
 
@@ -75,4 +75,4 @@ def _tell(file: Path, mailing: str | None, overrides: list[str], action: str) ->
         raise ConfigurationError(
             f"no worker answers at {http.url}: {reason}; is it running, with these settings?"
         ) from error
-    voice.tell(f"{mailing or 'the worker'}: {_DONE[action]}")
+    output.write(f"{mailing or 'the worker'}: {_DONE[action]}")

@@ -115,7 +115,7 @@ class _Preview:
         """Send these mails to one address, by the ordinary path, with a journal of their own."""
         import datetime as dt
 
-        from mailsluice.cli import voice
+        from mailsluice.cli import output
         from mailsluice.engine.engine import Engine
         from mailsluice.mailing.mailing import Mailing
 
@@ -131,14 +131,14 @@ class _Preview:
         async with Engine.open(settings, journal=journal) as engine:
             report = await engine.run(marked, everybody)
         told = f"held: {report.hold}" if report.hold else f"{report.counts.sent:,} sent"
-        voice.say(f"{told}; the journal is {journal}")
+        output.warn(f"{told}; the journal is {journal}")
         return report.exit_code
 
 
 def _tell(each: Previewed, shape: Shape | None) -> None:
     import sys
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
 
     shown = each.preview
     if each.mime is not None or shape is not None:
@@ -146,17 +146,17 @@ def _tell(each: Previewed, shape: Shape | None) -> None:
         if content is None:
             content = {"html": shown.html, "text": shown.text}.get(shape or "")
         raw = shown.message().as_bytes() if shape == "eml" else (content or "").encode()
-        with voice.unheard_is_fine():
+        with output.ignore_broken_pipe():
             sys.stdout.buffer.write(raw.rstrip(b"\n") + b"\n")
             sys.stdout.flush()
         return
-    voice.tell(f"row         {shown.row:,}")
+    output.write(f"row         {shown.row:,}")
     for name, value in shown.lines():
-        voice.tell(f"{name:<11} {value}")
-    voice.tell("")
+        output.write(f"{name:<11} {value}")
+    output.write("")
     for line in (shown.text or shown.html or "").splitlines():
-        voice.tell(line)
-    voice.tell("")
+        output.write(line)
+    output.write("")
 
 
 def _open(found: Sequence[Previewed]) -> None:
@@ -164,11 +164,11 @@ def _open(found: Sequence[Previewed]) -> None:
     import tempfile
     import webbrowser
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
 
     folder = Path(tempfile.mkdtemp(prefix="mailsluice-preview-"))
     for each in found:
         file = folder / f"row-{each.preview.row}.html"
         file.write_text(each.preview.page(), encoding="utf-8")
-        voice.say(f"written: {file}")
+        output.warn(f"written: {file}")
         webbrowser.open(file.as_uri())

@@ -259,11 +259,11 @@ class Job:
 
     async def _say_findings(self, engine: Engine) -> None:
         """Print warnings as soon as something is sent: a held run has more important news."""
-        from mailsluice.cli import voice
+        from mailsluice.cli import output
 
         await engine.begun()
         for each in self._findings:
-            voice.say(f"{each.level.value}: {each}")
+            output.warn(f"{each.level.value}: {each}")
 
     async def _run(self, engine: Engine) -> Report:
         import anyio
@@ -293,32 +293,32 @@ class Job:
 
     async def _show(self, engine: Engine) -> None:
         from mailsluice.cli import display
-        from mailsluice.cli.expected import Expected
+        from mailsluice.cli.remaining import Remaining
 
         # While the account is asked.
         estimate = await self._source.estimate()
-        expected = Expected(estimate=estimate, part=self._scope.only is not None)
-        await display.show(engine, display.progress_console(), expected)
+        remaining = Remaining(estimate=estimate, part=self._scope.only is not None)
+        await display.show(engine, display.progress_console(), remaining)
 
     def _tell(self, report: Report) -> None:
         import shlex
 
         from rich.console import Console
 
-        from mailsluice.cli import display, voice
+        from mailsluice.cli import display, output
         from mailsluice.reports.remedies import remedy
 
         if self._report is not None:
-            with voice.unheard_is_fine():
+            with output.ignore_broken_pipe():
                 _write(report, self._report)
         if not self._quiet:
-            with voice.unheard_is_fine():
+            with output.ignore_broken_pipe():
                 console = Console(stderr=str(self._report) == "-")
                 display.summarise(report, shlex.quote(str(self._journal)), console)
         elif report.hold:
-            voice.say(f"held: {report.hold}; next: {remedy(report.hold.code)}")
+            output.warn(f"held: {report.hold}; next: {remedy(report.hold.code)}")
         if report.state == "finished" and report.counts.read and not report.elapsed_s:
-            voice.say(_HAD_FINISHED.format(journal=self._journal))
+            output.warn(_HAD_FINISHED.format(journal=self._journal))
 
     async def plan(self) -> int:
         """Show what would be sent. Return the exit code."""
@@ -343,7 +343,7 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
 
     import anyio
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
 
     with anyio.open_signal_receiver(*obeyed(SIGNALS)) as signals:
         task_status.started()
@@ -355,11 +355,11 @@ async def _obey_signals(engine: Engine, *, task_status: TaskStatus[None]) -> Non
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 # What is in flight is found open in the journal, and is in doubt on resume.
-                voice.say(f"stopped at once{_left_in_doubt(engine)}")
+                output.warn(f"stopped at once{_left_in_doubt(engine)}")
                 os._exit(ExitCode.STOPPED)
             told_at = anyio.current_time()
             engine.stop()
-            voice.say(
+            output.warn(
                 "stopping when the calls in flight end; again to stop at once"
                 f"{_left_in_doubt(engine)}"
             )
@@ -392,7 +392,7 @@ def _write(report: Report, path: Path) -> None:
 
     import orjson
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
 
     text = orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if str(path) == "-":
@@ -403,4 +403,4 @@ def _write(report: Report, path: Path) -> None:
         path.write_bytes(text)
     except OSError as error:
         # The mails are out and journalled: the exit code says what became of them.
-        voice.say(f"{path}: the report is not written: {error.strerror}")
+        output.warn(f"{path}: the report is not written: {error.strerror}")

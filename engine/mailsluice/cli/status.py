@@ -29,7 +29,7 @@ def status(
     """Show what a run is doing, or why it waits: counts, holds, doubts, and what to do next."""
     import orjson
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
     from mailsluice.journal import lock
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.reports import overview
@@ -37,14 +37,14 @@ def status(
     running = lock.is_being_written(journal)
     opened = SqliteJournal.read(journal)
     try:
-        found = overview.of(opened, running=running)
+        found = overview.read_overview(opened, running=running)
     finally:
         opened.close()
     if json:
-        voice.tell_json(orjson.dumps(_table(found, journal), option=orjson.OPT_INDENT_2))
+        output.write_json(orjson.dumps(_table(found, journal), option=orjson.OPT_INDENT_2))
     else:
         for line in _screen(found, journal):
-            voice.tell(line)
+            output.write(line)
 
 
 def _table(found: Overview, journal: Path) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _log(settings: LogSettings) -> None:
 
     from pythonjsonlogger.orjson import OrjsonFormatter
 
-    from mailsluice.cli import voice
+    from mailsluice.cli import output
     from mailsluice.model.plain import plain_json
 
     class _Json(OrjsonFormatter):
@@ -83,7 +83,7 @@ def _log(settings: LogSettings) -> None:
     handler = logging.StreamHandler()
     as_text = sys.stderr.isatty() if settings.format == "auto" else settings.format == "text"
     handler.setFormatter(
-        voice.Formatter("%(asctime)s %(levelname)s %(message)s")
+        output.Formatter("%(asctime)s %(levelname)s %(message)s")
         if as_text
         else _Json(
             "%(levelname)s%(name)s%(message)s",
@@ -103,15 +103,20 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
     from mailsluice.cli import failure, runtime
     from mailsluice.journal.sqlite import SqliteJournal
     from mailsluice.model.errors import root_of
+    from mailsluice.worker.counters import Counters
     from mailsluice.worker.http.server import Page
-    from mailsluice.worker.totals import Totals
     from mailsluice.worker.worker import Worker
 
-    totals = Totals()
-    made = Worker(settings, SqliteJournal.open, on_event=totals.settled, on_ready=runtime.set_apart)
+    counters = Counters()
+    made = Worker(
+        settings, SqliteJournal.open, on_event=counters.settled, on_ready=runtime.set_apart
+    )
     with failure.midway(lambda: made.has_begun):
         try:
-            async with Page(made, totals, settings.http).open(), anyio.create_task_group() as tasks:
+            async with (
+                Page(made, counters, settings.http).open(),
+                anyio.create_task_group() as tasks,
+            ):
                 await tasks.start(_obey_signals, made, file, overrides)
                 await made.run()
                 tasks.cancel_scope.cancel()

@@ -33,7 +33,7 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A run's forecast. Times are seconds on the clock of `now`, the argument of `make`."""
+    """A run's forecast. Times are seconds on the same clock as `made_at`."""
 
     made_at: float
     stretches: tuple[Stretch, ...]
@@ -53,7 +53,7 @@ class Forecast:
         )
 
 
-def make(weight: int, rate_per_s: float, outlook: Outlook, now: float) -> Forecast:
+def build_forecast(weight: int, rate_per_s: float, outlook: Outlook, now: float) -> Forecast:
     """Forecast the sending of `weight` recipients (addresses) at `rate_per_s`.
 
     Takes some hundred steps per simulated day, about a microsecond each, for `DAYS_MAX` at most.

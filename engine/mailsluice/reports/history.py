@@ -52,7 +52,7 @@ class Decision:
 
 
 @dataclass(slots=True, kw_only=True)
-class Story:
+class RecipientHistory:
     """Everything that the journal says of one row."""
 
     seq: int
@@ -72,7 +72,7 @@ class Story:
         return isinstance(last, Attempt) and last.answered_at is None
 
 
-def stories(records: Iterable[Record], address: str) -> list[Story]:
+def find_histories(records: Iterable[Record], address: str) -> list[RecipientHistory]:
     """Return the histories of all rows with this address as To, Cc or Bcc, in row order.
 
     Rows that were read and never attempted are not among them: the journal has only their numbers,
@@ -81,7 +81,7 @@ def stories(records: Iterable[Record], address: str) -> list[Story]:
     collector = _Collector(_key(address))
     for step in paired(records):
         collector.take(step)
-    return [collector.stories[seq] for seq in sorted(collector.stories)]
+    return [collector.histories[seq] for seq in sorted(collector.histories)]
 
 
 def _key(text: str) -> str:
@@ -93,7 +93,7 @@ def _key(text: str) -> str:
 
 class _Collector:
     def __init__(self, key: str) -> None:
-        self.stories: dict[int, Story] = {}
+        self.histories: dict[int, RecipientHistory] = {}
         self._key = key
         self._taken: list[tuple[int, float]] = []
         """Last row and time of each list of rows that was read."""
@@ -120,7 +120,7 @@ class _Collector:
         for seq, state, address, key, reason in record.remarks:
             if self._is_meant(address):
                 to = Addresses((address,), (), (), key)
-                self.stories[seq] = Story(
+                self.histories[seq] = RecipientHistory(
                     seq=seq, addresses=to, read_at=record.at, state=state, reason=reason
                 )
 
@@ -129,51 +129,51 @@ class _Collector:
             to = record.addresses.at(place)
             if not any(map(self._is_meant, (*to.to, *to.cc, *to.bcc))):
                 continue
-            story = self.stories.get(seq)
-            if story is None:
+            found = self.histories.get(seq)
+            if found is None:
                 at = self._taken[bisect_left(self._taken, (seq, 0.0))][1]
-                story = self.stories[seq] = Story(seq=seq, addresses=to, read_at=at)
+                found = self.histories[seq] = RecipientHistory(seq=seq, addresses=to, read_at=at)
             attempt = Attempt(
                 batch=record.batch,
                 recipients=len(record.seqs),
                 at=record.at,
-                waited_s=max(0.0, record.at - _free_since(story)),
+                waited_s=max(0.0, record.at - _free_since(found)),
             )
-            story.events.append(attempt)
+            found.events.append(attempt)
 
     def _answer(self, intent: Intent, record: Settlement) -> None:
-        for seq in self.stories.keys() & intent.seqs:
-            story = self.stories[seq]
-            attempt = story.events[-1] if story.events else None
+        for seq in self.histories.keys() & intent.seqs:
+            found = self.histories[seq]
+            attempt = found.events[-1] if found.events else None
             if not isinstance(attempt, Attempt) or attempt.batch != record.batch:
                 continue  # the address that is looked for was not the row's in this call
-            story.events.pop()
+            found.events.pop()
             place = intent.seqs.index(seq)
-            story.state = STATES_BY_CODE[record.states[place]]
-            story.events.append(
+            found.state = STATES_BY_CODE[record.states[place]]
+            found.events.append(
                 replace(
                     attempt,
                     answered_at=record.at,
                     status=record.statuses[place],
                     message_id=record.message_ids[place],
                     error=record.errors[place],
-                    state=story.state,
+                    state=found.state,
                 )
             )
 
     def _decide(self, record: Resolution) -> None:
-        for seq in self.stories.keys() & record.seqs:
-            story = self.stories[seq]
-            story.state = record.state
-            story.events.append(Decision(record.at, record.state, record.status, record.reason))
+        for seq in self.histories.keys() & record.seqs:
+            found = self.histories[seq]
+            found.state = record.state
+            found.events.append(Decision(record.at, record.state, record.status, record.reason))
 
 
-def _free_since(story: Story) -> float:
+def _free_since(found: RecipientHistory) -> float:
     """Return the time since which nothing was under way for it."""
-    last = story.events[-1] if story.events else None
+    last = found.events[-1] if found.events else None
     match last:
         case None:
-            return story.read_at
+            return found.read_at
         case Decision():
             return last.at
         case Attempt():

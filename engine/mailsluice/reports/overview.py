@@ -50,7 +50,7 @@ class Overview:
     """Of failed and rejected, the states with recipients that may be sent again."""
 
 
-def of(journal: Journal, *, running: bool) -> Overview:
+def read_overview(journal: Journal, *, running: bool) -> Overview:
     """Read the whole journal; set `running` if a process is writing it."""
     standing = Standing()
     answers: Counter[str] = Counter()

@@ -57,7 +57,7 @@ class Plan:
     """The first rows that would not be sent."""
 
 
-async def make(  # noqa: PLR0913  # what a run is made of
+async def build_plan(  # noqa: PLR0913  # what a run is made of
     prefix: bytes,
     source: Source,
     intake: Intake,

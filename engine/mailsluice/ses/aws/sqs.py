@@ -114,7 +114,7 @@ class Queue:
         self._profile = profile
         self._stack = AsyncExitStack()
         self._client: Any = None
-        self._grave: str | None = None
+        self._dlq_url: str | None = None
         """URL of the dead-letter queue."""
         self._receives_max = math.inf
         """Receives after which a message goes to the dead-letter queue."""
@@ -211,9 +211,9 @@ class Queue:
             )
             return _again([message for message, _ in messages], response)
 
-    async def bury(self, message: Received, reason: str) -> bool:
+    async def send_to_dlq(self, message: Received, reason: str) -> bool:
         """Send it to the dead-letter queue with the reason. Return False if that is impossible."""
-        if self._grave is None:
+        if self._dlq_url is None:
             return False
         own = {
             ORIGIN: {"DataType": "String", "StringValue": message.origin},
@@ -228,7 +228,7 @@ class Queue:
         try:
             with self._reaching():
                 await self._client.send_message(
-                    QueueUrl=self._grave, MessageBody=message.body, MessageAttributes=attributes
+                    QueueUrl=self._dlq_url, MessageBody=message.body, MessageAttributes=attributes
                 )
         except UnreachableError as error:
             logger.warning("the dead-letter queue does not take message %s: %s", message.id, error)
@@ -258,7 +258,7 @@ class Queue:
                 raise self._unusable(error) from error
             raise
         if arn is not None:
-            await self._find_grave(arn)
+            await self._find_dlq(arn)
 
     def _redrive(self, policy: str | None) -> str | None:
         """Read a RedrivePolicy (JSON). Return the ARN of the dead-letter queue."""
@@ -269,14 +269,14 @@ class Queue:
         arn: str = read["deadLetterTargetArn"]
         return arn
 
-    async def _find_grave(self, arn: str) -> None:
+    async def _find_dlq(self, arn: str) -> None:
         try:
             with self._reaching():
                 account, name = arn.split(":")[4:6]
                 found = await self._client.get_queue_url(
                     QueueName=name, QueueOwnerAWSAccountId=account
                 )
-                self._grave = found["QueueUrl"]
+                self._dlq_url = found["QueueUrl"]
         except UnreachableError as error:
             logger.warning(
                 "%s: %s; what is malformed goes to the quarantine folder (sqs:GetQueueUrl)",

@@ -14,20 +14,20 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from mailsluice.model import State
+from mailsluice.worker.counters import Counters
 from mailsluice.worker.mailings.job import JobState
 from mailsluice.worker.queue.consumer import Consumer
 from mailsluice.worker.queue.journals import Segments
 from mailsluice.worker.queue.sender import COUNTED
-from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
 
 class Metrics(Collector):
     """A worker's metric families: names and units follow Prometheus's conventions."""
 
-    def __init__(self, worker: Worker, totals: Totals) -> None:
+    def __init__(self, worker: Worker, counters: Counters) -> None:
         self._worker = worker
-        self._totals = totals
+        self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family. Counters start at 0 with each process, as Prometheus expects."""
@@ -43,14 +43,16 @@ class Metrics(Collector):
 
     def _of_calls(self) -> Iterator[Metric]:
         yield CounterMetricFamily(
-            "mailsluice_calls", "SendBulkEmail calls that were answered.", value=self._totals.calls
+            "mailsluice_calls",
+            "SendBulkEmail calls that were answered.",
+            value=self._counters.calls,
         )
         attempts = CounterMetricFamily(
             "mailsluice_attempts",
             "Attempts, one a recipient and call, by what became of them; pending: deferred.",
             labels=["lane", "state"],
         )
-        for lane, states in self._totals.states.items():
+        for lane, states in self._counters.states.items():
             for state in (State.SENT, State.PENDING, State.REJECTED, State.FAILED, State.IN_DOUBT):
                 attempts.add_metric([lane, state.value], states[state])
         unsent = CounterMetricFamily(
@@ -58,7 +60,7 @@ class Metrics(Collector):
             "Attempts that sent nothing, by SES's status.",
             labels=["status"],
         )
-        for status, number in self._totals.statuses.items():
+        for status, number in self._counters.statuses.items():
             unsent.add_metric([status], number)
         yield from (attempts, unsent)
 

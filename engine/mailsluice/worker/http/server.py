@@ -24,11 +24,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from mailsluice.checking.preview import NO_REMOTE_CONTENT
 from mailsluice.config.worker import HttpSettings
 from mailsluice.model.errors import ConfigurationError, SourceError
+from mailsluice.worker.counters import Counters
 from mailsluice.worker.http.connections import Connections
 from mailsluice.worker.http.metrics import Metrics
 from mailsluice.worker.http.status import Watch
 from mailsluice.worker.queue.messages import BodyError
-from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -58,17 +58,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Page:
     """Serves the page of one worker."""
 
-    def __init__(self, worker: Worker, totals: Totals, settings: HttpSettings) -> None:
+    def __init__(self, worker: Worker, counters: Counters, settings: HttpSettings) -> None:
         self._worker = worker
         self._settings = settings
-        self._watch = Watch(worker, totals)
+        self._watch = Watch(worker, counters)
         self._connections: Connections
         self._streams = 0
         """Number of clients of `/events`."""
         self._looked = anyio.Event()
         self._over = False
         self._registry = CollectorRegistry()
-        self._registry.register(Metrics(worker, totals))
+        self._registry.register(Metrics(worker, counters))
         self._page = (resources.files(__package__) / "page.html").read_bytes()
 
     @asynccontextmanager

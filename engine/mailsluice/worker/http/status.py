@@ -10,9 +10,9 @@ from typing import Any
 from mailsluice.model import LANE_SHARES, Lane, State
 from mailsluice.model.recent_rate import RecentRate
 from mailsluice.model.wait_reason import Reason
+from mailsluice.worker.counters import Counters
 from mailsluice.worker.mailings.job import Job, JobState
 from mailsluice.worker.queue.sender import COUNTED
-from mailsluice.worker.totals import Totals
 from mailsluice.worker.worker import Worker
 
 HISTORY_MAX = 300
@@ -35,9 +35,9 @@ class Point:
 class Watch:
     """Samples a worker once per second."""
 
-    def __init__(self, worker: Worker, totals: Totals) -> None:
+    def __init__(self, worker: Worker, counters: Counters) -> None:
         self._worker = worker
-        self._totals = totals
+        self._counters = counters
         self._history: deque[Point] = deque(maxlen=HISTORY_MAX)
         self._sent: Counter[Lane] = Counter()
         self._per_s: dict[Lane, float] = dict.fromkeys(LANE_SHARES, 0.0)
@@ -49,7 +49,7 @@ class Watch:
         """Add one second to the history."""
         now = time.monotonic()
         since_s = max(0.001, now - self._looked_at)
-        for lane, states in self._totals.states.items():
+        for lane, states in self._counters.states.items():
             self._per_s[lane] = (states[State.SENT] - self._sent[lane]) / since_s
             self._sent[lane] = states[State.SENT]
         self._looked_at = now
@@ -63,7 +63,7 @@ class Watch:
 
     def status(self) -> dict[str, Any]:
         """Return the present state as JSON values."""
-        worker, totals, pace = self._worker, self._totals, self._worker.pace
+        worker, counters, pace = self._worker, self._counters, self._worker.pace
         return {
             "worker": worker.id,
             "ready": worker.ready,
@@ -71,14 +71,14 @@ class Watch:
             "why": _why(worker),
             "quota_per_s": pace.ceiling_per_s if pace else 0.0,
             "allowed_per_s": worker.allowed_per_s,
-            "calls": totals.calls,
+            "calls": counters.calls,
             "slow_downs": pace.throttles if pace else 0,
             "lanes": {
                 lane: {"sent": states[State.SENT], "sent_per_s": round(self._per_s[lane], 2)}
-                for lane, states in totals.states.items()
+                for lane, states in counters.states.items()
             },
             "in_doubt": _in_doubt(worker),
-            "statuses": dict(totals.statuses.most_common()),
+            "statuses": dict(counters.statuses.most_common()),
             "queue": _queue(worker),
             "mailings": [
                 _mailing(

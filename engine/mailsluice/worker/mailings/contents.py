@@ -95,7 +95,7 @@ def counts_of(path: Path, open_journal: OpenJournal) -> Counts:
         return Counts()
     journal = journal_of(path, open_journal)
     try:
-        return overview.of(journal, running=False).counts
+        return overview.read_overview(journal, running=False).counts
     finally:
         journal.close()
 

@@ -33,7 +33,7 @@ from mailsluice.model.hold import Hold
 from mailsluice.worker.mailings import contents
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.job import ENDED, Job, JobState
-from mailsluice.worker.queue.acks import AT_THE_END, GivenBack
+from mailsluice.worker.queue.acks import AT_THE_END, Nack
 from mailsluice.worker.queue.journals import OpenJournal
 from mailsluice.worker.queue.messages import BodyError, FromList
 
@@ -172,7 +172,7 @@ class Mailings:
 
     # --- claims ------------------------------------------------------------------------------
 
-    async def take_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
+    async def take_list(self, message_id: str, read: FromList, text: str) -> Nack | None:
         """Take a mailing that came as a message, as if it had been dropped."""
         name = f"queue-{read.key or message_id}"
         while True:
@@ -181,7 +181,7 @@ class Mailings:
                     path = await to_thread.run_sync(self._folder.put_to_work, name, text)
             except OSError as error:
                 logger.warning("%s cannot be begun: %s", name, error)
-                return GivenBack(self._settings.hold_s, f"it cannot be begun: {error}")
+                return Nack(self._settings.hold_s, f"it cannot be begun: {error}")
             if path is None:
                 logger.warning("%s has been sent, or tried, before: nothing is done", name)
                 return None

@@ -18,7 +18,7 @@ LINGER_S = 0.02
 """How long a message waits for nine others, seconds."""
 
 
-class GivenBack(NamedTuple):
+class Nack(NamedTuple):
     """A message is returned to the queue; None instead means that its outcome is durable."""
 
     hidden_s: float
@@ -26,27 +26,27 @@ class GivenBack(NamedTuple):
     why: str
 
 
-AT_THE_END = GivenBack(0.0, "the worker stopped")
+AT_THE_END = Nack(0.0, "the worker stopped")
 
 
-Told = tuple[Received, float]
+Ack = tuple[Received, float]
 """A message, and the seconds for which it is to be hidden; 0 to delete it."""
 
 
-class Teller:
+class AckBatcher:
     """Acknowledges ten messages per call, and repeats calls that fail."""
 
     def __init__(
         self,
-        tell: Callable[[Sequence[Told]], Awaitable[list[Received]]],
+        tell: Callable[[Sequence[Ack]], Awaitable[list[Received]]],
         told: Callable[[Received], None],
     ) -> None:
         self._tell = tell
         self._told = told
-        self._waiting: deque[Told] = deque()
+        self._waiting: deque[Ack] = deque()
         self._arrived = Pulse()
 
-    def add(self, each: Told) -> None:
+    def add(self, each: Ack) -> None:
         """Queue one acknowledgement."""
         self._waiting.append(each)
         self._arrived.beat()

@@ -19,10 +19,10 @@ from mailsluice.engine.pulse import Pulse
 from mailsluice.model.errors import EngineError, JournalError, root_of
 from mailsluice.ses.aws.sqs import BATCH_MAX, Queue, Received, UnreachableError, back_off_s
 from mailsluice.worker.queue import messages
-from mailsluice.worker.queue.acks import GivenBack, Teller, Told
+from mailsluice.worker.queue.acks import Ack, AckBatcher, Nack
 from mailsluice.worker.queue.journals import Segments
 from mailsluice.worker.queue.messages import BodyError, FromList
-from mailsluice.worker.queue.sender import Recipients
+from mailsluice.worker.queue.sender import MessageSender
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ class Consumer:
         queue: Queue,
         segments: Segments,
         *,
-        take_list: Callable[[str, FromList, str], Awaitable[GivenBack | None]],
+        take_list: Callable[[str, FromList, str], Awaitable[Nack | None]],
         quarantine: Callable[[Received, str], None],
     ) -> None:
-        self.recipients = Recipients(settings, segments, went_on=self._changed)
+        self.recipients = MessageSender(settings, segments, went_on=self._changed)
         self.malformed = 0
         """Messages that could not be read."""
         self.unreachable: str | None = None
@@ -86,8 +86,8 @@ class Consumer:
         self._change = Pulse()
         self._lists = 0
         """Number of messages in hand that are mailings to lists."""
-        self._deleting = Teller(self._delete, self._left)
-        self._giving_back = Teller(queue.hide, self._left)
+        self._deleting = AckBatcher(self._delete, self._left)
+        self._giving_back = AckBatcher(queue.hide, self._left)
         self._tasks: TaskGroup
 
     async def run(self) -> None:
@@ -215,7 +215,7 @@ class Consumer:
             if isinstance(root, JournalError | EngineError):
                 raise root from root.__cause__
             logger.exception("message %s is tried again", received.id)
-            given_back = GivenBack(self._settings.hold_s, f"{type(root).__name__}: {root}")
+            given_back = Nack(self._settings.hold_s, f"{type(root).__name__}: {root}")
         if given_back is None or await self._is_given_up(received, given_back.why):
             self._deleting.add((received, 0.0))
         else:
@@ -237,19 +237,19 @@ class Consumer:
         if not self._queue.is_last(received):
             return False
         logger.error("message %s has been given for the last time", received.id)
-        return await self._queue.bury(received, why)
+        return await self._queue.send_to_dlq(received, why)
 
-    async def _sent(self, received: Received) -> GivenBack | None:
+    async def _sent(self, received: Received) -> Nack | None:
         text = received.body
         read = messages.parse(text) if len(text) < ASIDE_BYTES else await _parse_aside(text)
         if isinstance(read, FromList):
             return await self._send_list(received.origin, read, text)
         return await self.recipients.send(read, received.origin)
 
-    async def _send_list(self, message_id: str, read: FromList, text: str) -> GivenBack | None:
+    async def _send_list(self, message_id: str, read: FromList, text: str) -> Nack | None:
         """Send a mailing to a list. It takes hours, and no place of single messages."""
         if self._lists >= LISTS_MAX:
-            return GivenBack(self._settings.hold_s, "too many lists are being sent")
+            return Nack(self._settings.hold_s, "too many lists are being sent")
         self._lists += 1
         self._changed()
         try:
@@ -257,21 +257,21 @@ class Consumer:
         finally:
             self._lists -= 1
 
-    async def _put_aside(self, received: Received, reason: str) -> GivenBack | None:
+    async def _put_aside(self, received: Received, reason: str) -> Nack | None:
         # Without the reason, which may name an address.
         logger.error("message %s is malformed, and put aside with the reason", received.id)
-        if not await self._queue.bury(received, reason):
+        if not await self._queue.send_to_dlq(received, reason):
             try:
                 await to_thread.run_sync(self._quarantine, received, reason)
             except OSError as error:
                 logger.warning("message %s cannot be put aside: %s", received.id, error)
-                return GivenBack(self._settings.hold_s, reason)
+                return Nack(self._settings.hold_s, reason)
         self.malformed += 1
         return None
 
     # --- the queue is told -------------------------------------------------------------------
 
-    async def _delete(self, some: Sequence[Told]) -> list[Received]:
+    async def _delete(self, some: Sequence[Ack]) -> list[Received]:
         return await self._queue.delete([received for received, _ in some])
 
     def _left(self, received: Received) -> None:

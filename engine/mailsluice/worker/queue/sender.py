@@ -16,7 +16,7 @@ from mailsluice.model.codes import CLOSED, QUOTA_TOO_SMALL, REFUSED
 from mailsluice.model.errors import ConfigurationError, EngineError, JournalError
 from mailsluice.ses.statuses import holds_mailing
 from mailsluice.worker.queue import messages
-from mailsluice.worker.queue.acks import AT_THE_END, GivenBack
+from mailsluice.worker.queue.acks import AT_THE_END, Nack
 from mailsluice.worker.queue.journals import Segments
 from mailsluice.worker.queue.messages import Many, One, Part
 
@@ -37,14 +37,14 @@ class _AccountHeldError(Exception):
     """The account is held: no message can be sent at present."""
 
 
-class Recipients:
+class MessageSender:
     """Sends by `segments` until `stop`; `went_on` is called when a hold has ended."""
 
     def __init__(
         self, settings: QueueSettings, segments: Segments, went_on: Callable[[], None]
     ) -> None:
         self.counts: Counter[State] = Counter()
-        """Recipients by outcome in this process; the keys are `COUNTED`."""
+        """MessageSender by outcome in this process; the keys are `COUNTED`."""
         self.hold: str | None = None
         """Why nothing can be sent at present: a cause outside the messages."""
         self._settings = settings
@@ -63,11 +63,11 @@ class Recipients:
         self._stopping.set()
         self._changed()
 
-    async def send(self, read: One | Many, message_id: str) -> GivenBack | None:
+    async def send(self, read: One | Many, message_id: str) -> Nack | None:
         """Send all recipients of a message."""
         if isinstance(read, One):
             return await self._send_once(next(messages.parts(read, message_id)))
-        unsent: list[GivenBack] = []
+        unsent: list[Nack] = []
         failures: list[Exception] = []
 
         async def send(part: Part) -> None:
@@ -88,7 +88,7 @@ class Recipients:
             raise next(ends, failures[0])
         return max(unsent, default=None)
 
-    async def _send_once(self, part: Part) -> GivenBack | None:
+    async def _send_once(self, part: Part) -> Nack | None:
         """Send one recipient unless its key is known; one at a time per key."""
         key = part.message.key or ""
         while (other := self._keys.get(key)) is not None:
@@ -103,7 +103,7 @@ class Recipients:
             del self._keys[key]
             ended.set()
 
-    async def _send_until_ended(self, part: Part) -> GivenBack | None:
+    async def _send_until_ended(self, part: Part) -> Nack | None:
         """Send one recipient until it has an outcome, across holds of the account."""
         while not self._stopping.is_set():
             if self.hold is not None:
@@ -116,7 +116,7 @@ class Recipients:
                     return await self._try_for_all(part, str(held))
         return AT_THE_END
 
-    async def _try_for_all(self, part: Part, why: str) -> GivenBack | None:
+    async def _try_for_all(self, part: Part, why: str) -> Nack | None:
         """While the account is held, let one recipient try for all: each attempt is a journal row.
 
         Messages in hand are kept meanwhile: returned, they would use up their receives.
@@ -134,7 +134,7 @@ class Recipients:
         finally:
             self._go_on()
 
-    async def _attempt(self, part: Part) -> GivenBack | None:
+    async def _attempt(self, part: Part) -> Nack | None:
         """Send one recipient, and count its outcome. Raises _AccountHeldError."""
         try:
             await self._segments.send(*part)
@@ -147,7 +147,7 @@ class Recipients:
             if not holds_mailing(held.status) and held.status != QUOTA_TOO_SMALL:
                 raise _AccountHeldError(str(held)) from None
             logger.warning("a message is held: %s", held)
-            return GivenBack(self._settings.hold_s, str(held))
+            return Nack(self._settings.hold_s, str(held))
         except ConfigurationError as error:  # credentials that are gone
             raise _AccountHeldError(str(error)) from None
         except InDoubt:

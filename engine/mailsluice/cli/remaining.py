@@ -9,7 +9,7 @@ from mailsluice.sources.files import Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class Remaining:
     """What is known of that number at the start of a run."""
 
     estimate: Estimate | None

@@ -8,7 +8,7 @@ from mailsluice.engine.sending import BatchSettled
 from mailsluice.model import LANE_SHARES, Lane, State
 
 
-class Totals:
+class Counters:
     """Counts call by call: `settled` is an engine's `on_event` hook."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ def open_closed_streams() -> None:
 
 
 @contextmanager
-def unheard_is_fine() -> Iterator[None]:
+def ignore_broken_pipe() -> Iterator[None]:
     """Run the block; if its output has no reader any more, go on silently.
 
     rich answers a broken pipe with SystemExit.
@@ -52,18 +52,18 @@ def silence() -> None:
     os.close(nowhere)
 
 
-def say(text: str) -> None:
+def warn(text: str) -> None:
     """Write one line to standard error, if it has a reader."""
-    with unheard_is_fine():
+    with ignore_broken_pipe():
         print(f"mailsluice: {plain(text)}", file=sys.stderr)
 
 
-def tell(text: str) -> None:
+def write(text: str) -> None:
     """Write one line of the command's result to standard output."""
     print(plain(text))  # the command's own output
 
 
-def tell_json(text: bytes) -> None:
+def write_json(text: bytes) -> None:
     """Write the command's result as JSON."""
     print(plain_json(text.decode()))  # as above
 
