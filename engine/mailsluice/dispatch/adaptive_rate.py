@@ -1,11 +1,11 @@
-"""The rate that throttles leave: down at once, back along a cubic. Pure.
+"""A rate that adapts to throttles: it falls at once, and comes back along a cubic. Pure.
 
-SES's throttles are the only sign of what the account can really take: another program sends
-through it, or its rate has been cut and GetAccount does not say so yet. Between two throttles the
-bucket at SES went from empty to empty, so what it accepted meanwhile, divided by the time, is what
-there was to take. The rate falls below that, comes back to it, stays there for a while, and then
-tries more and more until the ceiling or the next throttle (docs/adr/0012; the curve is CUBIC's, RFC
-9438, on recipients per second).
+Only SES's throttles show what the account can really take: another program may send through it, or
+its rate may have been cut before GetAccount says so. Between two throttles SES's bucket went from
+empty to empty, so what SES accepted meanwhile, divided by the time, is the limit. The rate falls
+below that limit, comes back to it, stays there for a while, and then probes for more until the
+ceiling or the next throttle (docs/adr/0012; the curve is CUBIC's, RFC 9438, on recipients per
+second).
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import math
 from typing import NamedTuple
 
 CUT = 0.2
-"""Part of the rate that a wholly throttled batch costs; a batch throttled in part costs as much
+"""Part of the rate that a throttled batch costs; a batch throttled in part costs proportionally
 less. All batches that were under way together cost it once."""
 
 DIP = 0.1
-"""Part of the measured limit by which the rate falls below it, likewise."""
+"""Part of the measured limit by which the rate falls below it, proportionally as with CUT."""
 
 TOLERATED = 0.01
-"""Part of what is sent that may be throttled, without the rate being to blame: it is a stray."""
+"""Share of recipients that may be throttled without a cut of the rate: strays."""
 
 TOLERANCE_S = 5.0
-"""Over about so long that part is taken."""
+"""Time over which that share is averaged, seconds."""
 
 MEASURE_MIN_S, MEASURE_MAX_S = 0.5, 30.0
-"""How long two throttles must be apart, and may be, for the limit to be measured between them."""
+"""Shortest and longest time between two throttles for the limit to be measured, seconds."""
 
 CURVE_PER_S3 = 0.002
-"""Part of the ceiling by which the rate leaves the limit, times the cube of the seconds."""
+"""Steepness of the cubic: part of the ceiling per cubed second."""
 
 CREEP_PER_S = 0.01
-"""Part of the ceiling that comes back every second, the least."""
+"""Least part of the ceiling that comes back per second."""
 
 FLOOR = 0.02
 """Part of the ceiling below which throttles do not push the rate."""
@@ -58,7 +58,7 @@ class AdaptiveRate:
         self._limit = ceiling_per_s
         self._cut_rate = ceiling_per_s
         self._cut_at: float | None = None
-        """None: the rate is the ceiling."""
+        """When the rate was cut last; None if the rate is the ceiling."""
         self._cut_number = 0
         self._measured_since = float("-inf")
         self._accepted = 0
@@ -72,11 +72,11 @@ class AdaptiveRate:
 
     @property
     def cut(self) -> bool:
-        """Whether a throttle still tells."""
+        """True while the rate is below the ceiling because of a throttle."""
         return self._cut_at is not None
 
     def at(self, now: float) -> float:
-        """The present rate."""
+        """Return the present rate."""
         if self._cut_at is None:
             return self._ceiling
         elapsed = now - self._cut_at
@@ -87,13 +87,13 @@ class AdaptiveRate:
         return min(self._ceiling, max(curve, creep))
 
     def restore(self) -> None:
-        """The rate has come back: no throttle tells any more."""
+        """Go back to the ceiling: forget all throttles."""
         self._cut_at = None
 
     def answered(self, answer: Answered, latest: int, now: float) -> None:
-        """A batch has its answer; `latest` is the newest batch started.
+        """Take note of a batch's answer; `latest` is the newest batch started.
 
-        One that was under way at the last cut says nothing about the rate since.
+        A batch that was under way at the last cut says nothing about the rate since then.
         """
         number, accepted, throttled, left_at = answer
         if number <= self._cut_number:
@@ -121,16 +121,16 @@ class AdaptiveRate:
         self.throttles += 1
 
     def _measured(self, left_at: float) -> float | None:
-        """What SES could take a second since the last throttle; None where that cannot be said."""
+        """Return the rate that SES took since the last throttle; None if it cannot be measured."""
         elapsed = left_at - self._measured_since
         if not MEASURE_MIN_S <= elapsed <= MEASURE_MAX_S:
             return None
         return min(self._ceiling, self._accepted / elapsed)
 
     def set_ceiling(self, ceiling_per_s: float, now: float) -> None:
-        """The account's rate has become this one; a rate that was cut comes back from where it is.
+        """Change the ceiling. A rate that was cut comes back from where it is.
 
-        A higher ceiling takes effect at once where nothing was cut.
+        If nothing was cut, a higher ceiling takes effect at once.
         """
         if self._cut_at is not None:
             self._cut_rate = self._limit = min(ceiling_per_s, self.at(now))

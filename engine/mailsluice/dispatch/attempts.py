@@ -11,11 +11,11 @@ from mailsluice.ses.statuses import Action, Rule, Verdict
 _new = tuple.__new__
 
 HEAVY_RULE = Rule(Action.DEFER)
-"""For a throttled recipient that alone is more than a second of the rate."""
+"""The rule for a throttled recipient with more addresses than one second's rate."""
 
 
 class Attempts:
-    """The attempts of deferred recipients that count, and those that may have delivered."""
+    """Counts the burned attempts of deferred recipients, and notes which SES may have accepted."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Attempts:
         self._doubted = set(doubted)
 
     def outcomes(self, entries: Iterable[Entry], verdicts: Iterable[Verdict]) -> list[Outcome]:
-        """What becomes of each recipient of a batch. Changes nothing."""
+        """Return the outcome for each recipient of a batch. Changes nothing."""
         sent, state = Action.SENT, State.SENT
         return [
             # Nearly all are this; a call for each of them takes four times as long.
@@ -42,7 +42,7 @@ class Attempts:
         ]
 
     def outcome(self, seq: int, verdict: Verdict) -> Outcome:
-        """What becomes of the recipient. Changes nothing."""
+        """Return the outcome for one recipient. Changes nothing."""
         rule, status, message_id, error = verdict
         match rule.action:
             case Action.SENT:
@@ -66,10 +66,9 @@ class Attempts:
     def outcome_of_heavy(
         self, seq: int, weight: int, ceiling_per_s: float, verdict: Verdict
     ) -> Outcome:
-        """As `outcome`, for a recipient with more addresses than a second of the rate.
+        """Do as `outcome` for a recipient with more addresses than one second's rate.
 
-        SES may let it through, or throttle it for ever: then a throttle does say something about
-        the recipient, and burns an attempt.
+        SES may throttle such a recipient for ever, so here a throttle burns an attempt.
         """
         if verdict.rule.action is not Action.THROTTLE:
             return self.outcome(seq, verdict)
@@ -78,11 +77,11 @@ class Attempts:
         return outcome._replace(error=f"{verdict.error or verdict.status} ({why})")
 
     def given_up(self, seq: int, state: State) -> State:
-        """Nobody can say "not delivered" of a recipient that SES may have taken before."""
+        """Return `state`, or in doubt if SES may have accepted an earlier attempt."""
         return State.IN_DOUBT if seq in self._doubted else state
 
     def deferred(self, seq: int, outcome: Outcome) -> int:
-        """Take note of an outcome that leaves the recipient pending; its attempts that count."""
+        """Take note of an outcome that leaves the recipient pending; return its burned attempts."""
         if outcome.doubted:
             self._doubted.add(seq)
         if outcome.burned:
@@ -90,7 +89,7 @@ class Attempts:
         return self._burned.get(seq, 0)
 
     def forget(self, seqs: Iterable[int]) -> None:
-        """These recipients have their last outcome."""
+        """Forget recipients that have their final outcome."""
         if self._burned or self._doubted:
             for seq in seqs:
                 self._burned.pop(seq, None)

@@ -13,16 +13,16 @@ from mailsluice.dispatch import batching
 from mailsluice.model import Entry
 
 FRESH_RECIPIENTS_MAX = 2_048
-"""Recipients taken from intake and not attempted yet, above which intake waits."""
+"""Number of recipients never attempted above which intake waits."""
 
 HELD_BYTES_MAX = 32 * 1024 * 1024
 """Bytes of all entries in memory, above which intake waits."""
 
 RETRIES_RECIPIENTS_MAX = 10_000
-"""Deferred recipients, above which nothing fresh is attempted."""
+"""Number of deferred recipients above which no fresh ones are attempted."""
 
 LINGER_S = 0.02
-"""How long less than a batch waits for the source to fill it."""
+"""How long an incomplete batch waits for the source to fill it, seconds."""
 
 CLOCK_GRAIN_S = 1e-6
 """A moment this close has come: timers and floats do not meet a deadline exactly."""
@@ -42,15 +42,15 @@ class Backlog:
     """The queues of one dispatcher, and the bytes of all entries that it holds."""
 
     def __init__(self, *, linger_s: float = LINGER_S, one_caller_each: bool = False) -> None:
-        """`linger_s` is how long less than a batch waits for the source to fill it.
+        """`linger_s` is how long an incomplete batch waits for the source to fill it.
 
-        `one_caller_each`: a caller waits for each recipient, so that none lingers longer than from
-        when it came; otherwise the wait begins again with each batch.
+        `one_caller_each`: a caller waits for each recipient, so the time runs from when the
+        recipient came; otherwise it begins again with each batch.
         """
         self.one_caller_each = one_caller_each
         self.source_has_ended = False
         self.is_recording = False
-        """Whether intake waits for the journal."""
+        """True while intake waits for the journal."""
         self._linger_s = linger_s
         self._fresh: deque[Entry] = deque()
         self._fresh_since = 0.0
@@ -63,7 +63,7 @@ class Backlog:
 
     @property
     def wants_more(self) -> bool:
-        """Whether intake may offer more."""
+        """True if intake may offer more."""
         return len(self._fresh) < FRESH_RECIPIENTS_MAX and self._held_bytes < HELD_BYTES_MAX
 
     def offer(self, entries: Sequence[Entry], now: float) -> None:
@@ -114,7 +114,7 @@ class Backlog:
 
     @property
     def linger_until(self) -> float:
-        """When less than a batch is sent all the same."""
+        """When an incomplete batch is sent."""
         return self._fresh_since + self._linger_s
 
     @property
@@ -123,7 +123,7 @@ class Backlog:
         return (self._due or self._fresh)[0].weight
 
     def drop_withdrawn(self) -> set[int]:
-        """Remove what was withdrawn, all at once: it may be a thousand. Return the rows."""
+        """Remove all withdrawn recipients in one pass. Return their rows."""
         gone, self._withdrawn = self._withdrawn, set()
         if not gone:
             return gone

@@ -16,7 +16,7 @@ class Backoff:
     max_s: float = 300.0
 
     def delay_s(self, failures: int, random: Random) -> float:
-        """Seconds to wait after the `failures`-th failure in a row (1 is the first)."""
+        """Return the seconds to wait after the `failures`-th failure in a row (1 is the first)."""
         # 2**30 seconds are beyond every max_s; larger powers would overflow a float.
         whole = min(self.max_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return whole * random.uniform(0.5, 1.0)
@@ -33,5 +33,5 @@ ENDPOINT_BACKOFF = Backoff(first_s=0.5, max_s=60.0)
 
 
 def exhausted(rule: Rule, burned: int, max_attempts: int) -> bool:
-    """Whether a recipient with that many burned attempts, the present one included, is given up."""
+    """Return True if so many burned attempts, the present one included, are too many."""
     return burned >= min(max_attempts, rule.attempts_max or max_attempts)

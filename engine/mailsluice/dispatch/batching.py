@@ -19,18 +19,18 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 
 BATCH_S = 0.5
 """Seconds of the rate in a batch at most. SES: "The number of destinations you can contact in a
-single call can be limited by your account's maximum sending rate"; and what is not used of the
-second is how irregularly calls may arrive there."""
+single call can be limited by your account's maximum sending rate". The unused part of the second
+allows for calls that arrive irregularly."""
 
 BATCH_FEW_CALLS_S = 0.9
-"""The same where the number of calls is limited."""
+"""The same if the number of calls is limited."""
 
 USUAL_SHARE = 0.6
-"""Part of the largest batch for which it is worth waiting: the rest is for waking up late."""
+"""Part of the largest batch that is worth waiting for; the rest allows for late wake-ups."""
 
 
 def size_for(rate_per_s: float, calls_per_s: float = 0) -> int:
-    """Recipients in a batch at most, at that rate; one at least. 0 `calls_per_s` is no limit."""
+    """Return the largest batch at that rate, one recipient at least. 0 `calls_per_s`: no limit."""
     wanted = rate_per_s * BATCH_S
     if calls_per_s:
         wanted = min(max(wanted, rate_per_s / calls_per_s), rate_per_s * BATCH_FEW_CALLS_S)
@@ -45,7 +45,7 @@ def usual(size_max: int) -> int:
 def take(queue: deque[Entry], size: int) -> list[Entry]:
     """Remove from the left of `queue` what makes one batch: at most `size` entries and addresses.
 
-    Always at least one entry where there is one: a recipient with many addresses goes alone.
+    Takes at least one entry, if there is one: a recipient with many addresses goes alone.
     """
     taken = list(islice(queue, size))
     if _fits(taken):
@@ -65,7 +65,7 @@ def take(queue: deque[Entry], size: int) -> list[Entry]:
 
 
 def _fits(entries: Sequence[Entry]) -> bool:
-    """Whether they are a batch as they stand, which nearly all are: each with one address."""
+    """Return True if all entries fit one batch, as nearly all do: each has one address."""
     return (
         sum([entry.weight for entry in entries]) == len(entries) <= BATCH_WEIGHT_MAX
         and sum([len(entry.body) for entry in entries]) <= BATCH_BYTES_MAX
@@ -73,6 +73,6 @@ def _fits(entries: Sequence[Entry]) -> bool:
 
 
 def halves(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
-    """The two halves of a batch of two or more."""
+    """Return the two halves of a batch of two or more."""
     middle = len(entries) // 2
     return tuple(entries[:middle]), tuple(entries[middle:])

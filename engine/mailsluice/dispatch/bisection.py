@@ -1,13 +1,14 @@
 """Which entries are to blame for a refused call: its batch is halved until they stand alone.
 
-SES answers 400 to a whole call and does not say which entry it means. So the halves are tried
-again, and an entry that is refused alone is a suspect. What becomes of suspects:
+SES answers 400 to a whole call and does not say which entry is wrong. So the halves are tried
+again, and an entry that is refused alone is a suspect. Suspects are judged by these cases:
 
-- another part of the same batch was accepted: the mailing is in order, they are to blame;
-- every entry of the batch was refused alone, each with its own text: they are to blame;
-- otherwise they wait for evidence. If a call begun later is accepted, they are to blame. Too many
-  of them alike, or nothing else left to try, point at the mailing, and the run is held;
-- the run was held before for the same reason, and again nothing else is left: they are to blame.
+1. Another part of the same batch was accepted: the mailing is in order, so they are to blame.
+2. Every entry of the batch was refused alone, each with its own text: they are to blame.
+3. Otherwise they wait for evidence. If a call that started later is accepted, they are to blame.
+   Too many suspects with one text, or nothing else left to try, point at the mailing: the run is
+   held.
+4. The run was held before for the same reason, and again nothing else is left: they are to blame.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mailsluice.model.hold import Hold
 from mailsluice.ses.statuses import Verdict
 
 SUSPECTS_MAX = BATCH_RECIPIENTS_MAX
-"""That many entries refused alone and alike, with no call accepted since, point at the mailing."""
+"""Suspects with one text, without an accepted call in between, that point at the mailing."""
 
 
 class Suspect(NamedTuple):
@@ -38,7 +39,7 @@ class _Group:
     """What is known of one refused batch so far."""
 
     parts: int = 1
-    """Its parts without an answer."""
+    """Parts of the batch that have no answer yet."""
     accepted: bool = False
     suspects: list[Suspect] = field(default_factory=list)
 
@@ -49,11 +50,11 @@ class Bisection:
     def __init__(self, held_before: Hold | None = None, *, blame_at_once: bool = False) -> None:
         """`held_before` is the last hold of a run that has sent something.
 
-        `blame_at_once`: an entry that is refused alone is to blame, whatever becomes of the others.
+        `blame_at_once`: an entry that is refused alone is to blame, whatever the others' answers.
         """
         self._blame_at_once = blame_at_once
         self.mailing_at_fault: Verdict | None = None
-        """What SES said, once it cannot be the recipients' own fault."""
+        """SES's text, once the mailing is known to be at fault; else None."""
         self._halves: list[tuple[tuple[Entry, ...], _Group]] = []
         self._under_way: dict[int, _Group] = {}
         self._suspects: list[Suspect] = []
@@ -62,12 +63,12 @@ class Bisection:
 
     @property
     def waiting(self) -> bool:
-        """Whether a half is waiting to be tried."""
+        """True if a half is waiting to be tried."""
         return bool(self._halves)
 
     @property
     def open(self) -> bool:
-        """Whether a half or a suspect is left."""
+        """True if a half or a suspect is left."""
         return bool(self._halves or self._under_way or self._suspects)
 
     @property
@@ -94,7 +95,7 @@ class Bisection:
         return self._answered(group)
 
     def accepted(self, number: int) -> list[Suspect]:
-        """SES took this batch, so the mailing is in order. Return the culprits now known."""
+        """Take note that SES accepted this batch. Return the culprits now known."""
         self._accepted_ever = True
         culprits = [suspect for suspect in self._suspects if suspect.number < number]
         self._suspects = [suspect for suspect in self._suspects if suspect.number >= number]
@@ -105,12 +106,12 @@ class Bisection:
         return culprits
 
     def departed(self, number: int) -> list[Suspect]:
-        """The batch was throttled or lost. Return the culprits now known."""
+        """Take note that the batch was throttled or lost. Return the culprits now known."""
         group = self._under_way.pop(number, None)
         return [] if group is None else self._answered(group)
 
     def settle_suspects(self) -> list[Suspect]:
-        """Nothing else is left to try: return the suspects as culprits, or blame the mailing."""
+        """Return the suspects as culprits, or blame the mailing, when nothing else is left."""
         suspects, self._suspects = self._suspects, []
         if not suspects or not _alike(suspects) or (len(suspects) == 1 and self._accepted_ever):
             return suspects

@@ -31,7 +31,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only one call at a time may be under way."""
+        """True while only one call at a time may be under way."""
         return self.until is not None
 
     def note(self, number: int, first: Verdict, latest: int, now: float) -> None:

@@ -34,7 +34,7 @@ class Calls:
 
     @property
     def are_full(self) -> bool:
-        """Whether this stream has as many calls under way as it may, whatever the gate allows."""
+        """True if this stream has as many calls under way as it may, whatever the gate allows."""
         return len(self._under_way) >= self._in_flight_max
 
     def start(self, batch: Batch, now: float) -> None:
@@ -51,7 +51,7 @@ class Calls:
     def leave(self, batch: Batch, now: float) -> float:
         """Ask for the batch's turn: `now` if it may be written, else the moment to ask again.
 
-        Call `written` once it has been, or `stay` if it is not to be any more.
+        Call `written` after it has been written, or `stay` if it will not be.
         """
         moment = self._gate.pacer.leave(batch.number, batch.weight, now)
         if moment <= now:
@@ -65,12 +65,12 @@ class Calls:
         self._gate.pacer.written(batch.weight, now)
 
     def stay(self, batch: Batch) -> None:
-        """Give the batch's turn back: it is not to be written after all."""
+        """Give the batch's turn back: it will not be written."""
         self._gate.pacer.stay(batch.number)
         self._in_flight.stays(batch.number)
 
     def has_left(self, number: int) -> bool:
-        """Whether some of a batch may have been written; ask before its answer is judged."""
+        """Return True if some of a batch may have been written; ask before its answer is judged."""
         return self._in_flight.has_left(number)
 
     def answered(self, batch: Batch, now: float) -> None:
@@ -85,7 +85,7 @@ class Calls:
         return left_at
 
     def abandon(self) -> None:
-        """Forget the calls that have not landed: what had them in hand has ended."""
+        """Forget the calls that have not landed, because their stream has ended."""
         for batch in self._under_way.values():
             self._in_flight.lost(batch.number)
             self._gate.daily.in_flight -= batch.daily_weight

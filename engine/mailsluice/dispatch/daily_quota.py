@@ -1,8 +1,8 @@
-"""What the rolling 24 hours still have room for, and when they have again. Pure.
+"""The daily quota: how much room the rolling 24 hours have, and when there is more. Pure.
 
-SES counts what it accepted in the last 24 hours, and tells it late (GetAccount's SentLast24Hours
-lags: peers overshoot by it). So what this run sends is counted here, by the minute; GetAccount only
-says how much others have sent, which is what its figure is above ours.
+SES limits what it accepts within 24 hours, but GetAccount's SentLast24Hours lags (other senders
+exceed the quota because of that). So this run's sends are counted here, by the minute; GetAccount
+only tells how much others have sent: its figure minus ours.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ from dataclasses import dataclass
 from mailsluice.model.rolling_window import STEPS, RollingDay, Step
 
 REFUSALS_MAX = 5
-"""Refusals in a row after which the time until the next attempt grows no longer: 16 minutes."""
+"""Refusals in a row up to which the wait before the next attempt doubles, to 16 minutes."""
 
 MEMORY_SHARE = 1 / 96
-"""Part of the day, a quarter of an hour, for which a sign of what others have sent is believed.
-While this run sends, the lag of SES's figure hides them again; nobody has published how long it
-is."""
+"""Part of the day, a quarter of an hour, for which an observation of others' sends is believed.
+While this run sends, the lag of SES's figure hides them again; its length is not published."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What the coming days have room for, in recipients; `reports.forecast` makes a plan of it.
+    """The room of the coming days, in recipients, for `reports.forecast`.
 
-    Calls under way are not in it: they are still to be sent.
+    Calls under way are not counted as sent.
     """
 
     limit_now: float
-    """What this run may have in the window while what others have sent is in it; it may be below
-    0. Infinite where there is no limit."""
+    """What this run may have in the window while others' sends are in it: may be negative, and is
+    infinite if there is no limit."""
     limit: float
-    """The same once the others' has left the window."""
+    """What this run may have in the window after others' sends have left it."""
     steps: tuple[Step, ...]
-    """What this run has in the window."""
+    """This run's sends in the window."""
     day_s: float
     """The length of the window, seconds."""
 
@@ -44,23 +43,23 @@ class DailyStatistics:
     """One moment of the window, in recipients."""
 
     limit: float
-    """What this run may have sent in it, at most; infinite where there is no limit."""
+    """What this run may have sent in the window; infinite if there is no limit."""
     own: int
-    """What this run has sent in it, calls under way included."""
+    """What this run has sent in the window, calls under way included."""
     others: float
-    """What others have."""
+    """What others have sent in the window."""
     room: float
     """What this run may still send."""
     goes_on_at: float | None
-    """Seconds of the event loop's clock from when on it may send again; None where it may now, or
-    where that depends on others."""
+    """When it may send again, on the event loop's clock; None if it may now, or if that depends on
+    others."""
     outlook: Outlook
 
 
 class DailyQuota:
-    """How much of the day's quota this run may use.
+    """Decides how much of the daily quota this run may use.
 
-    `share` is the part of the quota that it may use at most, `reserve` what is left for others.
+    `share` is the part of the quota that it may use, `reserve` what it leaves for others.
     """
 
     def __init__(self, own: RollingDay, *, share: float = 1.0, reserve: float = 0) -> None:
@@ -72,35 +71,35 @@ class DailyQuota:
         self._daily_max = float("inf")
         self._told_others = 0.0
         self._told_until = float("inf")
-        """When all that others had sent by then has left the window."""
+        """When the others' sends that were known last have left the window."""
         self._signs: deque[tuple[float, float]] = deque()
-        """Until when a sign of what others have sent is believed, and how much that was."""
+        """(expires_at, amount) of each observation of others' sends."""
         self._refused_until = float("-inf")
         self._refusals = 0
-        """In a row."""
+        """Refusals in a row."""
 
     def learn(self, daily_max: float, daily_sent: float, now: float) -> None:
-        """GetAccount says so; a `daily_max` below 0 is unlimited."""
+        """Take note of GetAccount's answer; a `daily_max` below 0 is unlimited."""
         self._daily_max = float("inf") if daily_max < 0 else daily_max
         self._told_others = max(0.0, daily_sent - self._counted(now))
         self._told_until = now + self._own.day_s
         self._signs.append((now + self._own.day_s * MEMORY_SHARE, self._told_others))
 
     def change(self, *, share: float, reserve: float) -> None:
-        """Use as much of it from now on."""
+        """Change share and reserve from now on."""
         self._share, self._reserve = share, reserve
 
     def adopt(self, day: RollingDay, now: float) -> None:
-        """One more journal's sends of the day are ours, and not others'."""
+        """Count the sends of one more journal as ours, not as others'."""
         weight = day.used(now)
         self._own = self._own.joined(day)
         self._told_others = max(0.0, self._told_others - weight)
         self._signs = deque((until, max(0.0, n - weight)) for until, n in self._signs)
 
     def refused(self, now: float) -> None:
-        """SES says that the quota is used up, whatever we have counted.
+        """Take note that SES says that the quota is used up, whatever was counted here.
 
-        One call at a time tries again, after a minute, two, four … a quarter of an hour.
+        One call at a time tries again after 1, 2, 4, 8 and then every 16 minutes.
         """
         if now < self._refused_until:
             return  # it left before the first refusal
@@ -108,31 +107,31 @@ class DailyQuota:
         self._refused_until = now + self._own.day_s / STEPS * 2 ** (self._refusals - 1)
 
     def accepted(self, weight: int, now: float) -> None:
-        """SES has taken as much, or may have."""
+        """Count recipients that SES has accepted, or may have."""
         self._own.add(weight, now)
         if weight and now >= self._refused_until:
             self._refusals = 0
 
     def room(self, now: float) -> float:
-        """Recipients that may still be sent."""
+        """Return the number of recipients that may still be sent."""
         own, others = self._counted(now), self._others(now)
         if now < self._refused_until or (self._refusals and self.in_flight):
             return 0.0
         return min(self._daily_max * self._share - own, self._limit - own - others)
 
     def may_ever(self, weight: int) -> bool:
-        """Whether share and reserve leave room for as much on an unused day, if the quota does."""
+        """Return True if a recipient of `weight` addresses fits an unused day."""
         return self._daily_max < weight or weight <= min(self._daily_max * self._share, self._limit)
 
     def smallness(self, weight: int) -> str:
-        """Why there will never be room for as much, for a person."""
+        """Say in words why there will never be room for so many addresses."""
         return (
             f"of {self._daily_max:,.0f} recipients in 24 hours, share {self._share:g} and reserve "
             f"{self._reserve:,.0f} leave too few for one with {weight} addresses"
         )
 
     def goes_on_at(self, weight: float, now: float) -> float | None:
-        """When it is worth trying again to send as much; None where that depends on others."""
+        """Return when to try again to send so many addresses; None if that depends on others."""
         if now < self._refused_until:
             return self._refused_until
         missing = weight - self.room(now)
@@ -145,7 +144,7 @@ class DailyQuota:
         return min(filter(None, [frees_at, *forgotten_at]), default=None)
 
     def statistics(self, now: float, least: int = 1) -> DailyStatistics:
-        """The present moment, where the next recipient has `least` addresses."""
+        """Return the statistics, for a next recipient with `least` addresses."""
         room = self.room(now)
         return DailyStatistics(
             limit=min(self._daily_max * self._share, self._limit - self._others(now)),
@@ -157,7 +156,7 @@ class DailyQuota:
         )
 
     def outlook(self, now: float) -> Outlook:
-        """The coming days."""
+        """Return the room of the coming days."""
         self._own.used(now)  # which forgets what has left the window
         share = self._daily_max * self._share
         return Outlook(

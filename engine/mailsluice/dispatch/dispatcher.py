@@ -1,8 +1,8 @@
 """The one place that decides: which recipients, how many, when; and what an answer leads to.
 
 Nothing here does I/O or reads a clock. `decide(now)` says what to do, `judge` what an answer means
-for each recipient, `absorb` takes note of it once it is durable. Between `decide` and `judge` a
-batch is in `calls`; recipients that wait are in `backlog`. `engine.sending` does the I/O.
+for each recipient, and `absorb` takes note of outcomes after they are durable. Between `decide` and
+`judge` a batch is in `calls`; recipients that wait are in `backlog`. `engine.sending` does the I/O.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Start nothing before `until` (None: before something else happens), and why."""
+    """Start nothing before `until` (None: before something else happens), for this reason."""
 
     until: float | None
     reason: Reason
@@ -69,11 +69,11 @@ class DispatcherStatistics:
     fresh: int
     deferred: int
     in_flight: int
-    """Its own calls under way."""
+    """This dispatcher's calls under way."""
     in_flight_max: int
     """Calls at once, at most."""
     latency_s: float
-    """What SES takes to answer, the mean of the last calls."""
+    """Mean time that SES took to answer the last calls."""
     hold: Hold | None
     daily: DailyStatistics
 
@@ -99,10 +99,10 @@ class Dispatcher:
     ) -> None:
         """`in_flight_max` limits this dispatcher's calls, besides the gate's limit on all.
 
-        `linger_s` is how long less than a batch waits for the source to fill it.
+        `linger_s` is how long an incomplete batch waits for the source to fill it.
 
         `one_caller_each`: the recipients are single messages, and a caller waits for each. An entry
-        that is refused alone is blamed at once, and none lingers longer than from when it came.
+        that is refused alone is blamed at once, and `linger_s` runs from when a message came.
         """
         self.pacer = gate.pacer
         self.daily = gate.daily
@@ -156,7 +156,7 @@ class Dispatcher:
     # --- decisions ---------------------------------------------------------------------------
 
     def decide(self, now: float) -> Decision:
-        """What to do now. A `Send` is under way from this moment on."""
+        """Decide what to do now. A `Send` is under way from this moment on."""
         waiting = self._why_not(now)
         if waiting is not None:
             self._gate.deactivate(self._member)
@@ -175,7 +175,7 @@ class Dispatcher:
         return Send(self._start(now))
 
     def _why_not(self, now: float) -> Decision | None:  # noqa: PLR0911  # one line per reason
-        """Why nothing is to be started here, whoever's turn it is; None if something is."""
+        """Return why this stream starts nothing, even if it were its turn; None otherwise."""
         if withdrawn := self.backlog.drop_withdrawn():
             self._attempts.forget(withdrawn)
         self._hold = self._hold or self._gate.hold
@@ -202,7 +202,7 @@ class Dispatcher:
         return Wait(None, reason) if self.calls.under_way or self._unrecorded else Done()
 
     def _await_work(self, now: float) -> Decision | None:
-        """Why there is nothing to start yet; None if there is."""
+        """Return why there is nothing to start yet; None if there is something."""
         if self._bisection.waiting:
             return None
         backlog = self.backlog
@@ -219,7 +219,7 @@ class Dispatcher:
 
     @property
     def _why_empty(self) -> Reason:
-        """Why the backlog has nothing that may be attempted now."""
+        """Return why the backlog has nothing that may be attempted now."""
         if self.backlog.source_has_ended:
             return Reason.BACKOFF
         if self.backlog.is_recording:
@@ -228,13 +228,13 @@ class Dispatcher:
 
     @property
     def _least_weight(self) -> int:
-        """Addresses in the smallest batch that could be next; there must be one."""
+        """Return the addresses in the smallest batch that could be next; there must be one."""
         if self._bisection.waiting:
             return self._bisection.next_weight
         return self.backlog.least_weight
 
     def _weight_wanted(self, now: float) -> int:
-        """Addresses in the next batch, for which it is worth waiting."""
+        """Return the weight, in addresses, that the next batch should wait for."""
         least = self._least_weight
         if self._bisection.waiting:
             return least
@@ -258,7 +258,7 @@ class Dispatcher:
     # --- answers -----------------------------------------------------------------------------
 
     def judge(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> list[Outcome]:
-        """What SES's answer, or its absence, means for each entry of the batch."""
+        """Return the outcome for each entry of the batch, by SES's answer or its absence."""
         self.calls.answered(batch, now)
         if self._is_heavy(batch, now):
             seq, rate = batch.entries[0].seq, self.pacer.rate(now)
@@ -266,7 +266,7 @@ class Dispatcher:
         return self._attempts.outcomes(batch.entries, verdicts)
 
     def _is_heavy(self, batch: Batch, now: float) -> bool:
-        """Whether the batch is one recipient with more addresses than a second of the rate."""
+        """Return True if the batch is one recipient with more addresses than one second's rate."""
         return len(batch.entries) == 1 and batch.weight > max(1.0, self.pacer.rate(now))
 
     def absorb(
@@ -299,7 +299,7 @@ class Dispatcher:
         self._unrecorded -= 1
 
     def abandoned_state(self, seq: int) -> State:
-        """The state of a recipient that is not attempted any more: failed, or in doubt."""
+        """Return the state of a recipient that is not attempted any more: failed, or in doubt."""
         return self._attempts.given_up(seq, State.FAILED)
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
@@ -322,7 +322,7 @@ class Dispatcher:
         )
 
     def settle_suspects(self) -> list[Blame]:
-        """Decide, as nothing else is left, who was to blame for refused calls. May set `hold`."""
+        """Decide, when nothing else is left, which suspects are to blame. May set `hold`."""
         if self._stopping or self._hold is not None:
             return []  # they stay pending, and are tried again in the next process
         culprits = self._bisection.settle_suspects()
@@ -380,17 +380,17 @@ class Dispatcher:
 
     @property
     def complete(self) -> bool:
-        """Whether every recipient of the source has its last outcome."""
+        """True if every recipient of the source has its final outcome."""
         return self.backlog.source_has_ended and self.idle and not self._bisection.open
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits to be attempted, and nothing is under way."""
+        """True if nothing waits to be attempted, and nothing is under way."""
         left = self.backlog.fresh or self.backlog.deferred or self._bisection.waiting
         return not (left or self.calls.under_way or self._unrecorded)
 
     def statistics(self, now: float) -> DispatcherStatistics:
-        """What the dispatcher holds at this moment."""
+        """Return what the dispatcher holds at this moment."""
         return DispatcherStatistics(
             fresh=self.backlog.fresh,
             deferred=self.backlog.deferred,
@@ -405,7 +405,7 @@ class Dispatcher:
 
 
 def _part(batch: Batch, verdicts: Sequence[Verdict], actions: tuple[Action, ...]) -> Batch:
-    """The entries of a batch whose answer calls for one of `actions`."""
+    """Return the entries of a batch whose answer calls for one of `actions`."""
     if len({verdict.rule for verdict in verdicts}) == 1:
         return batch if verdicts[0].rule.action in actions else Batch(batch.number, ())
     pairs = zip(batch.entries, verdicts, strict=True)

@@ -17,11 +17,11 @@ from mailsluice.model import LANE_SHARES, Lane
 from mailsluice.model.hold import Hold
 
 CALLS_KEPT = 1 / 8
-"""Part of the calls at once, one at least, that the bulk lane leaves free for the other."""
+"""Part of the calls at once, one at least, that the bulk lane leaves free for the other lane."""
 
 
 def _nobody() -> None:
-    """Wakes nobody."""
+    """Do nothing: the `wake` of a stream that has left."""
 
 
 class Member:
@@ -30,22 +30,22 @@ class Member:
     def __init__(self, lane: Lane, order: int) -> None:
         self.lane = lane
         self.is_active = False
-        """Whether it has something to send now, and may."""
+        """True if the stream has something to send now, and may."""
         self.wake: Callable[[], None] = _nobody
-        """Called when it should decide again."""
+        """Called when the stream should decide again."""
         self.served = 0.0
-        """Weight that it has sent."""
+        """Weight that the stream has sent."""
         self.order = order
 
 
 class _LaneTurn:
-    """What a lane has sent, and where its members stand."""
+    """A lane's place in the fair queueing: what it has sent, and where its members start."""
 
     def __init__(self) -> None:
         self.served = 0.0
-        """Weight that it has sent, divided by its share."""
+        """Weight that the lane has sent, divided by its share."""
         self.start = 0.0
-        """What the member charged last had sent before that; a member activated starts here."""
+        """The `served` from which a member that is activated starts: the last charged one's."""
 
 
 class Gate:
@@ -62,7 +62,7 @@ class Gate:
         self.daily = daily
         self.in_flight = CallsInFlight(in_flight_max)
         self.lane_shares = lane_shares
-        """By weight: only their ratio counts."""
+        """Shares of the lanes by weight; only their ratio counts."""
         self.hold: Hold | None = None
         """Why the account sends nothing at present, as GetAccount says."""
         self.refusal: Hold | None = None
@@ -73,7 +73,7 @@ class Gate:
         self._joined = 0
         self._lanes: dict[Lane, _LaneTurn] = {lane: _LaneTurn() for lane in LANE_SHARES}
         self._start = 0.0
-        """What the lane charged last had sent before that; a lane activated starts here."""
+        """`served` of the last charged lane before its charge: an activated lane starts here."""
 
     def join(self, lane: Lane) -> Member:
         """Add a stream; `leave` removes it."""
@@ -106,11 +106,11 @@ class Gate:
             self._wake_next(member)
 
     def may_start(self, member: Member) -> bool:
-        """Whether a call is free for this stream."""
+        """Return True if a call is free for this stream."""
         return self.in_flight.number < self.calls_max(member.lane)
 
     def is_next(self, member: Member) -> bool:
-        """Whether it is this stream's turn, among the active ones that a call is free for."""
+        """Return True if it is this stream's turn among the active ones that may start a call."""
         return self._next() is member
 
     def _next(self) -> Member | None:
@@ -119,7 +119,7 @@ class Gate:
         return min(active, key=self._rank, default=None)
 
     def _rank(self, member: Member) -> tuple[float, bool, float, int]:
-        """The active stream with the lowest rank is next."""
+        """Return a stream's rank: the active one with the lowest rank is next."""
         lane_served = self._lanes[member.lane].served
         return lane_served, member.lane != "transactional", member.served, member.order
 
@@ -140,7 +140,7 @@ class Gate:
         return left_at
 
     def calls_max(self, lane: Lane) -> int:
-        """Calls under way, of all streams, below which a stream of `lane` may start another."""
+        """Return the number of calls under way below which a stream of `lane` may start one."""
         most = self.in_flight.most
         if lane == "transactional" or all(each.lane == "bulk" for each in self._members):
             return most

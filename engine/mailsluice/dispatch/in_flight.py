@@ -12,7 +12,7 @@ LATENCY_LONG_S = 1.0
 
 SCARCE_SHARE = 7 / 8
 """Share of the calls at once above which every call is filled. Not below: a full batch leaves
-nothing in the bucket for waking up late."""
+nothing in the bucket for a late wake-up."""
 
 
 class CallsInFlight:
@@ -35,40 +35,40 @@ class CallsInFlight:
 
     @property
     def scarce(self) -> bool:
-        """Whether calls are so few that each is worth filling."""
+        """True if so few calls are allowed that each is worth filling."""
         return self.number >= self.most * SCARCE_SHARE
 
     def ready(self, batch: int, now: float) -> None:
-        """Note that its intent is durable: the transport has it from now on."""
+        """Note that a batch's intent is durable: the transport has it from now on."""
         self._ready_at[batch] = now
 
     def waits(self, batch: int, now: float) -> None:
-        """Note that it has a connection, and waits for its turn."""
+        """Note that a batch has a connection, and waits for its turn."""
         self._turn_since.setdefault(batch, now)
 
     def left(self, batch: int, now: float) -> None:
-        """Note that it is being written."""
+        """Note that a batch is being written."""
         self._left_at[batch] = now
         if batch in self._turn_since:  # the rate took that time, not SES
             self._ready_at[batch] += now - self._turn_since.pop(batch)
 
     def stays(self, batch: int) -> None:
-        """Note that no byte of it was written: it waits for another turn, or is taken back."""
+        """Note that no byte of a batch was written: it waits for another turn, or is taken back."""
         self._left_at.pop(batch, None)
 
     def has_left(self, batch: int) -> bool:
-        """Whether some of it may have been written, and it has no answer."""
+        """Return True if some of a batch may have been written, and it has no answer."""
         return batch in self._left_at
 
     def answered(self, batch: int, now: float) -> None:
-        """Note that SES has answered, or never will."""
+        """Note that SES has answered a batch, or never will."""
         self._answered[batch] = self._left_at.pop(batch, now)
         self._turn_since.pop(batch, None)
         newest = max(0.0, now - self._ready_at.pop(batch, now))
         self.latency_s += (newest - self.latency_s) * (LATENCY_WEIGHT if self.latency_s else 1)
 
     def landed(self, batch: int, now: float) -> float:
-        """Note that its outcome is durable. Return when it had left."""
+        """Note that a batch's outcome is durable. Return when it had left."""
         self.number -= 1
         return self._answered.pop(batch, now)
 
@@ -80,7 +80,7 @@ class CallsInFlight:
 
     @property
     def why_full(self) -> Reason:
-        """Why as many calls are under way as may be."""
+        """Return the reason why as many calls are under way as allowed."""
         if len(self._ready_at) < self.number / 2:
             return Reason.JOURNAL
         return Reason.LATENCY if self.latency_s > LATENCY_LONG_S else Reason.IN_FLIGHT

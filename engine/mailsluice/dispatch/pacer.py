@@ -3,9 +3,8 @@
 Two buckets at one rate, each one batch deep (docs/adr/0003, 0012). A batch takes its permit from
 the first one when it is decided upon. When its intent is durable and it has a connection, it leaves
 through the second one (`departures`), so that nothing that stalls lets a second's worth out at
-once. In every window of t seconds what leaves is at most `rate * t` + one batch. A batch as it
-usually is does not empty the bucket: a caller that wakes up late finds more in it, and sends a
-larger one.
+once. In every window of t seconds at most `rate * t` + one batch leaves. A usual batch does not
+empty the bucket: a caller that wakes up late finds more in it, and sends a larger one.
 
 Above 50,000/s a batch takes less than a timer can tell (`GRAIN_S`), and the second bucket holds
 that much instead of one batch.
@@ -22,30 +21,30 @@ from mailsluice.dispatch.departures import Departures
 from mailsluice.model.wait_reason import Reason
 
 NARROW_PER_S = 1.25
-"""Below this rate SES's own bucket holds hardly more than one recipient, or call: two that reach it
-a hair too close are one too many."""
+"""Below this rate SES's own bucket holds hardly more than one recipient, or call: two that arrive a
+little too close together exceed it."""
 
 HAIR = 0.01
-"""Part of such a rate that is left unused for that."""
+"""Part of such a rate that is left unused, so that SES's bucket is never exceeded."""
 
 PROBE_S = 0.025
 """Seconds' worth in a batch after a throttle: if the rate is still too high, little of it is
 throttled."""
 
 TICK_S = 0.002
-"""A bucket that fills in less is found full by any event loop."""
+"""If a bucket fills in less than this, every wake-up finds it full."""
 
 GRAIN_S = 0.001
 """Resolution of an event loop's timers (libuv counts milliseconds). If a bucket fills in less, then
 batches that wait for their turns ask in every turn of the loop, which costs more than sending."""
 
 CALLS_REFUSED_MAX = 10
-"""Slow-downs for too many calls in a row, with none accepted in between: then it is recipients of
-which there are too many, whatever the text says."""
+"""Throttles in a row for too many calls, without an accepted call in between, after which they are
+taken to mean too many recipients, whatever SES's text says."""
 
 LINE_S = 1.0
-"""While what is ready takes longer than this to leave, nothing more is started: what comes first
-later would have to wait behind it. It is longer than any disk takes for a commit."""
+"""While the ready batches take longer than this to leave, no more are started: an urgent message
+would wait behind them. It is longer than any disk takes for a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,9 @@ class PacerStatistics:
     rate_per_s: float
     ceiling_per_s: float
     throttles: int
-    """Slow-downs so far."""
+    """Cuts of the rate so far."""
     size_usual: int
-    """Recipients in a batch as a rule."""
+    """Recipients in a usual batch."""
     allowed_per_s: float
     """What the rate and the limit on calls allow together."""
 
@@ -75,9 +74,9 @@ class Pacer:
         self._adaptive = AdaptiveRate(ceiling_per_s)
         self._calls = AdaptiveRate(calls_per_s) if calls_per_s else None
         self._learnt = False
-        """Whether the limit on calls was found here, and not configured."""
+        """True if the limit on calls was learnt from throttles, not configured."""
         self._calls_refused = 0
-        """Slow-downs for too many calls in a row, with none accepted in between."""
+        """Throttles in a row for too many calls, without an accepted call in between."""
         self._calls_disbelieved = False
         rate, depth = _spaced(self.rate(now)), self.size_max(now)
         self._permits = Bucket(rate, depth, 0.0 if resumed else depth, now)
@@ -93,16 +92,16 @@ class Pacer:
         return self._adaptive.ceiling_per_s
 
     def rate(self, now: float) -> float:
-        """The present rate, recipients per second."""
+        """Return the present rate, recipients per second."""
         return self._adaptive.at(now)
 
     def size_max(self, now: float) -> int:
-        """Recipients in a batch at most."""
+        """Return the largest batch, in recipients."""
         calls_per_s = self._calls.at(now) if self._calls else 0
         return batching.size_for(self.rate(now), calls_per_s)
 
     def size_usual(self, now: float) -> int:
-        """Recipients for which a batch is worth waiting for."""
+        """Return the size of a batch that is worth waiting for, in recipients."""
         size_max = self.size_max(now)
         if self._calls or size_max < self.rate(now) * TICK_S:
             return size_max
@@ -111,12 +110,12 @@ class Pacer:
         return batching.usual(size_max)
 
     def size_now(self, now: float) -> int:
-        """Recipients in a batch that goes now, at most; one at least."""
+        """Return the largest batch that may start now, in recipients; one at least."""
         self._follow(now)
         return max(1, int(self._permits.level(now) + RESIDUE))
 
     def ready_at(self, weight: int, now: float) -> tuple[float, Reason]:
-        """The moment from which a batch of that weight may go, and what it waits for until then."""
+        """Return when a batch of that weight may start, and what it waits for until then."""
         self._follow(now)
         line_at = self._departures.free_at(now) - LINE_S
         ready_at = max(self._permits.ready_at(weight, now), line_at)
@@ -125,15 +124,15 @@ class Pacer:
         return ready_at, Reason.THROTTLED if self._adaptive.cut else Reason.RATE
 
     def spend(self, weight: int, now: float) -> None:
-        """A batch of that weight is begun."""
+        """Take the permits for a batch of that weight."""
         self._permits.take(weight, now)
         if self._calls:
             self._call_permits.take(1, now)
 
     def leave(self, batch: int, weight: int, now: float) -> float:
-        """That batch could leave: `now` if it leaves, otherwise the moment at which to ask again.
+        """Let a batch leave that could: return `now` if it leaves, else the moment to ask again.
 
-        Once it is written, `written` is to be called; if it does not leave after all, `stay`.
+        Call `written` after it has been written, or `stay` if it does not leave.
         """
         self._follow(now)
         moment = self._departures.turn(batch, weight, now)
@@ -146,20 +145,20 @@ class Pacer:
         return moment
 
     def stay(self, batch: int) -> None:
-        """It does not leave after all."""
+        """Remove a batch that does not leave."""
         self._departures.forget(batch)
 
     def written(self, weight: int, now: float) -> None:
-        """A batch of that weight that left has been written by now."""
+        """Take note that a batch of that weight, which left, has been written."""
         self._departures.written(weight, now)
 
     def answered(
         self, answer: Answered, *, of_calls: bool = False, latest: int, now: float
     ) -> None:
-        """A batch has its answer; `latest` is the newest one started.
+        """Take note of a batch's answer; `latest` is the newest batch started.
 
-        `of_calls`: it was throttled because there were too many calls, however few recipients were
-        in them. Such a limit is found here, where none was configured.
+        `of_calls`: it was throttled because of too many calls, however few recipients they had.
+        If no limit on calls is configured, one is learnt.
         """
         throttles = self._throttles
         if of_calls and self._calls_disbelieved:
@@ -186,7 +185,7 @@ class Pacer:
             self._calls = None if self._learnt else self._calls
 
     def set_ceiling(self, ceiling_per_s: float, now: float) -> None:
-        """The account's rate has become this one."""
+        """Change the account's rate."""
         if ceiling_per_s != self.ceiling_per_s:
             self._adaptive.set_ceiling(ceiling_per_s, now)
             if self._calls and self._learnt:
@@ -194,7 +193,7 @@ class Pacer:
             self._change(now)
 
     def set_calls(self, calls_per_s: float, now: float) -> None:
-        """The configured limit on calls has become this one; 0: none."""
+        """Change the configured limit on calls; 0: none."""
         self._calls = AdaptiveRate(calls_per_s) if calls_per_s else None
         self._learnt = False
         self._call_permits = Bucket(_spaced(calls_per_s), 1.0, 0.0, now)
@@ -202,7 +201,7 @@ class Pacer:
         self._change(now)
 
     def statistics(self, now: float) -> PacerStatistics:
-        """The present rates."""
+        """Return the present rates."""
         rate, size_usual = self.rate(now), self.size_usual(now)
         by_calls = self._calls.at(now) * size_usual if self._calls else rate
         return PacerStatistics(
@@ -215,11 +214,11 @@ class Pacer:
 
     @property
     def _calls_needed_per_s(self) -> float:
-        """Calls that the whole rate takes, where nothing limits their number."""
+        """Calls per second that the whole rate takes if nothing limits their number."""
         return self.ceiling_per_s / batching.usual(batching.size_for(self.ceiling_per_s))
 
     def _follow(self, now: float) -> None:
-        """Have the buckets keep up with a rate that is coming back."""
+        """Update the buckets to a rate that is coming back."""
         coming_back = [rate for rate in (self._adaptive, self._calls) if rate and rate.cut]
         if coming_back:
             self._change(now)
@@ -239,5 +238,5 @@ class Pacer:
 
 
 def _spaced(rate_per_s: float) -> float:
-    """The rate at which to go where SES allows this one."""
+    """Return the rate to send at if SES allows `rate_per_s`."""
     return rate_per_s * (1 - HAIR) if rate_per_s < NARROW_PER_S else rate_per_s

@@ -1,10 +1,10 @@
-"""What is durable of a run: the records, and the protocol that every journal follows.
+"""The durable record of a run: its records, and the protocol that every journal follows.
 
 A journal is an append-only sequence of records. The source owns what is pending; the journal owns
 everything from the intent on. `standing` adds the records up, the same way for every journal.
 Records hold columns, not objects per recipient: one list per field, one element per recipient, in
 the order of the batch. `sqlite`, `memory` and `none` keep the records, `writer` commits those of
-all calls together, `recovery` begins a run or goes on with one.
+all calls together, `recovery` begins or resumes a run.
 
 It knows the model. Start here, then `standing`.
 """
@@ -25,13 +25,13 @@ STATE_CODES = {
     State.IN_DOUBT: "i",
     State.PENDING: "p",
 }
-"""One letter a recipient in `Settlement.states`."""
+"""One letter per recipient in `Settlement.states`."""
 
 BURNED_CODE = "b"
 """Pending again, and the attempt counts against `delivery.max_attempts`."""
 
 DOUBTED_CODE = "d"
-"""As `BURNED_CODE`, and SES may have taken it all the same (`in_doubt = "resend"`)."""
+"""As `BURNED_CODE`, and SES may have accepted the attempt (`in_doubt = "resend"`)."""
 
 STATES_BY_CODE = {code: state for state, code in STATE_CODES.items()} | {
     BURNED_CODE: State.PENDING,
@@ -40,7 +40,7 @@ STATES_BY_CODE = {code: state for state, code in STATE_CODES.items()} | {
 
 
 class Addresses(NamedTuple):
-    """To whom one recipient's mail goes, and the caller's key for it."""
+    """The addresses of one recipient, and the caller's key for it."""
 
     to: Sequence[str]
     cc: Sequence[str]
@@ -49,17 +49,17 @@ class Addresses(NamedTuple):
 
 
 class AddressColumns(NamedTuple):
-    """The `Addresses` of a batch by column; one of which no recipient has anything is empty."""
+    """The `Addresses` of a batch by column; a column is empty if no recipient has a value in it."""
 
     to: Sequence[str | Sequence[str]] = ()
-    """A single address stands for itself."""
+    """A single address is a string, several are a sequence."""
     cc: Sequence[Sequence[str] | None] = ()
     bcc: Sequence[Sequence[str] | None] = ()
     key: Sequence[str | None] = ()
 
     @classmethod
     def of(cls, each: Sequence[Addresses]) -> AddressColumns:
-        """The columns of these recipients."""
+        """Make the columns of these recipients."""
         return cls.joined(*zip(*each, strict=True)) if each else cls()
 
     @classmethod
@@ -70,7 +70,7 @@ class AddressColumns(NamedTuple):
         bcc: Sequence[Sequence[str]],
         key: Sequence[str | None],
     ) -> AddressColumns:
-        """The columns of a batch, as they come out of its entries."""
+        """Make the columns of a batch from the columns of its entries."""
         return cls(
             [each[0] if len(each) == 1 else each for each in to] if any(to) else (),
             [each or None for each in cc] if any(cc) else (),
@@ -79,7 +79,7 @@ class AddressColumns(NamedTuple):
         )
 
     def at(self, place: int) -> Addresses:
-        """Those of the recipient at that place in the batch, from 0."""
+        """Return the addresses of the recipient at that place in the batch, from 0."""
         to = self.to[place] if self.to else ()
         return Addresses(
             (to,) if isinstance(to, str) else to,
@@ -97,9 +97,9 @@ class Taken(NamedTuple):
     last: int
     remarks: Sequence[Remark]
     prints: bytes = b""
-    """A fingerprint of each row, 4 or 8 bytes (`mailing.recognition`); empty of single messages."""
+    """A fingerprint per row, 4 or 8 bytes (`mailing.recognition`); empty for single messages."""
     head: Head | None = None
-    """What of the source had been read by then; None if it cannot be read twice, or is the same as
+    """The source's bytes read by then; None if it cannot be read twice, or if they are the same as
     in the record before."""
 
 
@@ -109,15 +109,15 @@ class Intent(NamedTuple):
     at: float
     batch: int
     seqs: Sequence[int]
-    """A `range` where they follow upon each other."""
+    """A `range` if the rows are consecutive."""
     addresses: AddressColumns = AddressColumns()
-    """Empty where a journal was asked to replay without details."""
+    """Empty if the journal was replayed without details."""
     weight: int = 0
     """Addresses that count to the daily quota."""
 
 
 class Settlement(NamedTuple):
-    """What became of a batch. Durable before it is counted or reported."""
+    """The outcomes of a batch. Durable before they are counted or reported."""
 
     at: float
     batch: int
@@ -129,7 +129,7 @@ class Settlement(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """Recipients settled outside a call: by an operator, or as guilty of a refused batch."""
+    """Recipients settled outside a call: by an operator, or as the culprits of a refused batch."""
 
     at: float
     seqs: Sequence[int]
@@ -139,7 +139,7 @@ class Resolution(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened to the run as a whole: begun, resumed, held, stopped, finished."""
+    """An event of the run as a whole: begun, resumed, held, stopped, finished."""
 
     at: float
     name: str
@@ -150,7 +150,7 @@ Record = Taken | Intent | Settlement | Resolution | Event
 
 
 def intent(batch: Batch, at: float) -> Intent:
-    """The record that must be durable before `batch` is sent."""
+    """Make the record that must be durable before `batch` is sent."""
     seqs, _, to, cc, bcc, keys, _ = zip(*batch.entries, strict=True)
     run = range(seqs[0], seqs[0] + len(seqs))
     return Intent(
@@ -163,7 +163,7 @@ def intent(batch: Batch, at: float) -> Intent:
 
 
 def settlement(number: int, outcomes: Sequence[Outcome], at: float) -> Settlement:
-    """The record of what became of batch `number`."""
+    """Make the record of the outcomes of batch `number`."""
     states, statuses, message_ids, errors, burned, _ = zip(*outcomes, strict=True)
     if any(burned):
         codes = "".join(map(_code, outcomes))
@@ -180,7 +180,7 @@ def _code(outcome: Outcome) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
-    """What a journal knows of its run from the start."""
+    """What a journal knows of its run from the beginning."""
 
     id: str
     """Random, 16 characters of `[a-z2-7]`; part of every recipient's `mailsluice-id` tag."""
@@ -196,20 +196,20 @@ class Journal(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it: a file's path, or "memory"."""
+        """The journal's name in messages: a file's path, or "memory"."""
 
     @property
     def blocks(self) -> bool:
-        """Whether `commit` may block, and so belongs in a worker thread."""
+        """True if `commit` may block, and so belongs in a worker thread."""
 
     @property
     def run(self) -> RunHeader | None:
-        """The run that it belongs to; None before `begin`."""
+        """The run of this journal; None before `begin`."""
 
     def begin(self, run: RunHeader) -> None:
-        """Make it that run's; durable on return.
+        """Bind the journal to `run`; durable on return.
 
-        Raises JournalError where rows of another run have been taken already.
+        Raises JournalError if rows of another run have been taken already.
         """
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -220,17 +220,17 @@ class Journal(Protocol):
         """
 
     def replay(self, *, details: bool) -> Iterator[Record]:
-        """All records in the order of commit.
+        """Yield all records in the order of commit.
 
         Without `details`, addresses, statuses, message ids and errors are empty: enough for
-        `Standing`. Raises JournalError where a record cannot be trusted.
+        `Standing`. Raises JournalError at a record that cannot be trusted.
         """
 
     def reopened(self) -> tuple[int, Bitmap]:
-        """How many records there are, and the rows that an operator has had sent once more in them.
+        """Return the number of records, and the rows that an operator has sent once more.
 
-        For who goes through the records once and must know. Raises JournalError as `replay` does.
+        A reader that walks the records once needs both at the start. Raises as `replay` does.
         """
 
     def close(self) -> None:
-        """Release it. Safe to call twice."""
+        """Release the journal. Safe to call twice."""

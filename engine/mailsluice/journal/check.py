@@ -1,8 +1,8 @@
-"""SQLite's own check of a journal's pages, beside whatever else is done with it.
+"""SQLite's own check of a journal's pages, in a thread beside the reader.
 
-The seals of the records tell what was changed, but not that the last of them are gone. The check
-takes as long as reading everything once more; SQLite does it outside of Python's lock, so that it
-costs a reader nothing where there is a second core.
+Seals show that records were changed, but not that the last ones are missing. The check takes as
+long as reading everything once more. SQLite runs it without Python's lock, so that it costs a
+reader nothing if there is a second core.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mailsluice.journal.schema import CHECK_PAGES
 
 
 class PagesCheck:
-    """Begins at once; `result` waits for its end, `close` gives it up."""
+    """A check that has started; `result` waits for its end, `close` abandons it."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connection = connect()
@@ -31,14 +31,14 @@ class PagesCheck:
             self._problem = error
 
     def result(self) -> str:
-        """What SQLite says: "ok", or what is wrong. Raises sqlite3.Error."""
+        """Return SQLite's verdict: "ok", or what is wrong. Raises sqlite3.Error."""
         self._thread.join()
         if isinstance(self._problem, sqlite3.Error):
             raise self._problem
         return self._problem
 
     def close(self) -> None:
-        """End it, wherever it is."""
+        """End the check, however far it is."""
         with contextlib.suppress(sqlite3.Error):
             self._connection.interrupt()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Records as columns of a table, and back: JSON where a column has structure."""
+"""Records to columns of a table, and back; structured columns are JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Columns = tuple[
 
 
 def encode(record: Record) -> Columns:
-    """The columns of a record."""
+    """Return the columns of a record."""
     match record:
         case Taken(at, first, last, remarks, prints, head):
             rows = _dumps([last, *head] if head else last)
@@ -46,7 +46,7 @@ def encode(record: Record) -> Columns:
 
 
 def decode(columns: Columns) -> Record:
-    """The record of these columns. Raises ValueError or its kin where they are none."""
+    """Return the record of these columns. Raises ValueError and the like if they are no record."""
     at, kind, number, rows, states, weight, prints, body = columns
     match kind, number, rows, states:
         case "taken", int(first), bytes(last_and_head), _:
@@ -76,7 +76,7 @@ def decode(columns: Columns) -> Record:
 
 
 def _rows(seqs: Sequence[int]) -> bytes:
-    """A run of rows by its ends, others one by one."""
+    """Write consecutive rows as their first and last, others one by one."""
     if isinstance(seqs, range):
         return _dumps({"first": seqs[0], "last": seqs[-1]})
     return _dumps(seqs)
@@ -92,7 +92,7 @@ def _encode_addresses(addresses: AddressColumns) -> bytes:
 
 
 def _folded(columns: dict[str, Sequence[Any]]) -> dict[str, Any]:
-    """A column in which every element is the same is written once; one of nulls not at all."""
+    """Write a column of equal elements as one element, and a column of nulls as nothing."""
     folded = {
         name: column[0] if len(set(column)) == 1 else column for name, column in columns.items()
     }
@@ -104,7 +104,7 @@ def _unfolded(column: Any, size: int) -> list[Any]:
 
 
 def encode_run(run: RunHeader) -> bytes:
-    """The run as JSON."""
+    """Return the run as JSON."""
     source = run.source
     parts = None
     if source is not None:
@@ -113,7 +113,7 @@ def encode_run(run: RunHeader) -> bytes:
 
 
 def decode_run(body: bytes) -> RunHeader:
-    """The run of that JSON. Raises ValueError or its kin where it is none."""
+    """Return the run of that JSON. Raises ValueError and the like if it is none."""
     id_, begun_at, parts, digest = orjson.loads(body)
     source = None
     if parts is not None:
@@ -138,7 +138,7 @@ def _dumps(value: Any) -> bytes:
 
 
 def _printable(value: Any) -> Any:
-    """Undecodable bytes of an input, and lone surrogates, in a form that JSON can hold."""
+    """Replace undecodable bytes and lone surrogates by a form that JSON can hold."""
     match value:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()

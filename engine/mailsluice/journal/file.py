@@ -1,4 +1,4 @@
-"""The journal's file: made whole or not at all, and known by one name."""
+"""The journal's file: it appears whole or not at all, and has one name."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _MOUNTED = "{path}: the file is a mount point of its own. " + _LOG_BESIDE.format
 
 
 def make(path: Path, fill: Callable[[Path, int], None]) -> None:
-    """A new journal, which is there whole or not at all: an empty file is never one of ours.
+    """Create a journal that appears whole or not at all: an empty file is never one of ours.
 
-    `fill` writes what a new one holds, durably; it is given the name and the locked descriptor.
-    Whoever makes it has locked the file under its first name. Raises JournalError, and OSError if
-    the folder cannot be written.
+    `fill` writes the content of a new journal, durably; its arguments are the name and the locked
+    descriptor. The caller holds the lock of the first name. Raises JournalError, and OSError if the
+    folder cannot be written.
     """
     if has_log(path):
         raise JournalError(_HEADLESS.format(path=path))
@@ -54,7 +54,7 @@ def make(path: Path, fill: Callable[[Path, int], None]) -> None:
 
 
 def located(path: Path) -> Path:
-    """The file itself, where `path` is a link to it: SQLite keeps its log beside the file.
+    """Resolve a link to the file itself: SQLite keeps its log beside the file.
 
     Raises JournalError if the link leads nowhere, or if the file has more names than one: its log
     may then be beside another of them.
@@ -74,20 +74,20 @@ def located(path: Path) -> Path:
 
 
 def has_log(path: Path) -> bool:
-    """Whether there are commits beside the file: a crash left them, or it is being written."""
+    """Return True if a log lies beside the file: after a crash, or while the journal is written."""
     log = Path(f"{path}-wal")
     return log.exists() and log.stat().st_size > 0
 
 
 def _is_mount_point(path: Path) -> bool:
-    """`Path.is_mount` knows folders only, and not a bind mount of the same file system."""
+    """Return True for a mount point. `Path.is_mount` misses files and bind mounts."""
     if not MOUNTS.exists():
         return path.is_mount()
     return is_mounted(path.resolve(), MOUNTS.read_bytes())
 
 
 def is_mounted(path: Path, mounts: bytes) -> bool:
-    """Whether `mounts`, a mountinfo file, has this absolute path as a mount point."""
+    """Return True if `mounts`, a mountinfo file, has this absolute path as a mount point."""
     name = os.fsencode(path)
     for character in (b"\\", b" ", b"\t", b"\n"):  # as the kernel escapes them
         name = name.replace(character, b"\\%03o" % ord(character))

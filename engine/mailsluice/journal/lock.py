@@ -1,11 +1,11 @@
-"""Who has a journal open: one writer among all processes, and any number of readers.
+"""Locks of a journal: one writer among all processes, and any number of readers.
 
 `flock` keeps a second writer out. SQLite's own locks are of another kind (fcntl): they belong to
 the process, and closing any descriptor of the file drops all of them. Another program that closes
-the journal may then delete the log that a run is writing, and what is committed afterwards is lost
-with the process. Hence two rules. A process opens one descriptor of a journal beside SQLite's, and
-closes it when nothing in the process has that journal open. And the writer holds SQLite's shared
-lock once more by that descriptor (an OFD lock), which no other close drops.
+the journal may then delete the log that a run is writing, and later commits are lost with the
+process. Hence two rules. First, a process opens one descriptor of a journal beside SQLite's, and
+closes it when nothing in the process has that journal open. Second, the writer also holds SQLite's
+shared lock by that descriptor (an OFD lock), which no other close drops.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mailsluice.model.errors import JournalError, JournalLockedError
 
 TRIES = 5
 AGAIN_S = 0.02
-"""Whoever asks whether a journal is being written holds the lock for some microseconds."""
+"""Pause before the second try, seconds: `is_being_written` holds the lock for microseconds."""
 
 SHARED_FIRST = 0x4000_0002
 SHARED_SIZE = 510
 """The bytes of SQLite's shared lock (SHARED_FIRST and SHARED_SIZE in its os.h)."""
 
 TO_WRITE = os.O_RDWR | os.O_NOFOLLOW
-"""A link in place of a journal has been resolved by then; one that is put there is not followed."""
+"""Flags to open a journal. Links have been resolved before; one put there since is not followed."""
 
 _NO_OFD_LOCKS = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -57,7 +57,7 @@ class _File:
 
     @property
     def written(self) -> bool:
-        """Whether this process writes it, or another does."""
+        """True if this process, or another, writes the journal."""
         if any(each.writes for each in self.openings):
             return True
         if not _flocked(self.descriptor, fcntl.LOCK_SH):
@@ -68,30 +68,30 @@ class _File:
 
 @dataclass(slots=True, eq=False)
 class Opening:
-    """One opening of a journal by this process; to be released when SQLite has closed the file."""
+    """One opening of a journal by this process. Release it after SQLite has closed the file."""
 
     _file: _File
     writes: bool
     written: bool
-    """Whether anybody was writing it at that moment."""
+    """True if a process was writing the journal at that moment."""
     ours: bool = True
-    """Whether this process has opened it; False in a process that was forked since."""
+    """True if this process has opened it; False in a process forked since."""
 
     def head(self, size: int) -> bytes:
-        """The first bytes of the file."""
+        """Return the first bytes of the file."""
         return os.pread(self._file.descriptor, size, 0)
 
     @property
     def descriptor(self) -> int:
-        """Of the file; not to be closed."""
+        """A descriptor of the file, which the caller must not close."""
         return self._file.descriptor
 
     def hold(self) -> None:
-        """Keep all others from deleting SQLite's log, until `let_go`."""
+        """Keep other programs from deleting SQLite's log, until `let_go`."""
         _lock_ofd(self._file.descriptor, fcntl.F_RDLCK)
 
     def let_go(self) -> None:
-        """Undo `hold`, so that SQLite itself may delete its log when it closes the file."""
+        """Undo `hold`, so that SQLite may delete its log when it closes the file."""
         if self.ours and self.writes and self in self._file.openings:
             _lock_ofd(self._file.descriptor, fcntl.F_UNLCK)
 
@@ -108,7 +108,7 @@ class Opening:
 
 _guard = threading.RLock()
 _files: dict[tuple[int, int], _File] = {}
-"""By device and inode."""
+"""Open files by device and inode."""
 
 
 def to_write(path: Path) -> Opening:
@@ -123,7 +123,7 @@ def to_write(path: Path) -> Opening:
 
 
 def to_read(path: Path) -> Opening:
-    """Open beside whoever writes it. Raises JournalError."""
+    """Open for reading, even while a process writes it. Raises JournalError."""
     with _opened(path, os.O_RDONLY) as file:
         opening = Opening(file, writes=False, written=file.written)
         file.openings.add(opening)
@@ -131,16 +131,16 @@ def to_read(path: Path) -> Opening:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process, this one or another, has the journal open for writing."""
+    """Return True if a process, this one or another, has the journal open for writing."""
     with _opened(path, os.O_RDONLY) as file:
         return file.written
 
 
 @contextlib.contextmanager
 def making(path: Path) -> Iterator[int]:
-    """While the context lasts, no other thread or process makes the journal of that first name.
+    """Keep other threads and processes from making the journal of that first name in the context.
 
-    Gives its descriptor.
+    Yields its descriptor.
     """
     with _guard:
         descriptor = _open(path, TO_WRITE | os.O_CREAT)
@@ -153,7 +153,7 @@ def making(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _opened(path: Path, flags: int) -> Iterator[_File]:
-    """The file, with the descriptor that this process has of it; closed if nobody needs it."""
+    """Yield the file, with this process's descriptor of it; close it if nothing else needs it."""
     with _guard:
         status = path.stat()
         file = _files.get((status.st_dev, status.st_ino))
@@ -197,7 +197,7 @@ def _flocked(descriptor: int, kind: int) -> bool:
 
 
 def _lock_ofd(descriptor: int, kind: int) -> None:
-    """Not where there are none: then only the first rule protects the log."""
+    """Take an OFD lock, if the system has them; otherwise only the first rule protects the log."""
     if not hasattr(fcntl, "F_OFD_SETLK"):
         return
     wanted = struct.pack("hhqqi0q", kind, os.SEEK_SET, SHARED_FIRST, SHARED_SIZE, 0)
@@ -209,9 +209,9 @@ def _lock_ofd(descriptor: int, kind: int) -> None:
 
 
 def _forget() -> None:
-    """In a forked process: the locks are its parent's, and must not outlive that.
+    """Close the descriptors in a forked process: the locks are its parent's, and end with it.
 
-    Closing a descriptor here drops nothing of the parent's.
+    Closing a descriptor here drops no lock of the parent.
     """
     for file in _files.values():
         for opening in file.openings:

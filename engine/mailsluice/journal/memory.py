@@ -1,4 +1,4 @@
-"""A journal that lives as long as its process: for tests, and for services that accept its loss."""
+"""A journal in memory: for tests, and for services that accept its loss."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class MemoryJournal:
 
     @property
     def run(self) -> RunHeader | None:
-        """The run that it belongs to; None before `begin`."""
+        """The run of this journal; None before `begin`."""
         return self._run
 
     def begin(self, run: RunHeader) -> None:
-        """Make it that run's."""
+        """Bind the journal to `run`."""
         if any(isinstance(record, Taken) for record in self._records):
             raise JournalError("memory: this journal belongs to a run already")
         self._run = run
@@ -36,11 +36,11 @@ class MemoryJournal:
         self._records.extend(records)
 
     def replay(self, *, details: bool) -> Iterator[Record]:  # noqa: ARG002  # nothing to spare
-        """All records in the order of commit."""
+        """Yield all records in the order of commit."""
         yield from self._records
 
     def reopened(self) -> tuple[int, Bitmap]:
-        """The number of records, and what was reopened in them."""
+        """See `Journal.reopened`."""
         rows = Bitmap()
         for record in self._records:
             if isinstance(record, Resolution) and record.state is State.PENDING:
@@ -48,4 +48,4 @@ class MemoryJournal:
         return len(self._records), rows
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing."""

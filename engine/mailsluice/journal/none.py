@@ -1,4 +1,4 @@
-"""No journal: for what may be forgotten when its process ends."""
+"""No journal: for runs that may be forgotten when their process ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mailsluice.model.bitmap import Bitmap
 
 
 class NoJournal:
-    """Keeps nothing, so that its memory does not grow. What is counted lives in `Standing`."""
+    """Keeps nothing, so that its memory does not grow. The counts live in `Standing`."""
 
     name = "memory"
     blocks = False
@@ -19,23 +19,23 @@ class NoJournal:
 
     @property
     def run(self) -> RunHeader | None:
-        """The run that it belongs to; None before `begin`."""
+        """The run of this journal; None before `begin`."""
         return self._run
 
     def begin(self, run: RunHeader) -> None:
-        """Make it that run's."""
+        """Bind the journal to `run`."""
         self._run = run
 
     def commit(self, records: Sequence[Record]) -> None:
-        """Forget them."""
+        """Forget the records."""
 
     def replay(self, *, details: bool) -> Iterator[Record]:  # noqa: ARG002  # the protocol's
-        """Nothing."""
+        """Yield nothing."""
         return iter(())
 
     def reopened(self) -> tuple[int, Bitmap]:
-        """Nothing."""
+        """Return that there are no records."""
         return 0, Bitmap()
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""How a run begins or goes on in a journal: whose it is, what the source is, what was left open."""
+"""How a run begins or resumes in a journal: its mailing, its source, and calls left open."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BEGUN = "begun"
 RESUMED = "resumed"
 
 MESSAGES = "messages"
-"""Stands for the mailing's digest in a journal of single messages, which have many mailings."""
+"""The digest in a journal of single messages, which have many mailings."""
 
 _LEFT_BEHIND = "its process ended before it was sent"
 
@@ -52,23 +52,23 @@ Only = Literal["failed", "rejected", "in_doubt"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which of its recipients a run is to send to."""
+    """The part of its recipients that a run sends to."""
 
     only: Only | None = None
-    """These of a finished run, once more."""
+    """Send once more to the recipients of a finished run in this state."""
     again: bool = False
-    """Those whom the run has not settled, though the mailing has changed."""
+    """Send to the recipients that the run has not settled, although the mailing has changed."""
     excepted: tuple[Path, ...] = ()
-    """Not those whom these journals list as sent or in doubt."""
+    """Leave out recipients that these journals list as sent or in doubt."""
 
     def __post_init__(self) -> None:
-        """Raises ConfigurationError."""
+        """Check the combination. Raises ConfigurationError."""
         if self.only not in (None, *get_args(Only)):
             raise ConfigurationError(f"only={self.only!r}: there are {', '.join(get_args(Only))}")
 
     @property
     def revises(self) -> bool:
-        """Whether the mailing may be another one than that which others were sent."""
+        """True if the mailing may differ from the one that earlier recipients were sent."""
         return self.again or self.only is not None
 
 
@@ -78,7 +78,7 @@ _NOT_RESENT = 'an earlier attempt had no answer, and delivery.in_doubt has becom
 
 
 def standing_of(journal: Journal) -> Standing:
-    """What the journal's records add up to. Blocks for about a second per million recipients."""
+    """Add the journal's records up. Blocks for about a second per million recipients."""
     return Standing().apply_all(journal.replay(details=False))
 
 
@@ -91,12 +91,11 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     at: float,
     random: Random,
 ) -> tuple[RunHeader, list[Record]]:
-    """Begin a run in the journal, or go on with the one that it has; and the records that say so.
+    """Begin a run in the journal, or resume the one that it has. Return it, and what to record.
 
-    A run of which no row was ever taken gives way to a new one: what kept it from beginning (a
-    header that cannot be used, say) must not bind the mended list. `digest` is the mailing's, which
-    `require_same_mailing` has admitted, and `excepting` are the runs that
-    `require_same_exceptions` has. Raises JournalError.
+    A run that never took a row is replaced by a new one: a list with an unusable header, say, must
+    not bind the mended list. `require_same_mailing` has admitted the mailing's `digest`, and
+    `require_same_exceptions` the runs in `excepting`. Raises JournalError.
     """
     run = journal.run
     if run is not None and run.mailing_digest == MESSAGES:
@@ -118,10 +117,10 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
 
 
 def recovered(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
-    """What a new process has to record first: doubts that the last one left.
+    """Return the records with which a new process begins: the doubts that the last one left.
 
-    Calls without an answer, which SES may have or not; and, under "hold", deferred rows that a run
-    under "resend" would have sent again, but for those that an operator has ordered to be.
+    These are calls without an answer, and, under "hold", deferred rows that a run under "resend"
+    would have sent again, except those that an operator has ordered to be sent.
     """
     records: list[Record] = [*orphans(standing, in_doubt, at)]
     under_way = {seq for seqs in standing.open.values() for seq in seqs}
@@ -132,7 +131,7 @@ def recovered(standing: Standing, in_doubt: InDoubt, at: float) -> list[Record]:
 
 
 def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Settlement]:
-    """Settlements for intents that an earlier process left open: SES may have them or not."""
+    """Return settlements in doubt for the intents that an earlier process left open."""
     code = DOUBTED_CODE if in_doubt == "resend" else STATE_CODES[State.IN_DOUBT]
     return [
         Settlement(
@@ -148,7 +147,7 @@ def orphans(standing: Standing, in_doubt: InDoubt, at: float) -> list[Settlement
 
 
 def claim_for_messages(journal: Journal, at: float, random: Random) -> str:
-    """The run id under which single messages go; raises JournalError where it is a mailing's."""
+    """Return the run id of single messages. Raises JournalError if the journal is a mailing's."""
     run = journal.run
     if run is None:
         run = RunHeader(id=_new_id(random), begun_at=at, source=None, mailing_digest=MESSAGES)
@@ -161,7 +160,7 @@ def claim_for_messages(journal: Journal, at: float, random: Random) -> str:
 
 
 def abandoned(standing: Standing, at: float) -> list[Record]:
-    """What to record of single messages whose process has ended: nobody will give them again."""
+    """Return the records for single messages whose process has ended: they will not come again."""
     records: list[Record] = [*orphans(standing, "hold", at)]
     under_way = {seq for seqs in standing.open.values() for seq in seqs}
     unsettled = standing.settled.missing(1, standing.counts.read)
@@ -178,7 +177,7 @@ def abandoned(standing: Standing, at: float) -> list[Record]:
 def resolved(
     standing: Standing, becomes: State, seqs: Sequence[int], reason: str, at: float
 ) -> tuple[list[int], list[Record]]:
-    """An operator answers doubts: `seqs`, or all where there are none. The rows, and the records.
+    """Settle doubts for an operator: rows `seqs`, or all if it is empty. Return rows and records.
 
     Raises ConfigurationError for a row that is not in doubt.
     """
@@ -197,9 +196,9 @@ def resolved(
 
 
 def chosen(journal: Journal, standing: Standing, only: Only) -> list[int]:
-    """The rows that `only` names; none where they are being sent once more already.
+    """Return the rows that `only` names; none if they are already being sent once more.
 
-    Raises ConfigurationError where the run has not come to its end.
+    Raises ConfigurationError if the run has not finished.
     """
     state = State(only)
     if standing.reopened is state and not standing.finished:
@@ -213,7 +212,7 @@ def chosen(journal: Journal, standing: Standing, only: Only) -> list[int]:
 
 
 def reopened(rows: Sequence[int], only: Only, at: float) -> list[Record]:
-    """The records by which an operator has these rows sent once more, as new attempts."""
+    """Return the records that have these rows sent once more, as new attempts."""
     reason = f"to be sent once more: --only {only.replace('_', '-')}"
     resolution = Resolution(at, rows, State.PENDING, RESOLVED, reason)
     return [Event(at, REOPENED, only), *([resolution] if rows else [])]
@@ -224,15 +223,15 @@ def _new_id(random: Random) -> str:
 
 
 def digest_of(prefix: bytes) -> str:
-    """The digest of a mailing, by its part of each request (`Mailing.prefix`)."""
+    """Return the digest of a mailing, from its part of each request (`Mailing.prefix`)."""
     return hashlib.sha256(prefix).hexdigest()
 
 
 def require_same_mailing(journal: Journal, standing: Standing, digest: str) -> None:
-    """Raise an error if part of the recipients, or all of them, got another mailing than this.
+    """Raise an error if some recipients have been sent another mailing than this.
 
     Raises RunFinishedError if the run has finished, MailingChangedError if it has not. A mailing
-    that nobody can have received yet may be mended freely.
+    of which nothing has been sent may be changed freely.
     """
     run, counts = journal.run, standing.counts
     if run is None or not counts.read or run.mailing_digest == MESSAGES:
@@ -249,9 +248,9 @@ def require_same_mailing(journal: Journal, standing: Standing, digest: str) -> N
 def require_same_exceptions(
     journal: Journal, standing: Standing, excepting: Mapping[str, str]
 ) -> None:
-    """Raise ConfigurationError if the run was begun with other runs to leave out than these.
+    """Raise ConfigurationError if the run began with other runs to leave out than these.
 
-    Rows that were taken then have been judged by those.
+    Rows that were taken then have been judged by the runs named then.
     """
     before = standing.excepting
     if not standing.counts.read or before.keys() == excepting.keys():

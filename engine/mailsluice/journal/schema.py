@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 APPLICATION_ID = 0x4D534C43
-"""`PRAGMA application_id`: "MSLC", by which a journal is told from other databases."""
+"""`PRAGMA application_id`: "MSLC", which tells a journal from other databases."""
 
 SCHEMA_VERSION = 5
 """`PRAGMA user_version`."""
 
 UPGRADED_VERSION = 4
-"""The one before, whose records have no fingerprints: read as it is, upgraded by a writer."""
+"""The version before, without fingerprints: readers read it as it is, a writer upgrades it."""
 
 PAGE_BYTES = 8192
 """A settlement of 50 recipients is about 4 KB: two fit a page without overflow."""

@@ -74,14 +74,14 @@ class SqliteJournal:
         self._opening = opening
         self._run: RunHeader | None = None
         self._check: PagesCheck | None = None
-        """A reader's; a writer knows before he begins."""
+        """A reader's check of the pages; a writer checks before it begins."""
         self._last_id = 0
         self._last_seal = 0
         self._replay = schema.REPLAY
 
     @classmethod
     def open(cls, path: Path) -> SqliteJournal:
-        """Open for writing, as the only writer; make the file where there is none.
+        """Open for writing, as the only writer; create the file if it is missing.
 
         Raises JournalError: another process writes it, it is no journal, it is corrupt, it comes
         from a newer version, or the file cannot be opened.
@@ -104,7 +104,7 @@ class SqliteJournal:
     def read(cls, path: Path) -> SqliteJournal:
         """Open for reading only, while another process may be writing it.
 
-        Raises JournalError as `open` does, and where there is no such file.
+        Raises JournalError as `open` does, and if there is no such file.
         """
         if not path.is_file():
             raise JournalError(f"{path}: there is no such journal")
@@ -128,11 +128,11 @@ class SqliteJournal:
 
     @property
     def run(self) -> RunHeader | None:
-        """The run that it belongs to; None before `begin`."""
+        """The run of this journal; None before `begin`."""
         return self._run
 
     def begin(self, run: RunHeader) -> None:
-        """Make it that run's."""
+        """Bind the journal to `run`."""
         with _translated(self._path), self._transaction():
             if self._connection.execute(schema.ANY_TAKEN).fetchone():
                 raise JournalError(f"{self.name}: it belongs to a run already")
@@ -156,7 +156,7 @@ class SqliteJournal:
         self._last_id, self._last_seal = last_id, last_seal
 
     def replay(self, *, details: bool) -> Iterator[Record]:
-        """All records in the order of commit."""
+        """Yield all records in the order of commit."""
         with _translated(self._path):
             last_id = last_seal = 0
             for id_, *rest, body_seal, record_seal in self._connection.execute(self._replay):
@@ -171,7 +171,7 @@ class SqliteJournal:
                 self._require_sound(self._check.result())
 
     def reopened(self) -> tuple[int, Bitmap]:
-        """The number of records, and what was reopened in them."""
+        """See `Journal.reopened`."""
         rows = Bitmap()
         with _translated(self._path):
             size, _ = self._connection.execute(schema.LAST_RECORD).fetchone() or (0, 0)
@@ -195,7 +195,7 @@ class SqliteJournal:
         self._opening.release()
 
     def _ready(self, make_ready: Callable[[], None]) -> Self:
-        """Itself, made ready; closed where that fails."""
+        """Return the journal ready for use; close it if that fails."""
         try:
             with _translated(self._path):
                 make_ready()
@@ -305,7 +305,7 @@ def _write_schema(path: Path, locked: int) -> None:
 
 
 def _require_same_file(connection: sqlite3.Connection, locked: int) -> None:
-    """SQLite opens a file by its name: nobody must have put a link there since it was locked."""
+    """Raise JournalError if SQLite, which opens by name, would open another file."""
     name = connection.execute("PRAGMA database_list").fetchone()[2]
     if not os.path.samestat(os.lstat(name), os.fstat(locked)):
         raise JournalError(f"{name}: another file has been put in the journal's place; {_RESTORE}")
@@ -313,7 +313,7 @@ def _require_same_file(connection: sqlite3.Connection, locked: int) -> None:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """The one border at which SQLite's errors become ours."""
+    """Turn SQLite's errors into JournalErrors."""
     try:
         yield
     except sqlite3.Error as error:

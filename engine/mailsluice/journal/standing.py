@@ -1,6 +1,6 @@
-"""What the records of a journal add up to: counts, what is settled, what is open.
+"""The sum of a journal's records: counts, settled rows, open calls.
 
-The only place that knows which transitions are legal (docs/guarantees.md draws them):
+Only this module knows which transitions are legal (docs/guarantees.md draws them):
 
     pending ──intent──▶ open ──settlement──▶ sent, rejected, failed, in doubt, or pending again
     outside a call, by a `Resolution`: see `_RESOLVED_FROM`
@@ -33,30 +33,29 @@ from mailsluice.model.hold import Hold
 from mailsluice.model.rolling_window import Sends
 
 End = Literal["finished", "held", "stopped"]
-"""How a process leaves a run; the event that says so has that name."""
+"""How a process leaves a run: the name of the event that records it."""
 
 FINISHED: Final = "finished"
 """Nothing is left to do."""
 
 HELD: Final = "held"
-"""It stopped for a cause outside the recipients, which the event's text names."""
+"""The run stopped for a cause outside the recipients; the event's text has the hold."""
 
 STOPPED: Final = "stopped"
-"""It was told to stop."""
+"""The run was told to stop."""
 
 REOPENED: Final = "reopened"
 """An operator sends a part of a finished run once more; the event's text is that part's state."""
 
 EXCEPTING: Final = "excepting"
-"""This run leaves out those whom other runs have mailed; the event's text is a JSON object of their
-journals by run id."""
+"""The run leaves out recipients that other runs have mailed; the event's text is a JSON object of
+those runs' journals by run id."""
 
 REVISED: Final = "revised"
-"""From here on the mailing is another one, as its sender wants it; the event's text is its
-digest."""
+"""The mailing has been changed on purpose; the event's text is the new digest."""
 
 WAITING: Final = "waiting"
-"""What has kept a running process from sending, or from sending faster; the text says what."""
+"""What keeps a running process from sending, or from sending faster; the text says what."""
 
 _RESOLVED_FROM = {
     State.SENT: {State.IN_DOUBT},
@@ -65,18 +64,18 @@ _RESOLVED_FROM = {
     State.REJECTED: {State.PENDING},
     State.IN_DOUBT: {State.PENDING},
 }
-"""By the state that a resolution gives: the states that it may be given in.
+"""The legal resolutions: by the new state, the states that a row may have before.
 
-An operator answers a doubt by sent, failed (dropped: never to be sent again) or pending (to be sent
-again), and may reopen what was rejected or failed. A pending row becomes rejected where it was
-guilty of a refused batch, in doubt where an earlier attempt may have delivered it, failed where it
-is a single message that has been given up.
+An operator settles a doubt as sent, failed (dropped: never sent again) or pending (sent again), and
+may reopen rejected and failed rows. A pending row becomes rejected if it was to blame for a refused
+batch, in doubt if an earlier attempt may have delivered it, and failed if it is a single message
+that was withdrawn.
 """
 
 _NOT_TAKEN = {STATE_CODES[state] for state in (State.REJECTED, State.FAILED, State.PENDING)} | {
     BURNED_CODE
 }
-"""Codes of recipients that SES has not accepted."""
+"""Codes of states in which SES has not accepted the recipient."""
 
 _REMARKED = {State.REFUSED: "refused", State.DUPLICATE: "duplicate", State.SUPPRESSED: "suppressed"}
 
@@ -86,49 +85,49 @@ class Standing:
     """The state of a run after some of its records. `apply` is the only way to change it."""
 
     _tally: dict[str, int] = field(default_factory=lambda: asdict(Counts()))
-    """The fields of `counts`."""
+    """The values of `counts`."""
     settled: Bitmap = field(default_factory=Bitmap)
     """Rows that must not be attempted: refused, duplicate, suppressed, sent, rejected, failed, in
     doubt."""
     remarked: Bitmap = field(default_factory=Bitmap)
-    """Those of them that were never accepted: refused, duplicate, suppressed."""
+    """Settled rows that were never accepted: refused, duplicate, suppressed."""
     open: dict[int, Sequence[int]] = field(default_factory=dict)
-    """Batch number to rows, of intents without a settlement."""
+    """Rows by batch number, for intents without a settlement."""
     burned: dict[int, int] = field(default_factory=dict)
-    """Row to burned attempts, of deferred rows."""
+    """Burned attempts by row, for deferred rows."""
     doubted: set[int] = field(default_factory=set)
-    """Deferred rows that SES may have taken at an earlier attempt."""
+    """Deferred rows that SES may have accepted at an earlier attempt."""
     ordered: set[int] = field(default_factory=set)
-    """Those of `doubted` that an operator wants to be sent again, whatever `in_doubt` says."""
+    """Rows of `doubted` that an operator wants to be sent again, whatever `in_doubt` says."""
     revisable: dict[State, Bitmap] = field(
         default_factory=lambda: {
             state: Bitmap() for state in (State.IN_DOUBT, State.REJECTED, State.FAILED)
         }
     )
-    """Settled rows that an operator may still decide upon, by their state."""
+    """Settled rows that an operator may still decide on, by their state."""
     head: Head | None = None
-    """What of the source had been read when its last rows were taken."""
+    """The source's bytes read when the last rows were taken."""
     last_batch: int = 0
     calls: int = 0
     last_event: Event | None = None
     last_end: Event | None = None
-    """How the last process that came to an end of its own left the run."""
+    """How the last process that recorded its end left the run."""
     last_waiting: Event | None = None
-    """What the present or last process waited for; None where it never waited for long."""
+    """What the present or last process waited for; None if it never waited for long."""
     reopened: State | None = None
-    """Which recipients an operator is having sent once more; None once that has finished."""
+    """The state whose recipients an operator has sent once more; None after that has finished."""
     revised: str | None = None
-    """The digest of the mailing since it was changed last; None while it is the run's first."""
+    """The digest of the mailing as it was changed last; None if it never was."""
     excepting: dict[str, str] = field(default_factory=dict)
-    """The runs whose recipients this one leaves out: their journals by run id."""
+    """Journals of the runs whose recipients this one leaves out, by run id."""
     last_at: float = 0.0
     sends: Sends = field(default_factory=Sends)
-    """What SES has accepted in the last days, or may have."""
+    """Recipients that SES has accepted in the last days, or may have."""
     _weights: dict[int, int] = field(default_factory=dict)
-    """By batch number, of those that are open."""
+    """Daily weights of open batches, by batch number."""
     _underway: Bitmap = field(default_factory=Bitmap)
     _batches: Bitmap = field(default_factory=Bitmap)
-    """Numbers used so far: intents of concurrent calls may become durable in any order."""
+    """Batch numbers used so far: intents of concurrent calls become durable in any order."""
 
     @property
     def counts(self) -> Counts:
@@ -137,13 +136,13 @@ class Standing:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has ended with nothing left to do (a resolution may reopen it)."""
+        """True if the run has ended with nothing left to do (a resolution may reopen it)."""
         ended = self.last_event is not None and self.last_event.name == FINISHED
         return ended and self.counts.pending == 0
 
     @property
     def held_before(self) -> Hold | None:
-        """Why the run was held last, if it was left so and has ever sent anything."""
+        """The hold in which the run was left, if it has ever sent anything."""
         end = self.last_end
         return Hold.recorded(end.text) if end and end.name == HELD and self.counts.sent else None
 
@@ -207,7 +206,7 @@ class Standing:
         _require_distinct(record.seqs)
 
     def _state_of(self, seq: int) -> State | None:
-        """Its state as far as a resolution may change it; None where none may."""
+        """Return a row's state, if a resolution may change it; else None."""
         for state, rows in self.revisable.items():
             if seq in rows:
                 return state
@@ -289,7 +288,7 @@ class Standing:
                 self._revise(rows, state, record.state)
 
     def _revise(self, rows: Sequence[int], was: State, becomes: State) -> None:
-        """An operator has decided. What is dropped or said to be sent is final from now on."""
+        """Apply an operator's decision. Dropped rows, and rows resolved as sent, are final."""
         self.revisable[was].discard(rows)
         if becomes is State.PENDING:
             self.settled.discard(rows)
@@ -303,7 +302,7 @@ class Standing:
             self._tally[name] += number
 
     def apply_all(self, records: Iterable[Record]) -> Standing:
-        """Take all of `records` into account; returns itself."""
+        """Take all of `records` into account; return self."""
         for record in records:
             self.apply(record)
         return self

@@ -1,9 +1,9 @@
-"""SQLite's write-ahead log (`-wal`), looked at for damage that SQLite passes over.
+"""Checks SQLite's write-ahead log (`-wal`) for damage that SQLite ignores.
 
-SQLite takes the first frame whose checksum is wrong for the end of the log: that is how a commit
-ends that a crash cut off. But where several commits follow it, they had been durable, and the log
-has been damaged since; to go on without them would be to send again what they say was sent. This is
-to be found out before SQLite opens the file: it throws away what it passes over.
+SQLite takes the first frame with a wrong checksum for the end of the log, as a crash leaves it in
+the middle of a commit. But if several commits follow that frame, they were durable, and the log has
+been damaged since; without them, recipients that were sent would be sent again. The check must run
+before SQLite opens the file, because SQLite discards what follows such a frame.
 Format: "WAL-mode File Format", sqlite.org/walformat.html.
 """
 
@@ -19,41 +19,40 @@ HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 
 CUT_OFF_COMMITS_MAX = 1
-"""Of the last transaction a crash may have left the end and not the beginning."""
+"""Commits after a bad frame that a crash explains: it may leave only the end of a transaction."""
 
 LOGS_AGO_MAX = 0xFFFF
-"""Logs of which a frame may still be in the file."""
+"""Number of earlier logs of which frames may still be in the file."""
 
 HEAD_BYTES = 20
 
 WAL_MODE = b"\2\2"
-"""Bytes 18 and 19 of a database that has a log: SQLite puts away the log of one that says
-otherwise."""
+"""Bytes 18 and 19 of a database in WAL mode: with other values, SQLite deletes the log."""
 
 _U32 = 0xFFFFFFFF
 
 
 class _Frame(NamedTuple):
-    """One page, as a transaction has written it."""
+    """One page in the log, as a transaction wrote it."""
 
     commits: bool
     salts: bytes
-    """By which it is told from frames that the log had before it was begun anew."""
+    """Numbers that tell the frame from those of earlier logs in the same file."""
     seal: tuple[int, int]
-    """The checksum that it carries."""
+    """The checksum in the frame."""
     sealed: bytes
-    """What that is for, beside all frames before it."""
+    """The bytes that the checksum covers, in addition to all frames before."""
 
 
 def is_disowned(head: bytes) -> bool:
-    """Whether a database that begins with these `HEAD_BYTES` says that it has no log."""
+    """Return True if a database that begins with these `HEAD_BYTES` is not in WAL mode."""
     return head[18:] != WAL_MODE
 
 
 def is_damaged(path: Path, page_bytes: int) -> bool:
-    """Whether commits follow what SQLite would take for the end of this log.
+    """Return True if commits follow the frame that SQLite would take for the end of this log.
 
-    Nothing may be writing it. Its pages are of `page_bytes`, whatever its header says.
+    No process may be writing the log. Its pages have `page_bytes`, whatever its header says.
     """
     with path.open("rb") as file:
         header = file.read(HEADER_BYTES)
@@ -80,10 +79,9 @@ def is_damaged(path: Path, page_bytes: int) -> bool:
 
 
 def _is_foreign(frame: _Frame, salts: bytes) -> bool:
-    """Whether neither this log nor one that was in the file before it can have left this frame.
+    """Return True if neither this log nor an earlier one in the file can have left this frame.
 
-    The first salt grows by one each time that a log is begun anew; a page that never reached the
-    disk is zeros.
+    The first salt grows by one with each new log; a page that never reached the disk is zeros.
     """
     ago = (int.from_bytes(salts[:4], "big") - int.from_bytes(frame.salts[:4], "big")) & _U32
     return ago > LOGS_AGO_MAX and any(frame.salts)
@@ -99,7 +97,7 @@ def _frames(file: IO[bytes], page_bytes: int) -> Iterator[_Frame]:
 
 
 def _sum(order: str, content: bytes, before: tuple[int, int]) -> tuple[int, int]:
-    """SQLite's checksum, in 32-bit words of that byte order, going on from `before`."""
+    """Return SQLite's checksum, in 32-bit words of that byte order, continued from `before`."""
     first, second = before
     words = iter(struct.unpack(f"{order}{len(content) // 4}I", content))
     for even, odd in zip(words, words, strict=True):

@@ -1,7 +1,7 @@
-"""Group commit: what all calls in flight have to record goes to the journal in shared transactions.
+"""Group commit: records of all calls in flight share transactions.
 
-While one transaction is being flushed to the disk the next records gather; the settlement of one
-batch and the intents of the following ones ride together.
+While one transaction is flushed to the disk, the next records gather: the settlement of one batch
+and the intents of the following ones share a transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mailsluice.model.errors import JournalError
 
 
 class _Trip:
-    """The records that share one transaction, and everybody who waits for it."""
+    """The records of one transaction, and the futures of their writers."""
 
     __slots__ = ("done", "failure", "records")
 
@@ -46,14 +46,13 @@ class Writer:
     Leaving the block flushes what is left. After the first failure every `write` raises
     JournalError: what is durable is unknown until the journal is opened again.
 
-    The writer is no task: the end of each commit begins the next one. A program that cancels all
-    tasks when it ends would cancel a task of ours, too, and whoever waits for it would wait for
-    ever.
+    The writer is no task: the end of each commit starts the next one. A program that cancels all
+    tasks at its end would cancel a task of ours, too, and callers of `write` would wait for ever.
     """
 
     def __init__(self, journal: Journal, standing: Standing) -> None:
         self.standing = standing
-        """What is durable adds up to this; changes only after a commit."""
+        """The sum of all durable records; changes only after a commit."""
         self._journal = journal
         self._next = _Trip()
         self._idle = asyncio.Event()
@@ -74,7 +73,7 @@ class Writer:
     ) -> None:
         cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
-            # Whoever cancels this: the journal may be closed next, and never during a commit.
+            # Even if this is cancelled: the journal may be closed next, but never during a commit.
             while not self._idle.is_set():
                 try:
                     await self._idle.wait()
@@ -88,8 +87,8 @@ class Writer:
     async def write(self, records: Sequence[Record]) -> None:
         """Return when `records` are durable, all of them in one transaction.
 
-        Raises JournalError where they may not follow what is durable so far (nothing is written),
-        or where the commit failed.
+        Raises JournalError if they may not follow the durable records (nothing is written), or if
+        the commit fails.
         """
         if self._broken is not None:
             raise self._broken
@@ -127,7 +126,7 @@ class Writer:
             commit.add_done_callback(lambda ended: self._landed(trip, ended.result()))
 
     def _landed(self, trip: _Trip, failure: BaseException | None) -> None:
-        """A commit has ended: count what is durable, tell who waits, begin the next one."""
+        """End a commit: count its records, wake their writers, start the next one."""
         try:
             if failure is not None:
                 raise failure  # noqa: TRY301  # one way out for every failure
@@ -141,7 +140,7 @@ class Writer:
 
 
 def _failure(journal: Journal, records: Sequence[Record]) -> BaseException | None:
-    """What keeps a commit from being made; None if it has been made."""
+    """Return the error of a commit; None if it succeeded."""
     try:
         journal.commit(records)
     except BaseException as error:  # noqa: BLE001  # who waits for the commit is told
