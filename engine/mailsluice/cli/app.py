@@ -16,6 +16,7 @@ from mailsluice.cli import (
     resolve,
     send,
     status,
+    suppress,
     why,
     worker,
 )
@@ -59,6 +60,7 @@ app.command("status")(status.status)
 app.command("why")(why.why)
 app.command("export")(export.export)
 app.command("resolve")(resolve.resolve)
+app.add_typer(suppress.app, name="suppress")
 app.command("worker")(worker.worker)
 app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)

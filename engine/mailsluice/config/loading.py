@@ -57,7 +57,7 @@ def load(
     except ValidationError as error:
         raise layers.refused(error, Mailing, "mailing") from error
     tables = {name: getattr(file, name) for name in Settings.model_fields}
-    tables["feedback"] = file.feedback and file.feedback.beside(path.parent)
+    tables |= _beside(file, path.parent)
     return mailing, Settings.model_construct(**tables)
 
 
@@ -65,13 +65,27 @@ def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:
     """Read a worker's file. Raises ConfigurationError as `load` does."""
     layers = _Layers(path, overrides)
     settings = layers.validated(WorkerSettings)
-    if (feedback := settings.feedback) is None:
-        return settings
-    if settings.queue is not None and settings.queue.url == feedback.queue:
+    feedback, queue = settings.feedback, settings.queue
+    if feedback is not None and queue is not None and queue.url == feedback.queue:
         raise layers.wrong(
             ("feedback", "queue"), "it is [queue] url, too; SES's events need a queue of their own"
         )
-    return settings.model_copy(update={"feedback": feedback.beside(path.parent)})
+    return settings.model_copy(update=_beside(settings, path.parent))
+
+
+def load_suppression(path: Path) -> Settings:
+    """Read the settings of a mailing's or a worker's file. Raises ConfigurationError as `load`."""
+    layers = _Layers(path, ())
+    settings = layers.validated(WorkerSettings if layers.has("folder") else MailingFile)
+    return settings.model_copy(update=_beside(settings, path.parent))
+
+
+def _beside(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Return the tables that name files, with paths relative to this folder."""
+    return {
+        "feedback": settings.feedback and settings.feedback.beside(folder),
+        "suppression": settings.suppression and settings.suppression.beside(folder),
+    }
 
 
 Tables = TypeVar("Tables", bound=FromTables)
@@ -85,6 +99,10 @@ class _Layers:
         self._variables = _variables(os.environ)
         self._flags = _flags(overrides)
         self._file = _read(path, within)
+
+    def has(self, table: str) -> bool:
+        """Return True if the file has this table."""
+        return table in self._file
 
     def validated(self, kind: type[Tables]) -> Tables:
         """Merge the layers. Raises ConfigurationError."""

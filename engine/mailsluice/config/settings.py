@@ -25,6 +25,7 @@ from pydantic_settings import (
 from mailsluice.model import LANE_SHARES, Dedupe, InDoubt, Lane
 from mailsluice.sources import Fields
 from mailsluice.sources.blocks import S3_SCHEME
+from mailsluice.suppression.scopes import ALL, MAILINGS, is_scope
 
 ASK_INTERVAL_S = 1.0
 """SES quotas page: GetAccount may be called once a second."""
@@ -189,6 +190,38 @@ class FeedbackSettings(Table):
         return self.model_copy(update={"files": files, "store": folder / self.store})
 
 
+class SuppressionSettings(Table):
+    """`[suppression]`: whom not to mail, and where that is kept."""
+
+    path: Path = Path("suppressions.db")
+    """Relative to the file. Any number of processes may share it."""
+    scope: str = MAILINGS
+    """The kind of mailing that this is: what recipients unsubscribe from. "mailings": all kinds.
+    Transactional messages belong to none."""
+    keep: Literal["address", "hash"] = "address"
+    """"hash" writes no address into the store, only keyed hashes."""
+    soft_after: int = Field(default=0, ge=0, le=100)
+    """Soft bounces in a row after which an address is suppressed; 0: never."""
+
+    @field_validator("scope")
+    @classmethod
+    def _is_a_kind_of_mailing(cls, scope: str) -> str:
+        if not is_scope(scope) or scope == ALL:
+            raise ValueError(f'it must be 1 to 64 of A-Z a-z 0-9 . _ - and not "{ALL}"')
+        return scope
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, path: Path) -> Path:
+        if "\0" in str(path):
+            raise ValueError("a path has no NUL character")
+        return path
+
+    def beside(self, folder: Path) -> Self:
+        """Return them with a path that is relative to this folder."""
+        return self.model_copy(update={"path": folder / self.path})
+
+
 class SesSettings(Table):
     """`[ses]`: None leaves it to the AWS SDK's own resolution."""
 
@@ -217,6 +250,8 @@ class Settings(BaseSettings):
     messages: MessageSettings = MessageSettings()
     feedback: FeedbackSettings | None = None
     """None: SES's events are not read."""
+    suppression: SuppressionSettings | None = None
+    """None: nobody is suppressed."""
     ses: SesSettings = SesSettings()
 
 

@@ -1,8 +1,8 @@
 """Lists of suppressed addresses as SES and other providers export them, and any CSV. Pure.
 
 All come as rows with names: CSV with a header, JSON objects per line, or a JSON document with a
-list of objects. `parse` finds the columns by their names. Nothing is left out in silence: a row
-that cannot be used comes back as `Refused`.
+list of objects. `parse` finds the columns by their names, `scope` and `expires` of our own exports
+among them. Nothing is left out in silence: a row that cannot be used comes back as `Refused`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from mailsluice.suppression.scopes import SCOPE_OF, Reason, Suppression
+from mailsluice.suppression.scopes import SCOPE_OF, Reason, Suppression, is_scope
 
 Format = Literal["ses", "mailgun", "sendgrid", "postmark", "csv"]
 
@@ -107,7 +107,12 @@ def _read(
     at = _time(_first(row, _TIMES), now)
     if at is None:
         return Refused(number, "its time cannot be read")
-    return Suppression(address.strip(), known, SCOPE_OF[known], at, format_)
+    scope, expires = str(row.get("scope") or SCOPE_OF[known]), row.get("expires") or None
+    if not is_scope(scope):
+        return Refused(number, "its scope is none: 1 to 64 of A-Z a-z 0-9 . _ -")
+    # A time that cannot be read is for good.
+    until = None if expires is None else _time(expires, now)
+    return Suppression(address.strip(), known, scope, at, format_, until)
 
 
 def _given_away(row: Mapping[str, Any], format_: Format) -> Reason | None:

@@ -1,0 +1,193 @@
+"""`mailsluice suppress`: add, remove, has, import, export, forget."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from mailsluice.suppression.scopes import ALL, MAILINGS, Reason
+from mailsluice.suppression.store import Suppressions
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Folder
+
+ANN = "ann@example.com"
+TOO_LONG = f"{'x' * 250}@example.com"
+STORE = ("--store", "suppressions.db")
+
+
+def suppress(folder: Folder, *arguments: str, code: int = 0, stdin: bytes = b"") -> Any:
+    """Run a command on the folder's store; what it prints, parsed."""
+    ended = folder.run("suppress", *arguments, *STORE, "--json", stdin=stdin)
+    assert ended.code == code, (ended.out, ended.err)
+    return [orjson.loads(line) for line in ended.out.splitlines()]
+
+
+def exported(folder: Folder, *arguments: str, code: int = 0) -> str:
+    ended = folder.run("suppress", "export", *STORE, *arguments)
+    assert ended.code == code, ended.err
+    return ended.out
+
+
+def test_an_address_is_added_found_and_removed(folder: Folder) -> None:
+    assert suppress(folder, "add", "Ann <Ann@Example.com>", "--note", "her letter") == [
+        {"suppressed": 1, "new": 1}
+    ]
+    assert suppress(folder, "add", ANN) == [{"suppressed": 1, "new": 0}]
+    [told] = suppress(folder, "has", ANN)
+    assert (told["address"], told["found"][0]["source"]) == (ANN, "her letter")
+    assert suppress(folder, "has", ANN, "bob@example.com", code=1)[1]["found"] == []
+    assert suppress(folder, "remove", ANN) == [{"removed": 1}]
+    assert suppress(folder, "remove", ANN, code=1) == [{"removed": 0}]
+    suppress(folder, "has", ANN, code=1)
+
+
+def test_an_unsubscribed_address_is_suppressed_from_mailings_alone(folder: Folder) -> None:
+    suppress(folder, "add", ANN, "--reason", "unsubscribe", "--scope", "news")
+    suppress(folder, "has", ANN, "--to", "news")
+    suppress(folder, "has", ANN, "--to", "offers", code=1)
+
+
+def test_a_list_comes_from_standard_input(folder: Folder) -> None:
+    told = suppress(folder, "add", "-", stdin=b"ann@example.com\n\n b@b\xc3\xbccher.example \n")
+    assert told == [{"suppressed": 2, "new": 2}]
+    suppress(folder, "has", "b@xn--bcher-kva.example")
+
+
+def test_one_wrong_address_of_a_list_names_its_line_and_adds_nobody(folder: Folder) -> None:
+    ended = folder.run("suppress", "add", "-", *STORE, stdin=f"{ANN}\n{TOO_LONG}\n".encode())
+    assert ended.code == 2
+    assert "standard input, line 2: " in ended.err
+    assert "nothing was changed" in ended.err
+    assert not (folder.path / "suppressions.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "reason", "scope"),
+    [
+        (
+            "ses",
+            '{"SuppressedDestinationSummaries":[{"EmailAddress":"Ann@example.com",'  # noqa: ISC004
+            '"Reason":"COMPLAINT","LastUpdateTime":1700000000.5}]}',
+            "complaint",
+            MAILINGS,
+        ),
+        ("mailgun", "address,code,error,created_at\nann@example.com,550,x,", "bounce", ALL),
+        (
+            "sendgrid",
+            "status,reason,email,created\n5.1.1,no,ann@example.com,1700000000",
+            *("bounce", ALL),
+        ),
+        (
+            "postmark",
+            '{"Suppressions":[{"EmailAddress":"ann@example.com","SuppressionReason":'  # noqa: ISC004
+            '"HardBounce","CreatedAt":"2023-11-14T22:13:20Z"}]}',
+            *("bounce", ALL),
+        ),
+        ("csv", "E-Mail;Reason\nann@example.com;unsubscribed\n", "unsubscribe", MAILINGS),
+    ],
+)
+def test_each_format_is_imported(
+    folder: Folder, format_: str, text: str, reason: str, scope: str
+) -> None:
+    folder.write("list", text)
+    told = suppress(folder, "import", "list", "--format", format_)
+    assert told == [{"suppressed": 1, "new": 1, "refused": 0}]
+    [[found]] = [told["found"] for told in suppress(folder, "has", ANN)]
+    assert (found["reason"], found["scope"], found["source"]) == (reason, scope, format_)
+
+
+def test_a_row_that_cannot_be_used_is_named_and_the_others_are_imported(folder: Folder) -> None:
+    folder.write("list.csv", f"email,reason\n{ANN},bounce\n{TOO_LONG},bounce\n")
+    ended = folder.run("suppress", "import", "list.csv", *STORE)
+    assert ended.code == 1
+    assert "list.csv: row 2: its address: " in ended.err
+    assert ended.out == "1 suppressed, 1 new, 1 rows refused\n"
+    suppress(folder, "has", ANN)
+
+
+def test_a_file_that_is_no_list_is_refused_by_name(folder: Folder) -> None:
+    (folder.path / "list.csv").write_bytes(b"\xff\xfe")
+    ended = folder.run("suppress", "import", "list.csv", *STORE)
+    assert ended.code == 2
+    assert "list.csv: it is not UTF-8" in ended.err
+
+
+def test_a_list_in_parts_is_imported_whole(folder: Folder) -> None:
+    rows = "".join(f"user{number}@example.com\n" for number in range(1_000))
+    folder.write("list.csv", f"email\n{rows}")
+    told = suppress(folder, "import", "list.csv", "--reason", "manual", "--scope", "all")
+    assert told == [{"suppressed": 1_000, "new": 1_000, "refused": 0}]
+
+
+def test_an_export_can_be_imported_again_with_scope_and_expiry(folder: Folder) -> None:
+    suppress(folder, "add", ANN, "--reason", "unsubscribe", "--scope", "news", "--days", "30")
+    folder.write("list.csv", was := exported(folder))
+    (folder.path / "suppressions.db").unlink()
+    suppress(folder, "import", "list.csv")
+    columns = ("address", "reason", "scope", "at", "expires")
+    again, before = (
+        [{name: row[name] for name in columns} for row in csv.DictReader(io.StringIO(text))]
+        for text in (exported(folder), was)
+    )
+    assert again == before != []
+
+
+def test_an_export_for_ses_has_what_its_list_knows_and_counts_the_rest(folder: Folder) -> None:
+    suppress(folder, "add", ANN, "--reason", "bounce")
+    suppress(folder, "add", "bob@example.com", "--reason", "unsubscribe")
+    assert exported(folder, "--format", "ses", code=1) == "ann@example.com,BOUNCE\n"
+
+
+def test_with_hashes_alone_no_file_of_the_store_has_an_address(folder: Folder) -> None:
+    """S4."""
+    folder.write("list.csv", f"email,reason\n{ANN},bounce\n")
+    suppress(folder, "import", "list.csv", "--hash-only")
+    suppress(folder, "has", ANN)
+    assert not _holds_ann(folder.path)
+    suppress(folder, "add", ANN, "--reason", "complaint")
+    assert _holds_ann(folder.path), "the negative control"
+    suppress(folder, "forget", ANN)
+    assert not _holds_ann(folder.path)
+    suppress(folder, "has", ANN)
+
+
+def _holds_ann(path: Path) -> bool:
+    return any(b"ann@" in each.read_bytes().lower() for each in path.glob("suppressions.db*"))
+
+
+def test_the_store_is_found_by_a_mailing_or_workers_file(folder: Folder) -> None:
+    folder.write_mailing("[recipients]", '[suppression]\npath = "whom/not.db"\n[recipients]')
+    (folder.path / "whom").mkdir()
+    folder.write("worker.toml", '[folder]\npath = "mailings"\n[suppression]\npath = "whom/not.db"')
+    assert folder.run("suppress", "add", ANN, "--file", "mailing.toml").code == 0
+    assert folder.run("suppress", "has", ANN, "--file", "worker.toml").code == 0
+    store = Suppressions.open(folder.path / "whom" / "not.db")
+    assert [each.reason for each in store.entries(ANN)] == [Reason.MANUAL]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("has", ANN), "give --store FILE, or --file with [suppression] path"),
+        (("has", ANN, "--store", "none.db"), "none.db: there is no such store"),
+        (("has", ANN, "--file", "mailing.toml"), "mailing.toml: it has no [suppression]"),
+        (("add", ANN, "--store", "s.db", "--scope", "two words"), "cannot be a scope"),
+        (("add", ANN, "--store", "s.db", "--reason", "spite"), "--reason: it must be one of"),
+        (("import", "none.csv", "--store", "s.db"), "none.csv: No such file"),
+        (("export", "--store", "s.db", "--format", "xml"), "--format: it must be one of"),
+        (("add", ANN, "--store", "s.db", "--file", "mailing.toml"), "exclude each other"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_a_remedy(
+    folder: Folder, arguments: tuple[str, ...], why: str
+) -> None:
+    ended = folder.run("suppress", *arguments)
+    assert ended.code == 2
+    assert why in " ".join(ended.err.replace("│", " ").split())
