@@ -10,6 +10,7 @@ from mailsluice.cli import (
     check,
     demo,
     emulator,
+    events,
     export,
     operate,
     preview,
@@ -59,6 +60,7 @@ app.command("send")(send.send)
 app.command("status")(status.status)
 app.command("why")(why.why)
 app.command("export")(export.export)
+app.command("events")(events.events)
 app.command("resolve")(resolve.resolve)
 app.add_typer(suppress.app, name="suppress")
 app.command("worker")(worker.worker)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mailsluice.model import hold
-from mailsluice.model.errors import EngineError, JournalError, MailsluiceError
+from mailsluice.model.errors import EngineError, JournalError, MailsluiceError, StoreError
 from mailsluice.reports.report import ExitCode
 
 logger = logging.getLogger("mailsluice")
@@ -74,7 +74,7 @@ def tell(error: Exception) -> ExitCode:
 
 def explained(error: Exception) -> tuple[ExitCode, str]:
     """Return the exit code of a command that this error has ended, and a sentence for its user."""
-    if isinstance(error, JournalError):
+    if isinstance(error, JournalError | StoreError):
         return ExitCode.JOURNAL, str(error)
     if isinstance(error, MailsluiceError) and not isinstance(error, EngineError):
         lack = error.__cause__ and _lack(error.__cause__)

@@ -164,10 +164,15 @@ class FeedbackStore:
         )
         return sorted(lag for (lag,) in rows)
 
-    def heard_within(self, run: str) -> list[tuple[int | None, int]]:
-        """In how many seconds at most how many rows of a run were first heard of; None: longer."""
+    def heard_within(self, run: str | None) -> list[tuple[int | None, int]]:
+        """In how many seconds at most how many rows of a run were first heard of; None: longer.
+
+        `run` None: of all runs.
+        """
         rows = self._database.read(
-            "SELECT class, count FROM lag WHERE run = ? ORDER BY class", self._number(run)
+            "SELECT class, sum(count) FROM lag WHERE ?1 OR run = ?2 GROUP BY class ORDER BY class",
+            run is None,
+            None if run is None else self._number(run),
         )
         edges: tuple[int | None, ...] = (*LAG_EDGES_S, None)
         return [(edges[class_], count) for class_, count in rows]
@@ -176,6 +181,19 @@ class FeedbackStore:
         """How many events of each kind have come, every copy counted; None: of no run."""
         no = UNTAGGED if run is None else self._number(run)
         return dict(self._database.read("SELECT kind, count FROM heard WHERE run = ?", no))
+
+    def heard_in_all(self) -> dict[str, int]:
+        """Return how many events of each kind have come of all runs, every copy counted."""
+        sql = "SELECT kind, sum(count) FROM heard WHERE run <> ? GROUP BY kind"
+        return dict(self._database.read(sql, UNTAGGED))
+
+    def rows(self, run: str) -> Iterator[int]:
+        """Iterate over the rows of a run of which anything has been heard."""
+        if (no := self._number(run)) is None:
+            return
+        [(where, values)] = _ranges(no, None)
+        for (row,) in self._database.read(f"SELECT row FROM fate WHERE {where}", *values):  # noqa: S608  # ours
+            yield row & ROW_MAX
 
     def reports(self, run: str, row: int) -> list[Report]:
         """Bounces and complaints of a row, in the order of their times."""
