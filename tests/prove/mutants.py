@@ -789,8 +789,8 @@ MUTANTS = [
     Mutant(
         "a pause is not looked for again when a mailing's journal is free",
         "worker/mailings/jobs.py",
-        "            await self._see_marks(job)  # who",
-        "            # who",
+        "            await self._see_marks(job)  # the",
+        "            # the",
         ("tests/worker/test_several_workers.py", "-k", "pause_holds"),
     ),
     Mutant(

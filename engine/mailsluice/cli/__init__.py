@@ -25,7 +25,7 @@ def main() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(output.Formatter("mailsluice: %(message)s", lines=True))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
-        # It logs each refresh that fails, with a traceback; what that means for us is said by us.
+        # It logs each refresh that fails, with a traceback; our own messages say what that means.
         logging.getLogger("aiobotocore.credentials").setLevel(logging.CRITICAL)
         extras.require("cli")
         from mailsluice.cli.app import app  # as above
@@ -46,7 +46,7 @@ def _code_of_exit(ended: SystemExit) -> str | int | None:
 
     cause = ended.__context__
     if isinstance(cause, BrokenPipeError):
-        output.silence()  # who reads has seen enough
+        output.silence()  # the reader has seen enough
         return 0
     if isinstance(cause, Exception) and isinstance(cause.__cause__, EOFError):
         return _told(cause.__cause__)

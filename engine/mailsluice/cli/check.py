@@ -45,8 +45,7 @@ def check(  # noqa: PLR0913, PLR0917  # one parameter a flag
 ) -> None:
     """Check a mailing, its list and its account; send nothing.
 
-    Exit codes: 0 nothing that would keep it from arriving; 2 an error was found, or the mailing
-    cannot be read.
+    Exit codes: 0 no error was found; 2 an error was found, or the mailing cannot be read.
     """
     from mailsluice.cli import runtime
 

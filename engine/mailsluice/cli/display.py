@@ -44,7 +44,7 @@ BAR_CHARACTERS = 30
 
 @contextmanager
 def waiting(for_what: str, *, quiet: bool) -> Iterator[None]:
-    """Say on a terminal what is going on; say nothing elsewhere, nor if it should be `quiet`."""
+    """Show on a terminal what is going on; show nothing elsewhere, or if `quiet`."""
     console = progress_console()
     if quiet or not console.is_terminal:
         yield
@@ -92,7 +92,7 @@ def _rate_of_sending(now: Statistics) -> float:
     """Return the rate outside waits for the daily quota, recipients per second."""
     sending_s = now.elapsed_s - now.pipeline.waited_s.get(Reason.DAILY, 0.0)
     sent = now.rate_per_s * now.elapsed_s
-    # So soon the average says nothing.
+    # The average says nothing yet.
     return sent / sending_s if sent and sending_s > RATE_S else now.pacer.allowed_per_s
 
 
@@ -116,7 +116,7 @@ async def _begun(engine: Engine, console: Console) -> Statistics:
 
 
 def _plan(now: Statistics, remaining: Remaining) -> str | None:
-    """Return what the run is going to do; None if nothing is left to be sent."""
+    """Return a line with the run's plan; None if nothing is left to be sent."""
     rate = now.pacer.allowed_per_s
     left = remaining.left(now)
     if left is None:

@@ -71,7 +71,7 @@ def write_json(text: bytes) -> None:
 class Formatter(logging.Formatter):
     """Formats each record as one line, whatever its text holds; a traceback is indented.
 
-    `lines`: what has several lines keeps them, indented as well.
+    `lines`: a text of several lines keeps them, indented as well.
     """
 
     def __init__(self, form: str, *, lines: bool = False) -> None:

@@ -160,7 +160,7 @@ def _tell(each: Previewed, shape: Shape | None) -> None:
 
 
 def _open(found: Sequence[Previewed]) -> None:
-    """Show each in the browser, from a folder that nobody else may read."""
+    """Show each in the browser, from a folder that only this user may read."""
     import tempfile
     import webbrowser
 

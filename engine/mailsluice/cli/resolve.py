@@ -63,8 +63,8 @@ def resolve(  # noqa: PLR0913, PLR0917  # one parameter a flag
 ) -> None:
     """Settle recipients whose answer was lost. Recorded in the journal with time and reason.
 
-    Without --seq, --address and --key: all of them. `drop` of all is final, and is asked back on a
-    terminal; elsewhere it needs --all.
+    Without --seq, --address and --key: all of them. `drop` of all is final: it asks first on a
+    terminal, and needs --all elsewhere.
     """
     from mailsluice.journal import recovery
     from mailsluice.journal.sqlite import SqliteJournal

@@ -19,8 +19,9 @@ GC_THRESHOLDS = (20_000, 20, 50)
 """Instead of (700, 10, 10): see `gc.set_threshold`."""
 
 GC_THRESHOLDS_LASTING = (2_000, 5, 2)
-"""For a process that lasts: each call of the SDK leaves cycles behind, and so does what fails. They
-are megabytes where they are seldom collected, and leave holes that the next do not fit into."""
+"""For a long-running process: each call of the SDK, and each failure, leaves cycles behind.
+Collected rarely, they are megabytes, and leave holes in the heap that later objects do not fit
+into."""
 
 
 DESCRIPTORS_MIN = 64
@@ -35,7 +36,7 @@ stacks of threads. libuv aborts the process if it cannot start one."""
 def set_apart() -> None:
     """Freeze all current objects, so that the garbage collector skips them (`gc.freeze`).
 
-    Python looks for garbage among all that is old only when a quarter of it is new: beside the
+    Python collects the oldest generation only when a quarter of its objects are new: with the
     hundred thousand objects of the AWS SDK, not before there are twenty-five thousand others.
     """
     gc.collect()

@@ -95,8 +95,8 @@ def send(  # noqa: PLR0913, PLR0917  # one parameter a flag
     """Send a mailing; run it again to carry on where it stopped.
 
     Exit codes: 0 finished and all sent; 1 finished, some not sent; 2 bad usage, configuration or
-    input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted; 70 an error
-    that nobody foresaw.
+    input; 3 held; 4 stopped by a signal; 5 the journal cannot be written or trusted; 70 an
+    unexpected error.
     """
     from mailsluice.cli import runtime
 

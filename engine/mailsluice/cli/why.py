@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mailsluice.reports.history import Attempt, RecipientHistory
 
 NOT_FOUND = 1
-"""The exit code where the journal does not know the address, as grep has it."""
+"""Exit code if the journal does not know the address, as for grep."""
 
 
 def why(
@@ -21,7 +21,7 @@ def why(
     address: Annotated[str, typer.Argument(help="An address: To, Cc or Bcc, in any letter case.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
-    """Every attempt for a recipient: when, batch, answer, MessageId, wait. 1 if there is none."""
+    """Show every attempt for a recipient: when, batch, answer, MessageId, wait. Exit 1: none."""
     import orjson
 
     from mailsluice.cli import output

@@ -1,4 +1,4 @@
-"""`mailsluice worker`: a process that is fed by others."""
+"""`mailsluice worker`: a long-running process that sends mailings and messages."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def worker(
 ) -> None:
     """Send what a queue and a folder bring, side by side in one quota, until told to stop.
 
-    SIGTERM or SIGINT: take in nothing more, settle the calls in flight, give unsent messages back
-    to the queue, and exit 0; mailings that are not finished go on with the next worker. SIGHUP:
-    read the settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written;
-    70: an error that nobody foresaw.
+    SIGTERM or SIGINT: take in nothing more, settle the calls in flight, return unsent messages to
+    the queue, and exit 0; the next worker carries on with unfinished mailings. SIGHUP: read the
+    settings again. Exit 2: the settings cannot be used; 5: a journal cannot be written; 70: an
+    unexpected error.
     """
     for number in obeyed(SIGNALS):
         signal.signal(number, _obey_early)
@@ -47,7 +47,7 @@ def worker(
 
 
 def _obey_early(number: int, _: object) -> None:
-    """Nothing has begun yet: there is nothing to settle, and the settings are being read."""
+    """End at once, for a signal while the settings are read: there is nothing to settle."""
     if number != signal.SIGHUP:
         raise SystemExit(0)
 
@@ -67,7 +67,7 @@ def load(file: Path, overrides: Sequence[str] = ()) -> WorkerSettings:
 
 
 def _log(settings: LogSettings) -> None:
-    """Log as these say, and no otherwise."""
+    """Set up logging by these settings."""
     import logging
     import sys
 
@@ -139,7 +139,7 @@ async def _obey_signals(
 
 
 def _reload(worker: Worker, file: Path, overrides: Sequence[str]) -> None:
-    """Go on by what the file says now; by what it said before, where that cannot be used."""
+    """Read the settings again; keep the present ones if they cannot be used."""
     import logging
 
     from mailsluice.model.errors import ConfigurationError

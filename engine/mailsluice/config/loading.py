@@ -115,7 +115,7 @@ class _Layers:
             raise self._no_json(error) from error
 
     def _no_json(self, error: SettingsError) -> ConfigurationError:
-        """Name the variables that are not JSON: the library names only their table."""
+        """Name the variables that are not JSON; pydantic-settings names only their table."""
         table = PREFIX + str(error).partition('field "')[2].partition('"')[0].upper()
         suspects = [
             name

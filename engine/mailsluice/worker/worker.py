@@ -36,8 +36,8 @@ class Worker:
     """`await Worker(settings, open_journal).run()` until `stop` is called.
 
     `settings` are a worker's file; `settings.folder.path` is absolute by then. Journals, claims
-    and quota are reached through `open_journal`, `Folder` and the engine: nothing here assumes that
-    there is no other worker.
+    and quota are reached through `open_journal`, `Folder` and the engine, so other workers may run
+    beside this one.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Worker:
         self.settings = settings
         """The settings in force."""
         self.has_begun = False
-        """True once it has been ready."""
+        """True after the worker has been ready once."""
         self._takes_in = False
         self._unreached: str | None = None
         """Why the worker cannot begin yet; None if it can."""
@@ -77,7 +77,7 @@ class Worker:
         """Take in mailings and messages, and send them.
 
         Raises ConfigurationError if it cannot begin, JournalError if messages can no longer
-        be recorded, or are another process's.
+        be recorded, or if another process records them.
         """
         await to_thread.run_sync(self._folder.prepare)
         self._pause_all(paused=Mark.PAUSED in self._folder.marks(self._folder.path))
@@ -149,9 +149,9 @@ class Worker:
         return self.mailings.paused
 
     async def pause(self, *, paused: bool) -> None:
-        """Pause or resume the whole worker; a pause outlives it.
+        """Pause or resume the whole worker; a pause outlives the process.
 
-        Raises LookupError if that is the case already.
+        Raises LookupError if it is paused or running already.
         """
         if paused == self.paused:
             raise LookupError
@@ -191,7 +191,7 @@ class Worker:
                     return
             except AccountRefusedError as error:
                 if self._unreached is None:
-                    raise  # it has never been different
+                    raise  # failed at the start: give up
                 self._unreached = str(error)
             except AccountHeldError as error:
                 if self._unreached is None:

@@ -28,7 +28,7 @@ CONNECT_TIMEOUT_S = 10.0
 """Default for each phase of a connection (`http.CONNECT_PHASES`), seconds."""
 
 READ_TIMEOUT_S = 30.0
-"""Default, seconds. The SDK has 60 s for both, and five attempts at credentials."""
+"""Default for reading, seconds. The SDK's defaults are 60 s and five attempts at credentials."""
 
 QUEUE_ANSWER_BYTES_MAX = 10 * 6 * 1024 * 1024 + ANSWER_BYTES_MAX
 """Longest answer of SQS: ten messages of 1 MiB each with their attributes (SQS service model,

@@ -1,8 +1,8 @@
 """The connections to the worker's HTTP interface: limited in number, and none idle for long.
 
-Each takes a descriptor, and those are what calls, journals and lists need as well. So no more than
-a part of them is given away, whatever the number of clients: the longest idle connection makes
-room for a new one, and where none is idle the rest wait in the kernel.
+Each takes a descriptor, which calls, journals and lists need as well. So clients get only a part of
+the descriptors: the connection that was idle longest makes room for a new one, and if none is idle,
+new ones wait in the kernel.
 """
 
 from __future__ import annotations

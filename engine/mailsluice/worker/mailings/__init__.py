@@ -1,5 +1,5 @@
-"""Mailings in a folder, or sent by the queue: taken in, sent, put away.
+"""Mailings from a folder or the queue: taken in, sent, and moved to done/ or failed/.
 
-`inbox` moves folders by atomic renames, `contents` reads what is in one, `job` is one mailing at
-work and `jobs` are all of them. It knows the engine and the queue's messages. Start with `jobs`.
+`inbox` moves folders by atomic renames, `contents` reads a mailing's folder, `job` is one mailing
+in work and `jobs` are all of them. It knows the engine and the queue's messages. Start with `jobs`.
 """

@@ -34,8 +34,8 @@ _JOURNAL_SUFFIXES = ("", "-wal", "-shm", "-journal", ".new")
 def mailing_of(path: Path) -> tuple[Mailing, Settings]:
     """Read the mailing from its file, or from the message. Raises ConfigurationError, BodyError.
 
-    A user who drops a mailing may have fewer rights than the worker: every file that it names must
-    lie in its folder.
+    A user who drops a mailing may have fewer rights than the worker: every file that the mailing
+    names must lie in its folder.
     """
     message = path / MESSAGE
     if not os.path.lexists(message):
@@ -67,8 +67,8 @@ def list_of(path: Path, settings: Settings, ses: SesSettings) -> FileSource:
 def journal_of(path: Path, open_journal: OpenJournal) -> Journal:
     """Open the journal, or create it. Raises JournalError, ConfigurationError.
 
-    SQLite opens files by their names: whoever drops a mailing must not lead it elsewhere by a link,
-    symbolic or hard.
+    SQLite opens files by name, so a dropped mailing must not lead it elsewhere by a symbolic or
+    hard link.
     """
     for suffix in _JOURNAL_SUFFIXES:
         name = f"{JOURNAL}{suffix}"

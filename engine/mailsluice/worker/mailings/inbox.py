@@ -1,11 +1,11 @@
 """A folder as a queue of mailings, by atomic renames: inbox/ → working/ → done/ or failed/.
 
-Beside them messages/ and quarantine/, for what comes from a queue.
+Beside them are messages/ and quarantine/, for messages from a queue.
 
 One mailing is one sub-folder: a mailing file, its lists, and later its journal and report. Put it
-together under a name that begins with a dot, and rename it when it is whole: what is in the inbox
-is taken. Every step is one rename, so that a crash leaves a mailing in one place, and of two
-workers on one folder one gets it.
+together under a name that begins with a dot, and rename it when it is complete: the worker takes
+every other folder in the inbox. Each step is one rename, so that a crash leaves a mailing in one
+place, and only one of two workers on one folder gets it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Folder:
                 each.mkdir(parents=True, exist_ok=True)
             for each in (self.messages, self._quarantine):
                 each.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-                with suppress(PermissionError):  # another user's, who decides
+                with suppress(PermissionError):  # its owner decides
                     each.chmod(PRIVATE_FOLDER)
         except OSError as error:
             raise ConfigurationError(
@@ -98,7 +98,7 @@ class Folder:
     def claim(self) -> list[Refused]:
         """Move mailings from inbox/ to working/, unless another worker is quicker.
 
-        Mailings that repeat one that was sent or begun under their name stay, and are returned.
+        Mailings whose name and content were sent or started before stay; they are returned.
         """
         refused = []
         for found in _folders(self._inbox):
@@ -114,7 +114,7 @@ class Folder:
                     continue
                 found.rename(_free(self._working / found.name))
             except FileNotFoundError:
-                continue  # another worker has it
+                continue  # another worker was quicker
             except OSError as error:
                 self._say_once(found, error.strerror or str(error), logging.WARNING)
         for stray in self._inbox.iterdir():
@@ -123,9 +123,9 @@ class Folder:
         return refused
 
     def _sent_before(self, found: Path) -> str | None:
-        """Return why it would be sent twice: a mailing with its name and content was begun.
+        """Return why a mailing would be sent twice: one like it was started before.
 
-        A mailing that brings its journal carries on where that stopped.
+        A mailing that comes with a journal carries on where the journal stopped.
         """
         if os.path.lexists(found / JOURNAL):
             return None
@@ -147,7 +147,7 @@ class Folder:
         return None
 
     def put_to_work(self, name: str, message: str) -> Path | None:
-        """Put a mailing that came as a message into working/; None if it was sent or cancelled.
+        """Put a mailing from the queue into working/; None if it was sent or cancelled before.
 
         A mailing that failed before anything was sent may come again: it is moved from failed/, so
         that each name is in one place. Raises OSError.
@@ -182,7 +182,7 @@ class Folder:
         _write(path / mark, b"")
 
     def unmark(self, path: Path, mark: Mark) -> None:
-        """Raises OSError."""
+        """Remove a mark. Raises OSError."""
         (path / mark).unlink(missing_ok=True)
 
     def marks(self, path: Path) -> set[Mark]:
@@ -203,7 +203,7 @@ class Folder:
     def put_away(self, mailing: Path, report: bytes, *, done: bool, begun: bool) -> Path:
         """Write the report and move the mailing to done/ or failed/. Return its new path.
 
-        `begun`: something of it is in its journal; the journal of another is not kept in failed/.
+        `begun`: its journal has records; otherwise the journal is not kept in failed/.
         """
         _write(mailing / REPORT, report)
         if not (done or begun):
@@ -247,7 +247,7 @@ def _free(place: Path) -> Path:
 
 
 def _of_name(place: Path) -> Iterator[Path]:
-    """Return the folders there with that name, or with the suffixes that `_free` adds."""
+    """Return the folders with that name, also with a suffix that `_free` adds."""
     number, found = 1, place
     while found.exists():
         yield found

@@ -77,7 +77,7 @@ class Job:
         return JobState.PAUSED if paused and self.state is JobState.SENDING else self.state
 
     def wind_up(self) -> None:
-        """Start no more calls of it, and end its waits."""
+        """Start no more calls of this mailing, and end its waits."""
         if self.engine is not None:
             self.engine.stop()
         self.waiting.cancel()

@@ -98,7 +98,7 @@ class Mailings:
                 await self._stopping.wait()
 
     def open(self, engine: Engine, tasks: TaskGroup) -> None:
-        """Begin to send mailings beside `engine`, by tasks of that group."""
+        """Start to send mailings beside `engine`, in tasks of that group."""
         self._engine = engine
         self._tasks = tasks
 
@@ -173,7 +173,7 @@ class Mailings:
     # --- claims ------------------------------------------------------------------------------
 
     async def take_list(self, message_id: str, read: FromList, text: str) -> Nack | None:
-        """Take a mailing that came as a message, as if it had been dropped."""
+        """Take a mailing from the queue, as if it had been dropped into the folder."""
         name = f"queue-{read.key or message_id}"
         while True:
             try:
@@ -191,7 +191,7 @@ class Mailings:
                 return None
             if self._stopping.is_set():
                 return AT_THE_END
-            # Another worker has it. The message stays in hand until that is through with it.
+            # Another worker has it. The message stays in hand until that worker has finished it.
             with anyio.move_on_after(self._settings.hold_s):
                 await self._stopping.wait()
 
@@ -218,7 +218,7 @@ class Mailings:
         return job
 
     def _refuse(self, path: Path, why: str) -> None:
-        """Move a refused mailing from inbox/ to failed/. Its namesake may be under way."""
+        """Move a refused mailing from inbox/ to failed/. One of the same name may be in work."""
         name = f"inbox/{path.name}"
         before = self.jobs.get(name)
         if before is None or before.left.is_set():
@@ -326,7 +326,7 @@ class Mailings:
         source = contents.list_of(job.path, settings, self._ses)
         journal = await to_thread.run_sync(contents.journal_of, job.path, self._open_journal)
         try:
-            await self._see_marks(job)  # who had the journal until now may have been told something
+            await self._see_marks(job)  # the journal's last owner may have received an order
             if not self._may_be_sent(job):
                 return
             job.counts = None

@@ -1,8 +1,8 @@
-"""From the queue's messages to single messages of the engine, and back: what is deleted, and when.
+"""Receives messages from the queue, sends their recipients, and deletes or returns each message.
 
-A message is deleted when the outcomes of all its recipients are durable. It is given back, at once
-or hidden for a while, when one of them was not attempted. What the queue gives twice is known by
-its keys. While it is in hand it stays hidden from others.
+A message is deleted when the outcomes of all its recipients are durable. It is returned, at once or
+hidden for a while, if one of them was not attempted. A message that the queue delivers twice is
+recognised by its keys. While it is in hand, it stays hidden from other workers.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from mailsluice.worker.queue.sender import MessageSender
 logger = logging.getLogger(__name__)
 
 POLLS = 4
-"""At once: each brings ten messages a round trip."""
+"""Polls at once: each brings ten messages per round trip."""
 
 TELLERS = 4
-"""Calls at once that delete messages, and as many that give back."""
+"""Calls at once that delete messages, and as many that return them."""
 
 LISTS_MAX = 1_000
 """Mailings to lists in hand at once."""
 
 BYTES_MAX = 64 * 1024 * 1024
-"""Of the bodies in hand: read, they take several times as much."""
+"""Total size of the bodies in hand; parsed, they take several times as much."""
 
 EXTENSIONS = 4
-"""In the time for which a message is hidden: three may fail."""
+"""Extensions within the time for which a message is hidden: all but one may fail."""
 
 POLL_ENDS_S = 1.0
-"""When the worker stops, a poll under way may still bring what the queue has just given."""
+"""Time for polls under way when the worker stops, seconds: they may still bring messages."""
 
 ASIDE_BYTES = 64 * 1024
 """A longer body is parsed in a thread."""
@@ -115,7 +115,7 @@ class Consumer:
             poll.deadline = anyio.current_time() + POLL_ENDS_S
         self._changed()
 
-    # --- the queue gives ---------------------------------------------------------------------
+    # --- receiving ---------------------------------------------------------------------------
 
     async def _receive(self) -> None:
         failures = 0
@@ -223,10 +223,10 @@ class Consumer:
 
     async def _give_back(self, received: Received, hidden_s: float) -> None:
         while self._stopping.is_set() and self._polls:
-            await self._change.wait()  # or one of them would bring it once more
+            await self._change.wait()  # a poll could receive it once more
         received.leaving = True
         while received.id in self._hiding:
-            await self._change.wait()  # or that call, if it is the later one, hides it again
+            await self._change.wait()  # that call would hide it again
         self._giving_back.add((received, hidden_s))
 
     async def _is_given_up(self, received: Received, why: str) -> bool:
@@ -247,7 +247,7 @@ class Consumer:
         return await self.recipients.send(read, received.origin)
 
     async def _send_list(self, message_id: str, read: FromList, text: str) -> Nack | None:
-        """Send a mailing to a list. It takes hours, and no place of single messages."""
+        """Send a mailing to a list. It takes hours, and takes no place from single messages."""
         if self._lists >= LISTS_MAX:
             return Nack(self._settings.hold_s, "too many lists are being sent")
         self._lists += 1
@@ -269,7 +269,7 @@ class Consumer:
         self.malformed += 1
         return None
 
-    # --- the queue is told -------------------------------------------------------------------
+    # --- acknowledging -----------------------------------------------------------------------
 
     async def _delete(self, some: Sequence[Ack]) -> list[Received]:
         return await self._queue.delete([received for received, _ in some])

@@ -1,7 +1,7 @@
 """The journals of messages from a queue: one after the other, so that none grows for ever.
 
-A queue may give a message again as long as it keeps messages. So long its key is remembered; the
-journals themselves stay, as the record of what was sent, until an operator removes them.
+A queue may deliver a message again for as long as it keeps messages, and keys are remembered for
+that long. The journals stay, as the record of what was sent, until an operator removes them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Segments:
         clock = JournalClock()
         for path in reversed(paths):
             if self._all and clock.oldest_s >= self._retention_s:
-                break  # the queue cannot give anything of it any more, nor of what is older
+                break  # the queue keeps no message of this journal or of older ones
             self._all.insert(0, await to_thread.run_sync(self._remembered, path, clock))
         await tasks.start(self._serve, self._all[-1])
 
@@ -182,7 +182,7 @@ class Segments:
         async with self._next:
             last = self._all[-1]
             if last.rows < ROWS_MAX:
-                return  # somebody else was quicker
+                return  # another task was quicker
             number = int(last.path.stem.partition("-")[2]) + 1
             path = last.path.with_name(f"messages-{number:06}.journal")
             segment = Segment(path, self._monotonic())

@@ -19,10 +19,10 @@ GAP_MAX_S = 3_600.0
 class JournalClock:
     """Tells how long ago a key was sent, only by the records of the journals since then.
 
-    The time of day at a start may be days off, or have been when a journal was written. So time is
-    what passed between one record and the next, and no gap counts for more than `GAP_MAX_S`: a key
-    is known for too long after a pause, and never forgotten because a clock jumped. Journals are
-    read from the newest to the oldest.
+    The wall clock may be days off at a start, or may have been when a journal was written. So time
+    is what passed between one record and the next, and no gap counts for more than `GAP_MAX_S`:
+    after a pause keys are known for too long, but none is forgotten because a clock jumped. Read
+    journals from the newest to the oldest.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class JournalClock:
         self._span_s = 0.0
         """Time from the first to the last record of that journal, seconds."""
         self._first_at: float | None = None
-        """When the newer journal that was read before it was begun."""
+        """When the journal that was read before this one began."""
 
     @property
     def oldest_s(self) -> float:
@@ -61,7 +61,7 @@ class _Share:
 
     def __init__(self, keys: Iterable[str], begun_at: float | None, last_at: float) -> None:
         self.begun_at = begun_at
-        """When it was begun; None if it takes no more keys."""
+        """When the share was started; None if it takes no more keys."""
         self.last_at = last_at
         """When the newest of its keys was sent."""
         self._hashes = array("q", sorted(map(hash, keys)))
@@ -79,10 +79,10 @@ class _Share:
 
 
 class Keys:
-    """Each is known for `retention_s` after it was sent; up to three times that, while others come.
+    """Keys, each known for `retention_s` after its message was sent, at most three times as long.
 
-    Times are seconds on a clock that nobody sets. Of each key eight bytes are kept: that two of
-    10^7 look alike happens three times in a million.
+    Times are seconds on a monotonic clock. Eight bytes are kept of each key: two of 10^7 collide
+    with a probability of three in a million.
     """
 
     def __init__(self, retention_s: float) -> None:

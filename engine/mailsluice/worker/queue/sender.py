@@ -44,7 +44,7 @@ class MessageSender:
         self, settings: QueueSettings, segments: Segments, went_on: Callable[[], None]
     ) -> None:
         self.counts: Counter[State] = Counter()
-        """MessageSender by outcome in this process; the keys are `COUNTED`."""
+        """Recipients by outcome in this process; the keys are `COUNTED`."""
         self.hold: str | None = None
         """Why nothing can be sent at present: a cause outside the messages."""
         self._settings = settings
@@ -117,7 +117,7 @@ class MessageSender:
         return AT_THE_END
 
     async def _try_for_all(self, part: Part, why: str) -> Nack | None:
-        """While the account is held, let one recipient try for all: each attempt is a journal row.
+        """Let one recipient at a time try while the account is held: each attempt is a journal row.
 
         Messages in hand are kept meanwhile: returned, they would use up their receives.
         """
