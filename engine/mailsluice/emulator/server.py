@@ -28,6 +28,7 @@ from mailsluice.emulator.options import EmulatorOptions
 from mailsluice.emulator.service import Reply, Service, ServiceStatistics
 from mailsluice.emulator.signature import Credentials
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.model.shown import numbered, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +75,10 @@ class Emulator:
         self._run = secrets.token_hex(8)
         self._request_number = 0
         self._served = threading.Condition()
+
+    def __repr__(self) -> str:
+        calls = numbered(self.account.calls, "calls")
+        return shown(self, self.url, calls, numbered(len(self.ledger), "accepted"))
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()

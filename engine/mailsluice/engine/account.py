@@ -1,4 +1,4 @@
-"""What the account allows: GetAccount, asked now and then, into rate and daily room."""
+"""What the account allows: keeps the rate and the daily quota in step with GetAccount."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 class AccountRefusedError(ConfigurationError):
-    """The account may not be asked, or not without credentials."""
+    """GetAccount may not be called, or no credentials can sign it."""
 
 
 class AccountHeldError(MailsluiceError):
-    """Nothing can be sent for a cause outside: an account paused, SES out of reach."""
+    """Nothing can be sent at present: the account is paused, or SES cannot be reached."""
 
     def __init__(self, hold: Hold) -> None:
         super().__init__(str(hold))
@@ -38,11 +38,11 @@ class AccountHeldError(MailsluiceError):
 
 
 ASK_ATTEMPTS_MAX = 5
-"""Times that GetAccount is asked at the start while it is throttled."""
+"""Attempts at GetAccount at the start, while it is throttled."""
 
 
 def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:
-    """Recipients per second that this run may send."""
+    """Return the recipients per second that this run may send."""
     if account is None:
         if settings.rate == "account":
             raise ValueError("the account's rate is not known")
@@ -52,7 +52,7 @@ def rate_per_s(settings: QuotaSettings, account: Account | None) -> float:
 
 
 def obstacle(account: Account) -> Hold | None:
-    """Why the account sends nothing at present; None where it does."""
+    """Return why the account sends nothing at present; None if it sends."""
     if account.enforcement == "SHUTDOWN":
         return Hold(
             "ACCOUNT_SUSPENDED", "SES has shut the account's sending down (EnforcementStatus)"
@@ -67,7 +67,7 @@ def obstacle(account: Account) -> Hold | None:
 
 
 async def ask(transport: Transport) -> Account:
-    """GetAccount, asked again while it is throttled. Raises AccountUnavailableError."""
+    """Call GetAccount, again while it is throttled. Raises AccountUnavailableError."""
     for _ in range(ASK_ATTEMPTS_MAX - 1):
         try:
             return await transport.get_account()
@@ -79,7 +79,7 @@ async def ask(transport: Transport) -> Account:
 
 
 class QuotaKeeper:
-    """Keeps the pace and the day's room in step with the account."""
+    """Keeps the rate and the daily quota in step with the account."""
 
     def __init__(
         self,
@@ -88,15 +88,15 @@ class QuotaKeeper:
         gate: Gate,
     ) -> None:
         self.settings = settings
-        """May be changed; `apply_again` acts on that."""
+        """The settings in force. Call `apply_again` after a change."""
         self._transport = transport
         self._gate = gate
         self._account: Account | None = None
-        """What GetAccount said last."""
+        """The last answer of GetAccount."""
         self._on_probation = False
 
     def apply_again(self) -> None:
-        """The settings have changed."""
+        """Apply changed settings."""
         if self._account is not None:
             self.apply(self._account)
         elif self.settings.rate != "account":
@@ -104,7 +104,7 @@ class QuotaKeeper:
             self._gate.wake()
 
     def apply(self, account: Account) -> None:
-        """Act on what GetAccount said."""
+        """Apply an answer of GetAccount."""
         self._account = account
         self._gate.hold = obstacle(account)
         self._gate.refusal = None
@@ -121,7 +121,7 @@ class QuotaKeeper:
         self._gate.wake()
 
     async def run(self) -> None:
-        """Ask at every interval, for ever."""
+        """Call GetAccount at every interval, until cancelled."""
         answering = True
         while True:
             await anyio.sleep(self.settings.refresh_s)
@@ -133,7 +133,7 @@ class QuotaKeeper:
                 answering = False
                 self._note_refusal(error)
             except Exception:
-                # A transport of the caller's own may raise anything; sending does not depend on it.
+                # A caller's own transport may raise anything; sending goes on without GetAccount.
                 logger.exception("GetAccount has failed; the last known quota stays in force")
                 answering = False
             else:
@@ -142,7 +142,7 @@ class QuotaKeeper:
                 answering = True
 
     def _note_refusal(self, error: AccountUnavailableError | ConfigurationError) -> None:
-        """GetAccount, too, needs credentials; what it is forbidden says nothing about sending."""
+        """Take note of a refusal: failing credentials hold the account, a denial does not."""
         if isinstance(error, ConfigurationError):
             self._gate.refusal = Hold.answered(NO_CREDENTIALS, str(error))
             return
@@ -152,7 +152,7 @@ class QuotaKeeper:
 
 
 class AccountGate:
-    """The gate of one engine: there as long as anybody sends through it."""
+    """The gate of one engine; it exists as long as a run or message uses it."""
 
     def __init__(  # noqa: PLR0913  # as the engine
         self,
@@ -172,15 +172,14 @@ class AccountGate:
         self._day_s = day_s
         self._gate: Gate | None = None
         self._reopened = False
-        """Whether there has been a gate before, through which a batch may have left just now."""
+        """True if there was a gate before, through which a batch may have left just now."""
         self._users = 0
         self._known: dict[str, float] = {}
-        """Journals of which this gate counts the sends; until when they count, once they are left.
-        """
+        """Journals whose sends this gate counts, and until when after they are closed."""
         self._lock = asyncio.Lock()
 
     def change(self, settings: QuotaSettings, lanes: LaneSettings) -> None:
-        """Use as much of the account from now on."""
+        """Change the part of the account that is used from now on."""
         calls_before = self._settings.calls_per_second
         self._settings, self._lanes = settings, lanes
         gate = self._gate
@@ -195,23 +194,23 @@ class AccountGate:
 
     @property
     def hold(self) -> Hold | None:
-        """Why the account sends nothing, as GetAccount or the last call says; None if it does."""
+        """Why the account sends nothing, by GetAccount or the last call; None if it sends."""
         return None if self._gate is None else self._gate.hold or self._gate.refusal
 
     def statistics(self) -> PacerStatistics | None:
-        """The pace at this moment; None while nobody sends."""
+        """Return the pace at this moment; None while nothing uses the gate."""
         return None if self._gate is None else self._gate.pacer.statistics(anyio.current_time())
 
     @asynccontextmanager
     async def open(
         self, journal: str, standing: Standing, *, resumed: bool = False
     ) -> AsyncIterator[Gate]:
-        """The gate, for who has that journal, by its name; the first one asks the account.
+        """Join the account's gate; the first user calls GetAccount. `journal` is a name.
 
         `resumed`: another process may have sent something just now.
 
-        Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
-        it cannot be asked.
+        Raises AccountHeldError if the account sends nothing at present, ConfigurationError if
+        GetAccount cannot be called.
         """
         async with self._lock:
             if self._gate is None:
@@ -260,11 +259,11 @@ class AccountGate:
         return Gate(pacer, daily, self._in_flight_max, self._lanes.shares())
 
     def _day(self, standing: Standing) -> RollingDay:
-        """What earlier processes of that journal have used of the day."""
+        """Return the sends of the day by earlier processes of that journal."""
         return standing.sends.day(self._wall(), anyio.current_time(), self._day_s)
 
     async def _account(self) -> Account | None:
-        """What GetAccount says; None where it may not be asked and need not be."""
+        """Call GetAccount; return None if it may not be called and need not be."""
         try:
             account = await ask(self._transport)
         except ConfigurationError as error:
@@ -278,7 +277,7 @@ class AccountGate:
         return account
 
     def _require_account(self, error: AccountUnavailableError) -> None:
-        """Return where the run can do without an answer from GetAccount; raise where not."""
+        """Return if the run can do without an answer from GetAccount; raise otherwise."""
         answer = error.answer
         if answer.code == NO_CREDENTIALS:
             raise AccountHeldError(Hold.answered(NO_CREDENTIALS, answer.error)) from error

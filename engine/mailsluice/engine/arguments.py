@@ -1,4 +1,4 @@
-"""The arguments that callers of the library give, checked before anything is done with them.
+"""Checks of the arguments that the library's callers give, before anything is done with them.
 
 A wrong value raises ArgumentError, a ValueError; a wrong type raises ArgumentTypeError, which is a
 TypeError as well. The text names the argument and says what it was and what to give instead.
@@ -21,13 +21,13 @@ from mailsluice.sources.iterable import IterableSource
 
 
 def instance(name: str, value: object, kind: type, remedy: str = "") -> None:
-    """Raise ArgumentTypeError if `value` is not of that kind; None is for the caller to allow."""
+    """Raise ArgumentTypeError if `value` is not of that kind. The caller allows None."""
     if not isinstance(value, kind):
         raise ArgumentTypeError(_wrong(name, value, f"a {kind.__name__}", remedy))
 
 
 def function(name: str, value: object) -> None:
-    """Raise ArgumentTypeError if `value` is neither None nor can be called."""
+    """Raise ArgumentTypeError if `value` is neither None nor callable."""
     if value is not None and not callable(value):
         raise ArgumentTypeError(_wrong(name, value, "a function"))
 
@@ -39,7 +39,7 @@ def flag(name: str, value: object) -> None:
 
 
 def check(depth: object, rows: object, flags: Mapping[str, object]) -> None:
-    """Raise ArgumentError if these of `Engine.check` cannot be used."""
+    """Raise ArgumentError if these arguments of `Engine.check` cannot be used."""
     if depth not in {"quick", "thorough"}:
         raise ArgumentError(f'depth is {depth!r}; it must be "quick" or "thorough"')
     if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int)):
@@ -60,7 +60,7 @@ def seconds(name: str, value: object, *, least: float = 0.0, above: bool = False
 
 
 def path(name: str, value: object) -> Path | None:
-    """The path that was given, if one was. Raises ArgumentError."""
+    """Return a given path; None if none was given. Raises ArgumentError."""
     if value is None:
         return None
     if not isinstance(value, str | os.PathLike):
@@ -74,7 +74,7 @@ def path(name: str, value: object) -> Path | None:
 
 
 def paths(name: str, value: object) -> tuple[Path, ...]:
-    """All paths that were given. Raises ArgumentError."""
+    """Return the given paths. Raises ArgumentError."""
     if isinstance(value, str | bytes | os.PathLike) or not isinstance(value, Iterable):
         raise ArgumentTypeError(_wrong(name, value, "a list of paths"))
     return tuple(found for each in value if (found := path(f"one of {name}", each)) is not None)
@@ -86,13 +86,13 @@ def mailing(name: str, value: object) -> None:
 
 
 def recipients(value: Any) -> Source:
-    """A source as it is; anything else that can be iterated over as a source.
+    """Return a source as it is, and make a source of any other iterable.
 
     Raises ArgumentTypeError.
     """
     if isinstance(value, Source):
         return value
-    # Each of these can be iterated over, and would be taken for a list of something else.
+    # Each of these is iterable, and would be taken for a list of something else.
     if isinstance(value, Recipient | Message):
         raise ArgumentTypeError(
             f"recipients must be an iterable of recipients, not one {type(value).__name__}: "

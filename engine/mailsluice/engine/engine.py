@@ -57,6 +57,7 @@ from mailsluice.model import Lane
 from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
 from mailsluice.model.hold import Hold
 from mailsluice.model.rolling_window import DAY_S
+from mailsluice.model.shown import shown
 from mailsluice.reports.report import Report
 from mailsluice.ses import Transport
 from mailsluice.ses.client import Client
@@ -82,8 +83,8 @@ class Engine:
     seconds, which an emulation shortens. `on_event` is called with a `BatchSettled` for every call
     that has its answer, on the event loop: it must not block.
 
-    Several engines in one process know nothing of each other, but for those that `beside` makes:
-    they share the account. Single messages need the engine as a context:
+    Several engines in one process are independent, except those that `beside` makes: they share
+    the account. Single messages need the engine as a context:
     `async with Engine(...) as engine`.
     """
 
@@ -105,7 +106,7 @@ class Engine:
         remembers_keys: bool = True,
         inspector: Inspector | None = None,
     ) -> None:
-        """Raises ArgumentError if an argument cannot be used."""
+        """Check the arguments. Raises ArgumentError."""
         _check_parts(transport, journal, day_s)
         arguments.all_of(
             {
@@ -149,12 +150,12 @@ class Engine:
         self._entered = False
         self._paused = False
         self._at_rest = asyncio.Event()
-        """Set while no run is under way."""
+        """Set while no run is active."""
         self._at_rest.set()
         self._run_journal: Journal | None = None
         self._current: Current | None = None
         self._first: Statistics | None = None
-        """The first moment of the run under way, or of the last one."""
+        """The first statistics of the active run, or of the last one."""
         self._begun = anyio.Event()
         self._preparing: anyio.CancelScope | None = None
         self._stopping = False
@@ -168,10 +169,10 @@ class Engine:
         day_s: float = DAY_S,
         on_event: OnEvent | None = None,
     ) -> AbstractAsyncContextManager[Engine]:
-        """An engine on the AWS SDK, with an SQLite journal where a path is given.
+        """Open an engine on the AWS SDK, with an SQLite journal if a path is given.
 
-        `day_s` and `on_event` are as for the constructor. Leaving the context sends what has been
-        taken, for `messages.drain_s` seconds at most.
+        `day_s` and `on_event` are as for the constructor. Leaving the context sends the accepted
+        messages, for `messages.drain_s` seconds at most.
 
         Raises ArgumentError if an argument cannot be used, and on entry ConfigurationError (region,
         profile) and JournalError.
@@ -190,11 +191,11 @@ class Engine:
         recipients: RecipientsSettings | None = None,
         remembers_keys: bool = True,
     ) -> Engine:
-        """Another engine on the same account: for one more run beside this one's, in one quota.
+        """Make another engine on the same account: for a run beside this one's, within one quota.
 
         It lives as long as this one; `journal`, `delivery` and `recipients` are its own. Without
-        `remembers_keys` a key is known while its message is on its way, and its sender sees to it
-        that it is not sent twice.
+        `remembers_keys` a key is known only while its message is on its way, and the caller must
+        prevent that it is sent twice.
         """
         engine = Engine(
             transport=self._transport,
@@ -210,12 +211,19 @@ class Engine:
             remembers_keys=remembers_keys,
             inspector=self._inspector,
         )
-        engine._home = self._home  # it is one of ours
+        engine._home = self._home  # the same event loop
         engine._checker = self._checker
         return engine
 
+    def __repr__(self) -> str:
+        state = "stopping" if self._stopping else "paused" if self._paused else ""
+        hold = self._account.hold
+        parts = [state, f"held ({hold.code})" if hold else ""]
+        parts += [repr(part) for part in (self._current, self._delivering.outbox) if part]
+        return shown(self, *(parts if any(parts) else ["idle"]))
+
     async def __aenter__(self) -> Self:
-        """Raises UsageError in another event loop than the one in which it was used before."""
+        """Open the engine. Raises UsageError if it was used in another event loop before."""
         self._home.require()
         self._entered = True
         return self
@@ -231,7 +239,7 @@ class Engine:
             try:
                 await self._drain()
             finally:
-                # Also where the task that leaves is cancelled once more.
+                # Even if the task that leaves is cancelled once more.
                 await self._delivering.end()
 
     async def run(  # noqa: PLR0913  # each once, by name
@@ -249,25 +257,25 @@ class Engine:
         `journal` is the path of this run's own, instead of the engine's: single messages and a run
         cannot share one. They share the quota: a run is in the bulk lane.
 
-        `only` sends those of a finished run once more that failed, were rejected or are in doubt:
-        new attempts in the same journal, under the same guarantees. A doubt may thereby become a
-        second mail, which the journal says.
+        `only` sends once more to the recipients of a finished run that failed, were rejected or are
+        in doubt: new attempts in the same journal, under the same guarantees. A recipient in doubt
+        may get a second mail; the journal says so.
 
-        `again` sends the mailing as it is now to those whom the run has not settled, though others
-        were sent it as it was before; a finished run goes on with what its list has gained.
+        `again` sends the mailing as it is now to the recipients that the run has not settled,
+        although others were sent an earlier version; a finished run goes on with new rows of its
+        list.
 
-        `except_journals` are journals of other runs: a recipient whom one of them lists as sent, in
+        `except_journals` are journals of other runs: a recipient that one of them lists as sent, in
         doubt, or dropped by an operator, is suppressed. It is known by its first address, or by its
         key with `dedupe = "key"`. They hold for the whole run: give the same when it carries on.
 
-        Raises ConfigurationError or SourceError where nothing can be sent; among them
-        MailingChangedError and SourceChangedError if the journal's run was begun with another
-        mailing or source, and RunFinishedError if that run has finished. Raises JournalError where
-        nothing more was sent because it could not be recorded. A cancelled run leaves the calls in
-        flight in doubt. What the caller's own iterable raises is raised again when the calls in
-        flight have ended. UsageError: this engine is running a mailing already, and would send at
-        twice the rate; or it belongs to another event loop. ArgumentError: an argument cannot be
-        used.
+        Raises ConfigurationError or SourceError if nothing can be sent; among them
+        MailingChangedError and SourceChangedError if the journal's run began with another mailing
+        or source, and RunFinishedError if that run has finished. Raises JournalError if nothing
+        more was sent because it could not be recorded. A cancelled run leaves the calls in flight
+        in doubt. An error of the caller's own iterable is raised again after the calls in flight
+        have ended. UsageError: this engine is already running a mailing, and would send at twice
+        the rate; or it belongs to another event loop. ArgumentError: an argument cannot be used.
         """
         self._home.require()
         arguments.mailing("mailing", mailing)
@@ -373,14 +381,14 @@ class Engine:
         offline: bool = False,
         live: bool = False,
     ) -> Checked:
-        """What of the mailing, its list and its account will go wrong, and the remedies.
+        """Find what will go wrong with the mailing, its list or the account, and the remedies.
 
-        Nothing is sent, and what SES may not be asked is a finding, not an error. A "quick" check
-        finds what a mailing must not begin with, and asks SES for 3 s at most; it reads the list if
-        the template has variables, unless the list can be read only once. A "thorough" check says
-        what else is worth knowing; `rows` is how many rows it reads (None: all), `offline` asks SES
-        for nothing, and with `live` it sends the first row's mail to SES's mailbox simulator if
-        nothing is wrong. A check that `stop` ends has found nothing.
+        Nothing is sent. If the credentials may not read something, that is a finding, not an error.
+        A "quick" check finds the errors that must keep a mailing from starting, and takes 3 s of
+        SES's time at most; it reads the list if the template has variables, unless the list can be
+        read only once. A "thorough" check finds more; `rows` is how many rows it reads (None: all),
+        `offline` does not ask SES, and `live` sends the first row's mail to SES's mailbox simulator
+        if there is no error. A check that `stop` ends has no findings.
 
         Raises SourceError if the list cannot be read, ConfigurationError if the mailing's files or
         the AWS configuration cannot be used; ArgumentError: an argument cannot be used.
@@ -408,7 +416,7 @@ class Engine:
         *,
         via_ses: bool = False,
     ) -> list[Previewed]:
-        """The mails of the rows that `choosing` names, as their recipients would get them.
+        """Render the mails of the rows that `choosing` names, as their recipients would get them.
 
         Default: the first row. With `via_ses` SES renders them as well (TestRenderEmailTemplate).
         Raises ConfigurationError if the template cannot be read or there is no such row,
@@ -425,19 +433,19 @@ class Engine:
     async def send(
         self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
     ) -> Receipt:
-        """Send one message, in a bulk call with others of its mailing; returns when SES has it.
+        """Send one message, in a bulk call with others of its mailing; return when SES has it.
 
         Concurrent calls share bulk calls: one leaves when 50 wait, or as many as the rate allows at
         once, or `messages.linger_ms` after the first. While `messages.queue_max` messages wait,
         this waits too. `lane`: "transactional" messages go before those of the "bulk" lane, which
-        is left a tenth of the rate. `deadline_s` seconds from now a message that is not under way
-        is given up.
+        is left a tenth of the rate. A message that is not under
+        way after `deadline_s` seconds expires.
 
-        Raises what became of the message where it is not sent: Rejected, Failed, InDoubt, Held
-        (also where the engine is closing), Expired; ConfigurationError, JournalError and
-        UsageError (the engine is not open, or belongs to another event loop) where nothing can be
-        sent; ArgumentError if an argument cannot be used. A caller that is cancelled withdraws the
-        message, unless it is under way: then its outcome is in the journal all the same.
+        Raises the outcome of a message that is not sent: Rejected, Failed, InDoubt, Held (also
+        while the engine is closing), Expired; ConfigurationError, JournalError and UsageError (the
+        engine is not open, or belongs to another event loop) if nothing can be sent; ArgumentError
+        if an argument cannot be used. A caller that is cancelled withdraws the message, unless it
+        is under way: then its outcome is still recorded in the journal.
 
         >>> async def welcome(engine: Engine, mailing: Mailing, address: str) -> str:
         ...     receipt = await engine.send(Message(mailing, to=address), deadline_s=30)
@@ -449,33 +457,33 @@ class Engine:
     async def send_nowait(
         self, message: Message, *, lane: Lane = "transactional", deadline_s: float | None = None
     ) -> asyncio.Future[Receipt]:
-        """As `send`, but returns at once with a future for the receipt, or raises QueueFull.
+        """Do as `send`, but return a future for the receipt at once, or raise QueueFull.
 
-        It waits for nothing but, at the first message, for the account.
+        Only the first message waits: for the account.
         """
         arguments.message(message, lane, deadline_s)
         return (await self._outbox()).send_nowait(message, lane, deadline_s)
 
     @asynccontextmanager
     async def attended(self) -> AsyncIterator[None]:
-        """Keep the account's pace and day as long as the context lasts, whether anything is sent.
+        """Keep the account's rate and daily quota up to date, even if nothing is sent.
 
-        Raises AccountHeldError where the account sends nothing at present, ConfigurationError where
-        it cannot be asked: no credentials.
+        Raises AccountHeldError if the account sends nothing at present, ConfigurationError if
+        GetAccount cannot be called for lack of credentials.
         """
         self._home.require()
         async with self._account.open("", Standing(), resumed=True):
             yield
 
     async def release(self) -> None:
-        """Take no more single messages, and give up those that are not under way: they are Held."""
+        """Take no more single messages, and abandon those not under way: they end as Held."""
         self._home.require()
         self._delivering.close()
         if self._delivering.outbox is not None:
             await self._delivering.outbox.give_up()
 
     def change(self, quota: QuotaSettings, lanes: LaneSettings) -> None:
-        """Use as much of the account from now on; holds for all engines that `beside` made."""
+        """Change quota and lanes from now on, for all engines that `beside` made."""
         self._home.require()
         instances = {"quota": (quota, QuotaSettings), "lanes": (lanes, LaneSettings)}
         for name, (value, kind) in instances.items():
@@ -483,29 +491,31 @@ class Engine:
         self._account.change(quota, lanes)
 
     def pacer_statistics(self) -> PacerStatistics | None:
-        """The pace of the account at this moment; None while nothing is being sent."""
+        """Return the account's pace at this moment; None while nothing is being sent."""
         return self._account.statistics()
 
     @property
     def account_hold(self) -> Hold | None:
-        """Why SES would not send anything for this account at present; None where it would."""
+        """Return why SES would send nothing for this account at present; None if it would."""
         return self._account.hold
 
     def message_statistics(self) -> OutboxStatistics | None:
-        """The present moment of single messages; None before the first."""
+        """Return the statistics of single messages; None before the first one."""
         outbox = self._delivering.outbox
         return None if outbox is None else outbox.statistics()
 
     def pause(self) -> None:
-        """Start no call until `resume`; those under way end. `send` and `run` wait."""
+        """Start no call until `resume`; calls under way end. `send` and `run` wait."""
         self._pause(paused=True)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         self._pause(paused=False)
 
     def _pause(self, *, paused: bool) -> None:
         self._home.require()
+        if paused != self._paused:
+            logger.info("the engine is %s", "paused" if paused else "resumed")
         self._paused = paused
         if self._current is not None:
             self._current.pause(paused=paused)
@@ -522,7 +532,7 @@ class Engine:
         return await self._delivering.open()
 
     async def _drain(self) -> None:
-        """Send what was taken, and settle what a run has under way, as far as there is time."""
+        """Send accepted messages, and settle a run's calls under way, within the time limit."""
         if not self._at_rest.is_set():
             self.stop()
         self._delivering.close()
@@ -531,7 +541,7 @@ class Engine:
             await self._at_rest.wait()
 
     def stop(self) -> None:
-        """Start nothing more; `run` returns when the calls in flight have been settled."""
+        """Start no more calls; `run` returns when the calls in flight have been settled."""
         self._home.require()
         self._stopping = True
         if self._current is not None:
@@ -541,27 +551,27 @@ class Engine:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether `stop` has been called."""
+        """True after `stop` has been called."""
         return self._stopping
 
     def statistics(self) -> Statistics | None:
-        """The present moment of the run under way; None between runs."""
+        """Return the active run's statistics; None between runs."""
         return None if self._current is None else self._current.statistics()
 
     @property
     def has_begun(self) -> bool:
-        """Whether a run of this engine has come so far that it may have sent something."""
+        """True if a run of this engine may have sent something."""
         return self._first is not None
 
     async def begun(self) -> Statistics:
-        """The first moment of the run under way, when nothing had been sent yet; waits for one."""
+        """Wait for a run to begin; return its first statistics, before anything was sent."""
         self._home.require()
         await self._begun.wait()
         assert self._first is not None
         return self._first
 
     async def _left_out(self, scope: Scope, journal: Journal) -> Excepted:
-        """Raises ConfigurationError, JournalError."""
+        """Read the journals of `except_journals`. Raises ConfigurationError, JournalError."""
         if not scope.excepted:
             return Excepted()
         return await to_thread.run_sync(
@@ -630,11 +640,12 @@ class Engine:
             pipeline=pipeline,
             sending=sending,
             wall=self._wall,
+            name=journal.name,
         )
 
 
 def _check_parts(transport: object, journal: object, day_s: object) -> None:
-    """Raise ArgumentTypeError if a part has no part's methods: a path instead of a journal."""
+    """Raise ArgumentTypeError for a wrong part, such as a path instead of a journal."""
     if not callable(getattr(transport, "send_bulk_email", None)):
         name = type(transport).__name__
         raise ArgumentTypeError(
@@ -649,7 +660,7 @@ def _check_parts(transport: object, journal: object, day_s: object) -> None:
 
 
 def _in_flight(wanted: int, prefix_bytes: int) -> int:
-    """Calls at once: fewer where attachments make each of them large."""
+    """Return the calls at once: fewer if attachments make each of them large."""
     return max(1, min(wanted, BODIES_BYTES_MAX // max(1, prefix_bytes)))
 
 

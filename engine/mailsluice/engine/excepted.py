@@ -1,4 +1,4 @@
-"""Those whom other journals list as sent, or perhaps sent: a new run can leave them out."""
+"""Recipients that other journals list as sent or in doubt: a new run can leave them out."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ OpenToRead = Callable[[Path], Journal]
 
 @dataclass(frozen=True, slots=True)
 class Excepted:
-    """What is remembered of them, in 7-8 bytes each; twice that where they have keys."""
+    """Hashes of those recipients: 7-8 bytes each, twice that if they have keys."""
 
     mailed: Mailed | None = None
-    """None if no journal is named."""
+    """Hashes of addresses or keys; None if no journal is named."""
     runs: Mapping[str, str] = field(default_factory=dict)
-    """By the id of each run that lists them, its journal."""
+    """Journals of the runs that list them, by run id."""
 
 
 def read(paths: Sequence[Path], dedupe: Dedupe, open_: OpenToRead, own: str) -> Excepted:
-    """Whom the journals at `paths` list as sent, in doubt, or dropped by an operator in doubt.
+    """Read which recipients the journals at `paths` list as sent, in doubt, or dropped in doubt.
 
-    `own` names the run's own journal. Reads each journal twice, in constant memory but for what is
-    remembered. Raises ConfigurationError if one is the run's own, is not there, has no run or is
-    being written, and JournalError.
+    `own` names the run's own journal. Reads each journal twice, in constant memory except for the
+    hashes. Raises ConfigurationError if one is the run's own, is missing, has no run or is being
+    written, and JournalError.
     """
     mailed, runs = Mailed(by_key=dedupe == "key"), dict[str, str]()
     nested: dict[str, str] = {}
@@ -85,13 +85,13 @@ def _remember(journal: Journal, standing: Standing, mailed: Mailed) -> None:
 
 
 def _may_have_been_sent(standing: Standing, seq: int) -> bool:
-    """Of a row that was attempted; one that is not settled, and not in doubt, is still to come."""
+    """Return True if an attempted row was sent, or may have been; an unsettled one was not."""
     if any(seq in standing.revisable[state] for state in (State.REJECTED, State.FAILED)):
         return False
     return seq in standing.settled or seq in standing.doubted
 
 
 def _first_address(to: Addresses) -> str:
-    """As intake knows a recipient, which has one at least."""
+    """Return the address by which intake recognises a recipient."""
     first = next(text for texts in (to.to, to.cc, to.bcc) for text in texts)
     return addresses.normalise(first).key

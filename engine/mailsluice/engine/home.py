@@ -1,4 +1,4 @@
-"""The event loop that an engine and those beside it live in."""
+"""The event loop of an engine and of those beside it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from mailsluice.model.errors import UsageError
 
 
 class Home:
-    """One event loop: the one in which the engine is used first, until that is closed.
+    """The event loop in which the engine is used first, until that loop is closed.
 
-    In another one, calls would wait for what happens in this one, and never be woken.
+    In another loop, calls would wait for events of this one, and never wake up.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def require(self) -> None:
-        """Raise UsageError unless this is called in that event loop, or that is still to be."""
+        """Raise UsageError in another event loop; the first call decides which one it is."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:

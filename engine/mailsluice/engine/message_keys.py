@@ -1,4 +1,4 @@
-"""The keys of single messages that a journal lists as sent, or as in doubt."""
+"""Keys of single messages that a journal lists as sent or in doubt."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mailsluice.model.codes import NO_ANSWER
 
 
 def keys_of(records: Iterable[Record], in_doubt: Doubts = "hold") -> dict[str, Receipt | InDoubt]:
-    """What became of each key in a journal of single messages: sent, or perhaps sent.
+    """Return the keys in a journal of single messages that were sent, or may have been.
 
-    With "resend", perhaps sent is not sent, unless an operator has said so. Blocks for a second or
-    two per million messages.
+    With "resend", a doubt does not count as sent, unless an operator has said so. Blocks for a
+    second or two per million messages.
     """
     collector = _Keys(in_doubt)
     for step in paired(records):
@@ -27,7 +27,7 @@ def keys_of(records: Iterable[Record], in_doubt: Doubts = "hold") -> dict[str, R
 
 
 class _Keys:
-    """What is known of each key after some of the records."""
+    """The state of each key after some of the records."""
 
     def __init__(self, in_doubt: Doubts) -> None:
         self._in_doubt = in_doubt
@@ -47,7 +47,7 @@ class _Keys:
             case Resolution() as record:
                 for seq in record.seqs:
                     if seq in self._doubted and record.state in {State.SENT, State.FAILED}:
-                        # An operator has decided: it was sent, or is never to be.
+                        # An operator has decided: it was sent, or never will be.
                         self.found[self._doubted[seq]] = InDoubt(record.status, record.reason)
             case _:
                 pass

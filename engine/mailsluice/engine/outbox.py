@@ -1,9 +1,9 @@
 """Single messages on their way: callers → intake → a stream for each mailing → callers.
 
-What arrives while the last arrivals are being made durable is taken in together; each mailing and
-lane has a stream of its own, with a dispatcher at the common gate, which makes batches of what
-waits there. A message is a row of the journal like any other; there is no source to read it from
-again, so whatever is given up, or left behind by a process that died, is settled as not sent.
+Messages that arrive during a commit are taken in together. Each mailing and lane has a stream of
+its own, with a dispatcher at the common gate, which makes batches of the messages that wait there.
+A message is a row of the journal like any other; but there is no source to read it from again, so a
+message that is withdrawn, or that a dead process left behind, is settled as not sent.
 """
 
 from __future__ import annotations
@@ -45,25 +45,26 @@ from mailsluice.model import Batch, Counts, Entry, Lane, Outcome, Remark, State
 from mailsluice.model.codes import CLOSED, CLOSED_TEXT, REFUSED, WITHDRAWN
 from mailsluice.model.errors import EngineError, MailsluiceError, root_of
 from mailsluice.model.hold import Hold
+from mailsluice.model.shown import counted, numbered, shown
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import Transport
 from mailsluice.ses.statuses import Action, Verdict
 from mailsluice.sources import Row
 
 TAKEN_MAX = 1_024
-"""Messages taken in together: some 3 ms of the event loop."""
+"""Messages taken in together, at most: some 3 ms of the event loop."""
 
 STREAMS_MAX = 64
-"""Mailings of which a stream is kept when nothing of it is waiting."""
+"""Streams that are kept while none of their messages waits, at most."""
 
 PREFIXES_MAX = 1_024
-"""Mailings of which the encoded part is remembered: who makes one for each message makes many."""
+"""Encoded mailings that are remembered, at most: some callers make a mailing per message."""
 
 PREFIXES_BYTES_MAX = 32 * 1024 * 1024
-"""Of these parts together: each has a copy of its mailing's attachments."""
+"""Total size of the encoded mailings: each has a copy of its attachments."""
 
 YIELD_EVERY = 500
-"""Messages after which others may run."""
+"""Messages after which other tasks may run."""
 
 _ERRORS: dict[State, type[SendError]] = {
     State.REJECTED: Rejected,
@@ -74,47 +75,47 @@ _ERRORS: dict[State, type[SendError]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxStatistics:
-    """One moment of an engine's messages."""
+    """One moment of an engine's single messages."""
 
     counts: Counts
-    """Of the journal; `pending` are those that wait or are under way."""
+    """The journal's counts; `pending` are messages that wait or are under way."""
     waiting: int
     """Messages that have not been attempted yet."""
     in_flight: int
     """Calls under way."""
     streams: int
-    """Mailings, each lane counted, of which something is waiting or was lately."""
+    """Streams (one per mailing and lane) with messages that wait, or waited lately."""
     waiting_for: Reason | None
-    """Why one of these does not start a call at this moment; None where nothing waits."""
+    """Why a stream does not start a call at this moment; None if nothing waits."""
 
 
 class _Stream(Listener):
-    """The messages of one mailing in one lane; listens to what becomes of them."""
+    """The messages of one mailing in one lane; passes their outcomes to the outbox."""
 
     def __init__(self, outbox: Outbox, key: StreamKey, mailing: Mailing) -> None:
         self.key = key
         self.arriving = 0
-        """Messages that are being made durable for it."""
+        """Messages of this stream that are being made durable."""
         self.ended = False
         self._outbox = outbox
         self.intake, self.dispatcher, self.sending = outbox.parts(key, mailing, self)
 
     def withdraw(self, seq: int) -> None:
-        """Do not attempt it any more."""
+        """Do not attempt a message any more."""
         self.dispatcher.backlog.withdraw(seq)
         self.sending.wake()
 
     def given_up(self, seq: int) -> State:
-        """What it has become, if nothing more is attempted."""
+        """Return a message's state if it is not attempted any more."""
         return self.dispatcher.abandoned_state(seq)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of it is left, nor on its way."""
+        """True if no message of this stream is left or on its way."""
         return self.dispatcher.idle and not self.arriving
 
     def started(self, batch: Batch) -> None:
-        """They are SES's from now on."""
+        """Mark the batch's messages as under way: they cannot be withdrawn now."""
         for waiting in self._outbox.waiting_of(batch):
             waiting.under_way = True
             waiting.attempts += 1
@@ -123,7 +124,7 @@ class _Stream(Listener):
     def settled(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
     ) -> None:
-        """Tell each caller what became of his message."""
+        """Resolve each caller's future."""
         triples = zip(self._outbox.waiting_of(batch), verdicts, outcomes, strict=True)
         for waiting, verdict, outcome in triples:
             if outcome.state is not State.PENDING:
@@ -133,12 +134,12 @@ class _Stream(Listener):
                 self._outbox.deferred(waiting)
 
     def blamed(self, blames: Sequence[Blame]) -> None:
-        """Tell the callers of entries that were to blame for a refused batch."""
+        """Resolve the futures of entries that were to blame for a refused batch."""
         for seq, outcome in blames:
             self._outbox.settle(self._outbox.by_seq[seq], outcome)
 
     async def run(self) -> None:
-        """Until it is told to stop, or SES refuses the mailing."""
+        """Send until told to stop, or until SES refuses the mailing."""
         try:
             await self.sending.run()
         finally:
@@ -182,11 +183,11 @@ class Outbox:
         self._slots = anyio.Semaphore(settings.queue_max)
         self._arrivals: deque[Waiting] = deque()
         self._taking: list[Waiting] = []
-        """Arrivals that are being made durable."""
+        """Messages that are being made durable."""
         self._given_up: list[GivenUp] = []
         self._arrived = asyncio.Event()
         self._prefixes: dict[int, tuple[Mailing, bytes]] = {}
-        """By identity: a mailing that is kept here is not another one's. The latest is the last."""
+        """Encoded mailings by `id`, the latest last; kept alive, so that each `id` is unique."""
         self._prefixes_bytes = 0
         self._streams: dict[StreamKey, _Stream] = {}
         self._tasks: TaskGroup | None = None
@@ -236,8 +237,13 @@ class Outbox:
         entered.callers += 1
         return entered.future
 
+    def __repr__(self) -> str:
+        now = self.statistics()
+        waiting = numbered(now.waiting, "waiting"), numbered(now.in_flight, "calls in flight")
+        return shown(self, counted(now.counts), *waiting, numbered(now.streams, "streams"))
+
     def statistics(self) -> OutboxStatistics:
-        """The present moment."""
+        """Return the present statistics."""
         return OutboxStatistics(
             counts=self._writer.standing.counts,
             waiting=self._settings.queue_max - self._slots.value,
@@ -300,14 +306,14 @@ class Outbox:
     async def _outcome_again(
         self, known: Receipt | InDoubt | Waiting, deadline: float | None
     ) -> Receipt:
-        """What became of the message that was the first of its key."""
+        """Return the outcome of the first message with this key."""
         match known:
             case Receipt():
                 return known
             case InDoubt():
                 raise InDoubt(known.status, known.error)
             case _:
-                # It is given up when nobody wants it any more.
+                # It is withdrawn when its last caller is gone.
                 timer = known.timer
                 if timer is not None and (deadline is None or deadline > timer.when()):
                     self._set_deadline(known, deadline)
@@ -316,7 +322,7 @@ class Outbox:
                         return await self._outcome_of(known)
                 except TimeoutError:
                     if known.gone or known.ended:
-                        return await asyncio.shield(known.future)  # nobody else wanted it
+                        return await asyncio.shield(known.future)  # it had no other caller
                     why = "another message of its key waits or is under way, and may be sent yet"
                     raise InDoubt("EXPIRED", why) from None
 
@@ -326,7 +332,7 @@ class Outbox:
         self._withdraw(waiting, "its deadline came", error)
 
     def _withdraw(self, waiting: Waiting, why: str, error: SendError | None = None) -> None:
-        """Give it up, unless that is no longer ours to do."""
+        """Withdraw a message, unless it is under way or has ended."""
         if waiting.gone or waiting.under_way or waiting.ended:
             return
         waiting.gone = True
@@ -335,7 +341,7 @@ class Outbox:
         self._give_up(waiting, WITHDRAWN, why, error or Failed(WITHDRAWN, why))
 
     def _give_up(self, waiting: Waiting, status: str, why: str, error: SendError) -> None:
-        """Nothing more of it is attempted: its caller is told when that is durable."""
+        """Abandon a message: its future is resolved when that is durable."""
         if not waiting.seq:  # nothing of it is in the journal
             self._end(waiting, error)
             return
@@ -358,7 +364,7 @@ class Outbox:
     async def run(self) -> None:
         """Take in and send until `close`.
 
-        Raises JournalError and EngineError; callers who wait then do, too.
+        Raises JournalError and EngineError, and so do the waiting callers.
         """
         try:
             async with anyio.create_task_group() as self._tasks:
@@ -486,7 +492,7 @@ class Outbox:
     def parts(
         self, key: StreamKey, mailing: Mailing, listener: _Stream
     ) -> tuple[Intake, Dispatcher, Sending]:
-        """What a stream is made of."""
+        """Return the parts of a stream."""
         dispatcher = Dispatcher(
             self._gate,
             Attempts(attempts_max=self._delivery.max_attempts, in_doubt=self._delivery.in_doubt),
@@ -515,17 +521,17 @@ class Outbox:
     # --- outcomes ----------------------------------------------------------------------------
 
     def waiting_of(self, batch: Batch) -> list[Waiting]:
-        """Whose messages are in it."""
+        """Return the messages in a batch."""
         return [self.by_seq[entry.seq] for entry in batch.entries]
 
     def free_slot(self, waiting: Waiting) -> None:
-        """It does not wait to be attempted any more."""
+        """Free a message's slot: it no longer waits for its first attempt."""
         if waiting.holds_slot:
             waiting.holds_slot = False
             self._slots.release()
 
     def settle(self, waiting: Waiting, outcome: Outcome) -> None:
-        """Tell the caller; what became of it is durable."""
+        """Resolve the caller's future; the outcome is durable."""
         error = _ERRORS.get(outcome.state)
         if error is not None:
             self._end(waiting, error(outcome.status, outcome.error))
@@ -539,14 +545,14 @@ class Outbox:
         self._end(waiting, receipt)
 
     def deferred(self, waiting: Waiting) -> None:
-        """It waits again; too long, where its deadline came while it was under way."""
+        """Let a message wait again, or expire if its deadline passed while it was under way."""
         if waiting.overdue:
             self._expire(waiting)
         elif waiting.future.cancelled():
             self._withdraw(waiting, "its future was cancelled")
 
     def _end(self, waiting: Waiting, outcome: Receipt | MailsluiceError) -> None:
-        """Tell the caller, and forget it; what became of it is durable, or it never was."""
+        """Resolve the caller's future and drop the message. Its outcome must be durable by now."""
         waiting.ended = True
         self.free_slot(waiting)
         if waiting.timer is not None:
@@ -567,12 +573,12 @@ class Outbox:
             self._arrived.set()
 
     def left(self, stream: _Stream) -> None:
-        """It takes no more; another may have its place already."""
+        """Forget a stream that takes no more; a new one may have its place already."""
         if self._streams.get(stream.key) is stream:
             del self._streams[stream.key]
 
     async def hold(self, stream: _Stream, hold: Hold) -> None:
-        """SES refuses the mailing, or the account: nothing more of it is attempted."""
+        """Abandon a stream's messages: SES refuses the mailing or the account."""
         left = [each for each in self.by_seq.values() if each.stream is stream]
         for number, waiting in enumerate(left):
             if not (waiting.gone or waiting.ended):
@@ -584,26 +590,26 @@ class Outbox:
     # --- the end -----------------------------------------------------------------------------
 
     def pause(self, *, paused: bool) -> None:
-        """Whether nothing is to be started, until the opposite is said."""
+        """Pause or resume. While paused, no new call starts."""
         self._paused = paused
         for stream in self._streams.values():
             stream.dispatcher.pause(paused=paused)
             stream.sending.wake()
 
     def close(self) -> None:
-        """Take no more; `run` returns when all that was taken has its outcome."""
+        """Take no more; `run` returns when all accepted messages have their outcomes."""
         self._closing = True
         self._arrived.set()
 
     async def give_up(self) -> None:
-        """Settle as not sent what is not under way."""
+        """Settle messages that are not under way as not sent."""
         for number, waiting in enumerate([*self._arrivals, *self._taking, *self.by_seq.values()]):
             self._withdraw(waiting, CLOSED_TEXT, Held(CLOSED, CLOSED_TEXT))
             if number % YIELD_EVERY == 0:
                 await checkpoint()
 
     async def _abandon(self) -> None:
-        """The streams have ended: settle what is left, and tell everybody."""
+        """Settle all messages that are left after the streams have ended; resolve their futures."""
         left = [*self.by_seq.values()]
         error: Exception | None = self._broken
         if error is None:
@@ -618,7 +624,7 @@ class Outbox:
                 waiting.future.set_exception(error or Held(CLOSED, CLOSED_TEXT))
 
     async def _settle_left(self, left: list[Waiting]) -> None:
-        """Halves of a refused batch, deferred ones: whatever the journal still calls pending."""
+        """Settle what the journal still calls pending: halves of batches, deferred messages."""
         standing = self._writer.standing
         given_up = {each.waiting: each for each in self._given_up}
         for waiting in left:
@@ -639,7 +645,7 @@ class Outbox:
 
 
 def _broken_by(error: Exception) -> MailsluiceError:
-    """What callers are told when this error has ended the outbox."""
+    """Return the error for callers when this error has ended the outbox."""
     if isinstance(error, MailsluiceError):
         return error
     broken = EngineError(f"an error that nobody foresaw: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""How single messages begin and end with their engine: the first one opens the outbox."""
+"""The lifetime of an engine's outbox: the first message opens it, the engine's end closes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mailsluice.model.codes import CLOSED, CLOSED_TEXT
 from mailsluice.ses import Transport
 
 GIVEN_UP_S = 2.0
-"""When an engine is closed and its time is up, calls under way still have so long."""
+"""Extra time for calls under way when an engine is closed and its time is up, seconds."""
 
 Result = TypeVar("Result")
 
@@ -43,7 +43,7 @@ class Delivery:
         remembers_keys: bool,
     ) -> None:
         self.outbox: Outbox | None = None
-        """None before it is open, and after its end."""
+        """The outbox; None before it is open, and after its end."""
         self._journal = journal
         self._account = account
         self._transport = transport
@@ -60,11 +60,11 @@ class Delivery:
 
     @property
     def begun(self) -> bool:
-        """Whether the journal is the messages'."""
+        """True if single messages use the journal."""
         return self._opened is not None
 
     async def open(self) -> Outbox:
-        """The outbox, which the first message opens. Raises what keeps it from opening."""
+        """Return the outbox, which the first message opens. Raises the error if that fails."""
         if self._opened is None:
             self._opened = opened = asyncio.get_running_loop().create_future()
             # Whoever asked may have been cancelled meanwhile.
@@ -73,24 +73,24 @@ class Delivery:
         return await asyncio.shield(self._opened)
 
     def pause(self, *, paused: bool) -> None:
-        """Whether nothing is to be started, until the opposite is said."""
+        """Pause or resume. While paused, no new call starts."""
         self._paused = paused
         if self.outbox is not None:
             self.outbox.pause(paused=paused)
 
     def close(self) -> None:
-        """Take no more."""
+        """Take no more messages."""
         self._closing = True
         if self.outbox is not None:
             self.outbox.close()
 
     async def drained(self) -> None:
-        """Return when all that was taken has its outcome."""
+        """Return when all accepted messages have their outcomes."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def end(self) -> None:
-        """Give up what has not been sent, and end."""
+        """Abandon the messages that have not been sent, and end."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -102,7 +102,7 @@ class Delivery:
         self.outbox = self._opened = None
 
     async def _run(self, opened: asyncio.Future[Outbox]) -> None:
-        """Run the outbox; whatever fails is the senders' to be told."""
+        """Run the outbox; report every failure to the senders."""
         journal = self._journal
         try:
             known = (
@@ -147,5 +147,5 @@ class Delivery:
 
 
 async def aside(blocks: bool, function: Callable[..., Result], *args: object) -> Result:  # noqa: FBT001
-    """Call it in a worker thread where it blocks; a virtual clock cannot wait for threads."""
+    """Call a function, in a worker thread if it blocks: a virtual clock cannot wait for threads."""
     return await to_thread.run_sync(function, *args) if blocks else function(*args)

@@ -1,4 +1,4 @@
-"""A message that somebody waits for, from the call of `send` until its outcome is known."""
+"""A single message, from the call of `send` until its outcome is known."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mailsluice.model.codes import REFUSED
 
 
 class Stream(Protocol):
-    """Where a message waits to be attempted."""
+    """The queue in which a message waits to be attempted."""
 
     def withdraw(self, seq: int) -> None:
-        """Do not attempt it any more."""
+        """Do not attempt a message any more."""
 
     def given_up(self, seq: int) -> State:
-        """What it has become, if nothing more is attempted."""
+        """Return the message's state if it is not attempted any more."""
 
 
 class Waiting:
-    """A message whose outcome somebody waits for."""
+    """A message whose outcome a caller awaits."""
 
     __slots__ = (
         "attempts", "callers", "ended", "future", "gone", "holds_slot", "lane", "message",
@@ -34,28 +34,28 @@ class Waiting:
         self.message = message
         self.lane: Lane = lane
         self.stream: Stream | None = None
-        """Where it waits; None before it is durable."""
+        """The stream in which the message waits; None before it is durable."""
         self.queued_at = queued_at
         self.queued = running.time()
         self.future: asyncio.Future[Receipt] = running.create_future()
         self.callers = 0
-        """Tasks that wait for it: several where they share a key."""
+        """Number of callers that wait for the message: several if they share a key."""
         self.seq = 0
         self.attempts = 0
         self.under_way = False
-        """Whether its outcome is SES's to say: it cannot be withdrawn now."""
+        """True while a call has the message: it cannot be withdrawn then."""
         self.gone = False
-        """Whether it has been withdrawn."""
+        """True if the message has been withdrawn."""
         self.ended = False
-        """Whether its outcome is known."""
+        """True if the outcome is known."""
         self.holds_slot = True
         self.overdue = False
-        """Whether its deadline has come."""
+        """True if the deadline has passed."""
         self.timer: asyncio.TimerHandle | None = None
 
 
 class GivenUp(NamedTuple):
-    """A message of which nothing more is attempted, before that is durable."""
+    """A message that is not attempted any more, before that is durable."""
 
     waiting: Waiting
     state: State
@@ -65,7 +65,7 @@ class GivenUp(NamedTuple):
 
 
 class StreamKey(NamedTuple):
-    """What messages have in common that may share a call."""
+    """What messages must have in common to share a call."""
 
     prefix: bytes
     tags_id: bool
@@ -73,18 +73,18 @@ class StreamKey(NamedTuple):
 
 
 def check(message: Message) -> None:
-    """Before it can be in anybody else's way."""
+    """Validate the arguments before the message is queued."""
     if message.key is not None and not isinstance(message.key, str):
         raise Rejected(REFUSED, "key: it is not text")
 
 
 def deadline_at(deadline_s: float | None) -> float | None:
-    """On the event loop's clock, from now."""
+    """Return the deadline on the event loop's clock."""
     return None if deadline_s is None else asyncio.get_running_loop().time() + deadline_s
 
 
 def resolutions(given_up: list[GivenUp], at: float) -> list[Record]:
-    """One record for all that were given up alike."""
+    """Group withdrawn messages by state, status and reason: one Resolution each."""
     alike: dict[tuple[State, str, str], list[int]] = {}
     for each in given_up:
         alike.setdefault((each.state, each.status, each.why), []).append(each.waiting.seq)

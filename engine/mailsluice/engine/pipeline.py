@@ -1,6 +1,6 @@
 """The flow of one run: source → intake → dispatcher → sender → settle → journal.
 
-`sending` is the flow from the dispatcher on, which a run has in common with single messages.
+`sending` is the part from the dispatcher on, which runs share with single messages.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Pipeline:
         wall: Callable[[], float],
         describe: Callable[[DifferentRowError], Awaitable[str]],
     ) -> None:
-        """`describe` says which row is another, in the journal's terms."""
+        """`describe` says which row differs from the journal, and how."""
         self._source = source
         self._intake = intake
         self._dispatcher = dispatcher
@@ -54,14 +54,14 @@ class Pipeline:
         self._describe = describe
         self._now = asyncio.get_running_loop().time
         self._head: Head | None = None
-        """What of the source was read when rows were recorded last."""
+        """The source's bytes read when rows were recorded last."""
         self._changed: SourceChangedError | DifferentRowError | None = None
-        """How the source was found to be another one."""
+        """The difference that shows that the source is another one."""
         self._caller_error: Exception | None = None
         self._broken: Hold | None = None
-        """How the source broke off."""
+        """The error with which the source broke off."""
         self._unfit: Remark | None = None
-        """The first row that was accepted before, and that cannot be sent as it is given now."""
+        """The first row that was accepted before, and cannot be sent as the source gives it now."""
 
     async def run(self) -> None:
         """Send until nothing is left, the run is held, or it is told to stop.
@@ -87,7 +87,7 @@ class Pipeline:
             tasks.cancel_scope.cancel()  # intake, where the run ends before its source
 
     def close(self) -> None:
-        """It has ended, in whatever way."""
+        """Release the parts after the end, however it came."""
         self._intake.close()
         self._dispatcher.close()
 
@@ -117,7 +117,7 @@ class Pipeline:
         self._sending.wake()
 
     async def _hold_or_raise(self, changed: SourceChangedError | DifferentRowError) -> None:
-        """The source is another one. The calls under way have ended."""
+        """Hold the run, or raise if nothing was sent: the source is another one."""
         what = (
             await self._describe(changed)
             if isinstance(changed, DifferentRowError)
@@ -129,9 +129,9 @@ class Pipeline:
         self._dispatcher.hold_for(Hold(SOURCE_CHANGED, f"{what}: nothing more was sent"))
 
     async def _account_for_missing(self) -> None:
-        """The source has ended, and perhaps without rows that an earlier process has read.
+        """Handle rows that an earlier process has read, and that the source did not give again.
 
-        In order that is another source. With keys those people are gone from it.
+        By order, that makes it another source. By key, those recipients are gone from the list.
         """
         rows, pending = self._intake.rows, self._writer.standing.counts.pending
         if passed_over := self._intake.passed_over:
@@ -185,9 +185,9 @@ class Pipeline:
         )
 
     async def _account_for_unfit(self, unfit: Sequence[Remark]) -> None:
-        """Of rows that were accepted before: those that another run has mailed since are given up.
+        """Handle accepted rows that cannot be sent now: give up those that another run has mailed.
 
-        What is wrong with the others may be mended, and they stay pending.
+        The others stay pending, because their data may be corrected.
         """
         mailed = [remark.seq for remark in unfit if remark.state is State.SUPPRESSED]
         if mailed:
@@ -207,7 +207,7 @@ class Pipeline:
                     await self._sending.room.wait_until(None)
 
     async def _record_chunk(self, chunk: Chunk) -> None:
-        """Make durable that these rows were read, unless an earlier process has done so."""
+        """Record that these rows were read, unless an earlier process has recorded it."""
         if chunk.last < chunk.first:
             return
         head = self._source.head

@@ -1,7 +1,7 @@
-"""Whether a source is the one that a journal's rows were taken from.
+"""Checks that a source is the one that a journal's rows were taken from.
 
-The bytes of a file or an object are compared as far as the run has read them, whatever their time
-or place. The rows of any source are compared as they come (`mailing.recognition`).
+The bytes of a file or an object are compared as far as the run has read them, whatever their date
+or name. The rows of any source are compared as they come (`mailing.recognition`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ DIGEST_SHOWN = 16
 
 
 def read_back(journal: Journal, *, by_key: bool) -> tuple[Standing, Recogniser]:
-    """What the records add up to, and what recognises their rows when a source gives them again.
+    """Add the records up, and make a recogniser for rows that the source gives again.
 
-    `by_key`: they may come in any order, if the journal's fingerprints allow it. Raises
-    ConfigurationError if the run was begun by key, and is not now: a key says nothing of addresses,
-    of which one could then be sent again. Blocks for about a second per million recipients, and
-    three if it is a journal without fingerprints.
+    `by_key`: rows may come in any order, if the journal's fingerprints allow it. Raises
+    ConfigurationError if the run began by key and does not go on by key: keys say nothing of
+    addresses, and one of them could be sent again. Blocks for about a second per million
+    recipients, and three if the journal has no fingerprints.
     """
     width = KEYED_BYTES if by_key else ORDERED_BYTES
     standing, prints = Standing(), Prints(0 if isinstance(journal, NoJournal) else width)
@@ -50,11 +50,11 @@ def read_back(journal: Journal, *, by_key: bool) -> tuple[Standing, Recogniser]:
 async def identified(
     journal: Journal, standing: Standing, source: Source, rows: Recogniser
 ) -> SourceIdentity | None:
-    """What the source is now.
+    """Identify the source as it is now.
 
     Raises SourceChangedError (RunFinishedError if the run has finished) if the journal's rows were
-    taken from other bytes. What cannot be read twice, and what is known by its keys, is not judged
-    by its bytes.
+    taken from other bytes. A source that cannot be read twice, or whose rows are known by key, is
+    not judged by its bytes.
     """
     now = await source.identify()
     before = journal.run.source if journal.run else None
@@ -76,9 +76,9 @@ async def identified(
 async def require_nobody_new(
     journal: Journal, standing: Standing, source: Source, rows: Recogniser
 ) -> None:
-    """Raise RunFinishedError if the source gives anybody whom the finished run has not had.
+    """Raise RunFinishedError if the source gives a recipient that the finished run did not have.
 
-    `identified` has been called. Reads the rows, though the bytes may be the same: other settings
+    Call `identified` before. Reads the rows even if the bytes are the same, because other settings
     make other recipients of them.
     """
     now = await source.identify()
@@ -99,7 +99,7 @@ async def require_nobody_new(
 def changed(
     journal: Journal, standing: Standing, now: SourceIdentity | None, what: str, remedy: str = ""
 ) -> SourceChangedError | RunFinishedError:
-    """The error that tells it, before anything was sent in this process."""
+    """Return the error to raise if the source differs before this process has sent anything."""
     name = "the recipients" if now is None else now.name
     name = "standard input" if name == "-" else name
     if standing.finished:
@@ -117,9 +117,9 @@ def changed(
 
 
 def difference(journal: Journal, error: DifferentRowError) -> str:
-    """Which row is another, what it was and what it is. Blocks as long as a replay takes.
+    """Describe the row that differs: what it was and what it is. Blocks as long as a replay takes.
 
-    Names keys, but no addresses: it is logged, and stands in reports.
+    Names keys, but no addresses: the text is logged, and appears in reports.
     """
     seq, (line, recipient, _, _) = error.seq, error.row
     before, now = _key_of(journal, seq), recipient and recipient.key
@@ -135,7 +135,7 @@ def difference(journal: Journal, error: DifferentRowError) -> str:
 
 
 def _key_of(journal: Journal, seq: int) -> str | None:
-    """The key under which a row was attempted."""
+    """Return the key under which a row was attempted."""
     for record in journal.replay(details=True):
         if isinstance(record, Intent) and seq in record.seqs:
             return record.addresses.at(record.seqs.index(seq)).key
@@ -143,7 +143,7 @@ def _key_of(journal: Journal, seq: int) -> str | None:
 
 
 def _keyed(what: str, key: object) -> str:
-    """With its key, unless that may be an address."""
+    """Add a row's key to a text, unless the key may be an address."""
     return f"{what} with the key {key!r}" if isinstance(key, str) and "@" not in key else what
 
 
@@ -152,7 +152,7 @@ def _same_object(now: SourceIdentity, before: SourceIdentity) -> bool:
 
 
 def _described(before: SourceIdentity, head: Head | None) -> str:
-    """What it was when the run began, or, if it has grown since, when the run read it last."""
+    """Describe the source as the run knew it: at its beginning, or when it was read last."""
     grown = before.size is not None and head is not None and head.size > before.size
     parts = [] if grown or before.size is None else [f"{before.size:,} bytes"]
     if before.modified is not None and not grown:
@@ -170,4 +170,4 @@ AGAIN = (
     ". If it is still the same mailing, --again sends it to those on the list whom the run has not "
     "settled"
 )
-"""The way on for a list that has gained somebody since its run finished."""
+"""The remedy for a list that has gained recipients since its run finished."""

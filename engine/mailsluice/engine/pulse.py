@@ -6,7 +6,7 @@ import anyio
 
 
 class Pulse:
-    """Wakes all tasks that wait at this moment; those that come later wait for the next change."""
+    """Wakes all tasks that wait at this moment; later ones wait for the next change."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()

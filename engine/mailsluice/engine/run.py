@@ -1,7 +1,8 @@
-"""One run under way: its parts, how it ends, and what can be said of it meanwhile."""
+"""One active run: its parts, its statistics, and how it ends."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,20 +18,23 @@ from mailsluice.journal.standing import FINISHED, HELD, STOPPED, WAITING, End, S
 from mailsluice.journal.writer import Writer
 from mailsluice.model import Counts
 from mailsluice.model.hold import Hold
+from mailsluice.model.shown import counted, numbered, shown
 from mailsluice.model.wait_reason import Reason
 from mailsluice.reports.report import Report
 from mailsluice.sources import Source
 
+logger = logging.getLogger(__name__)
+
 CHRONICLE_S = 2.0
-"""Between two looks at what a run waits for; the journal is told only what has changed."""
+"""Interval between two checks of what a run waits for, seconds; only changes are recorded."""
 
 CHRONICLE_AGAIN_S = 60.0
-"""Between two records of the same reason with other figures."""
+"""Interval between two records of the same reason with other figures, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """One moment of a run; display, tests and status read it."""
+    """One moment of a run, for the display, the status and tests."""
 
     counts: Counts
     in_flight: int
@@ -39,20 +43,20 @@ class Statistics:
     rate_per_s: float
     """Recipients sent per second by this process."""
     fraction_read: float | None
-    """Part of the source read so far, 0.0-1.0; None where its size is unknown."""
+    """Part of the source read so far, 0.0-1.0; None if its size is unknown."""
     pacer: PacerStatistics
     dispatcher: DispatcherStatistics
     pipeline: SendingStatistics
     goes_on_at: float | None
-    """Seconds since the epoch, where the daily quota has no room and it is known when it has."""
+    """When the daily quota has room again, seconds since the epoch; None if now, or unknown."""
 
     @property
     def why(self) -> str:
-        """Why it is not faster at this moment, for a person."""
+        """Why the run is not faster at this moment, in words."""
         return self.explained(self.pipeline.waiting_for)
 
     def explained(self, reason: Reason) -> str:
-        """That reason, with its figures at this moment."""
+        """Return a reason in words, with its present figures."""
         pacer, dispatcher = self.pacer, self.dispatcher
         match reason:
             case Reason.RATE:
@@ -98,7 +102,10 @@ class Current:
         pipeline: Pipeline,
         sending: Sending,
         wall: Callable[[], float],
+        name: str,
     ) -> None:
+        """`name` is the journal's, for log lines."""
+        self._name = name
         self._source = source
         self._writer = writer
         self._dispatcher = dispatcher
@@ -113,6 +120,8 @@ class Current:
         """Run to the end, record how it ended, and report it."""
         if stopping:
             self._dispatcher.stop()
+        before = counted(self._writer.standing.counts)
+        logger.info("%s: the run %s", self._name, f"resumes: {before}" if before else "begins")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._chronicle)
             await self._pipeline.run()
@@ -121,10 +130,21 @@ class Current:
         state: End = HELD if hold else FINISHED if self._dispatcher.complete else STOPPED
         await self._writer.write([Event(self._wall(), state, str(hold) if hold else "")])
         now = self.statistics()
+        ended = f"{state}: {hold}" if hold else state
+        logger.info(
+            "%s: the run is %s: %s; %d calls, %.1f s",
+            *(self._name, ended, counted(now.counts), now.pipeline.calls, now.elapsed_s),
+        )
         return report_of(self._writer.standing, state, hold, now)
 
+    def __repr__(self) -> str:
+        standing = self._writer.standing
+        in_flight = sum(map(len, standing.open.values()))
+        calls = numbered(self._sending.statistics().calls, "calls")
+        return shown(self, counted(standing.counts), numbered(in_flight, "in flight"), calls)
+
     async def _chronicle(self) -> None:
-        """Have the journal say what keeps the run from sending faster, for `mailsluice status`."""
+        """Record what keeps the run from sending faster, for `mailsluice status`."""
         recorded, recorded_at = "", 0.0
         before = self._sending.statistics().waited_s
         while True:
@@ -144,21 +164,21 @@ class Current:
                 await self._writer.write([Event(self._wall(), WAITING, text)])
 
     def close(self) -> None:
-        """It has ended, in whatever way."""
+        """Release the parts after the end, however it came."""
         self._pipeline.close()
 
     def pause(self, *, paused: bool) -> None:
-        """Whether nothing is to be started, until the opposite is said."""
+        """Pause or resume. While paused, no new call starts."""
         self._dispatcher.pause(paused=paused)
         self._sending.wake()
 
     def stop(self) -> None:
-        """Start nothing more."""
+        """Start no more calls."""
         self._dispatcher.stop()
         self._sending.wake()
 
     def statistics(self) -> Statistics:
-        """The present moment."""
+        """Return the present statistics."""
         now = anyio.current_time()
         counts = self._writer.standing.counts
         elapsed_s = now - self._began_at
@@ -180,7 +200,7 @@ class Current:
 def report_of(
     standing: Standing, state: End, hold: Hold | None = None, now: Statistics | None = None
 ) -> Report:
-    """The report of a run that is left in `state`; `now` is its last moment in this process."""
+    """Make the report of a run left in `state`; `now` are its last statistics in this process."""
     return Report(
         state=state,
         hold=hold,

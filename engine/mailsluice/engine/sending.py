@@ -1,9 +1,9 @@
 """From the dispatcher's decision to the journal: dispatcher → sender → settle.
 
 For one batch, in this order, always: permit from the pacer, COMMIT intent, a connection, the
-pacer's turn, bytes on the wire, classify, COMMIT settlement, count. Everything is decided by
-`dispatcher`; everything durable goes through `journal.writer`; this module only moves values
-between them.
+pacer's turn, bytes on the wire, classify, COMMIT settlement, count. `dispatcher` decides
+everything, and `journal.writer` makes everything durable; this module only moves values between
+them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SendingStatistics:
     waiting_for: Reason
     """Why the dispatcher does not start another batch at this moment."""
     waited_s: Mapping[Reason, float]
-    """Seconds spent waiting so far, by what for."""
+    """Seconds spent waiting so far, by reason."""
 
 
 class Signal:
@@ -56,18 +56,18 @@ class Signal:
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        """Wake it."""
+        """Wake the task."""
         self._event.set()
 
     async def wait_until(self, moment: float | None) -> None:
-        """Return when it is set, or when the event loop's clock shows `moment`."""
+        """Return when the signal is set, or when the event loop's clock shows `moment`."""
         with anyio.CancelScope(deadline=float("inf") if moment is None else moment):
             await self._event.wait()
         self._event = asyncio.Event()
 
 
 class _Waits:
-    """What the dispatcher has waited for, and how long."""
+    """The reasons for which the dispatcher has waited, and how long."""
 
     def __init__(self) -> None:
         self.reason = Reason.SOURCE
@@ -82,45 +82,45 @@ class _Waits:
         self._since = float("inf")
 
     def seconds(self, now: float) -> Mapping[Reason, float]:
-        """By reason, the present wait included."""
+        """Return the seconds by reason, including the present wait."""
         under_way = max(0.0, now - self._since)
         return {**self._seconds, self.reason: self._seconds[self.reason] + under_way}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSettled:
-    """One call has its answer, and what became of its recipients is durable.
+    """The event for a call whose outcomes are durable.
 
     Times are seconds since the epoch.
     """
 
     number: int
-    """Of the batch; in the journal too."""
+    """The batch's number, as in the journal."""
     lane: Lane
     recipients: int
     weight: int
-    """Addresses."""
+    """Number of addresses."""
     states: Mapping[State, int]
-    """Recipients by what became of them; pending: deferred."""
+    """Recipients by their new state; pending: deferred."""
     statuses: Mapping[str, int]
-    """Those that were not sent, by SES's status, its error code, or one of mailsluice's."""
+    """Recipients that were not sent, by SES's status, its error code, or one of mailsluice's."""
     started_at: float
     settled_at: float
 
 
 class Listener:
-    """Who wants to know of each recipient; this one does not. Must neither block nor raise."""
+    """Receives the events of each recipient. This base does nothing; none may block or raise."""
 
     def started(self, batch: Batch) -> None:
-        """It is about to be sent: its intent comes next."""
+        """Take note that a batch is about to be sent: its intent is recorded next."""
 
     def settled(
         self, batch: Batch, verdicts: Sequence[Verdict], outcomes: Sequence[Outcome]
     ) -> None:
-        """What became of them is durable."""
+        """Take note of outcomes that are durable."""
 
     def blamed(self, blames: Sequence[Blame]) -> None:
-        """These, which became of suspects outside a call, are durable."""
+        """Take note of blames, settled outside a call, that are durable."""
 
 
 OnEvent = Callable[[BatchSettled], None]
@@ -155,27 +155,27 @@ class Sending:
         self._on_event = on_event
         self._decide_again = Signal()
         self.room = Signal()
-        """Set whenever the dispatcher may want more."""
+        """Set whenever the dispatcher may want more recipients."""
         self._now = asyncio.get_running_loop().time
         self._batches: asyncio.Queue[Batch | None] = asyncio.Queue()
-        """None tells one sender that there will be no more."""
+        """Batches to send; None ends one sender."""
         self._senders = 0
         self._idle = 0
-        """Senders without work."""
+        """Number of senders without work."""
         self._calls = 0
         self._throttled = 0
         self._waits = _Waits()
         self._ending = False
-        """Whether nothing more is to be sent."""
+        """True if nothing more is to be sent."""
         self._aboard: dict[int, anyio.CancelScope] = {}
-        """By batch number: calls that have not ended."""
+        """Scopes of the calls that have not ended, by batch number."""
         dispatcher.wake_by(self.wake)
 
     async def run(self) -> None:
         """Send until nothing is left, the dispatcher holds, or it is told to stop.
 
-        Raises JournalError where nothing more can be recorded. What was in flight has been settled,
-        or is in doubt in the journal.
+        Raises JournalError if nothing more can be recorded. Calls in flight have been settled by
+        then, or are in doubt in the journal.
         """
         try:
             async with anyio.create_task_group() as tasks:
@@ -187,11 +187,11 @@ class Sending:
             self._listener = Listener()  # who may refer to this
 
     def wake(self) -> None:
-        """Something outside has changed: the daily quota, a request to stop, the rate."""
+        """Decide again: the daily quota or the rate has changed, or a stop is requested."""
         self._decide_again.set()
 
     def statistics(self) -> SendingStatistics:
-        """What has been done so far."""
+        """Return the statistics so far."""
         waited_s = self._waits.seconds(self._now())
         return SendingStatistics(self._calls, self._throttled, self._waits.reason, waited_s)
 
@@ -219,7 +219,7 @@ class Sending:
                     return
 
     async def _send_in_turn(self) -> None:
-        """Send one batch after the other: a turn costs less than a task."""
+        """Send one batch after the other: a loop costs less than a task per batch."""
         while (batch := await self._batches.get()) is not None:
             await self._send(batch)
             self._idle += 1
@@ -269,7 +269,7 @@ class Sending:
         return answer
 
     async def _answer(self, batch: Batch, body: bytes) -> Answer:
-        """What the transport answers. One of the caller's own may raise, or return, anything."""
+        """Return the transport's answer. A caller's own transport may raise or return anything."""
         depart = partial(self._depart, batch)
         try:
             answer: object = await self._transport.send_bulk_email(body, self._endpoint_id, depart)
@@ -281,7 +281,7 @@ class Sending:
         return Answer(code=codes.BROKEN_ANSWER if has_left else codes.NOT_SENT, error=why)
 
     async def _depart(self, batch: Batch) -> None:
-        """Return when the batch is to be written: its turn has come, and that was this moment."""
+        """Return when the batch's turn has come: it is to be written at this moment."""
         if self._dispatcher.calls.has_left(batch.number):
             # Its connection was lost before a byte was written: it needs another turn.
             self._dispatcher.calls.stay(batch)
@@ -297,18 +297,18 @@ class Sending:
     async def _turn(self, batch: Batch) -> None:
         """Wait until the batch may leave; never return once calls are taken back.
 
-        A batch whose connection was lost after its turn is taken back here: `_take_back` has
-        passed it over.
+        A batch whose connection was lost after its turn is taken back here, because `_take_back`
+        has skipped it.
 
-        A cancellation reaches a task late that was about to wake up. What left in between would
-        be written, cancelled, and recorded as not sent.
+        A cancellation may reach a task only after it has woken up. A batch that left in between
+        would be written, cancelled, and recorded as not sent.
         """
         while True:
             if self._ending:
                 self._aboard[batch.number].cancel()
                 await anyio.sleep_forever()
             now = self._now()
-            # Not once: whoever wakes up late has missed its turn, and is given another.
+            # In a loop: a batch that wakes up late has missed its turn, and gets another one.
             if (moment := self._dispatcher.calls.leave(batch, now)) <= now:
                 return
             await anyio.sleep_until(moment)
@@ -332,7 +332,7 @@ class Sending:
         if self._on_event is not None:
             self._tell(batch, outcomes, started_at, self._on_event)
         if blames:
-            # A stream that ends meanwhile must not leave it half told.
+            # A stream that ends meanwhile must not leave this half done.
             with anyio.CancelScope(shield=True):
                 await self.record_blames(blames)
             self._dispatcher.blames_recorded()
@@ -340,7 +340,7 @@ class Sending:
         self.room.set()
 
     async def record_blames(self, blames: list[Blame]) -> None:
-        """SES refused these alone, and the mailing is in order."""
+        """Record entries that SES refused alone while the mailing is in order."""
         records: list[Record] = [
             Resolution(self._wall(), [seq], outcome.state, outcome.status, outcome.error or "")
             for seq, outcome in blames
@@ -367,7 +367,7 @@ class Sending:
         try:
             tell(event)
         except (SystemExit, KeyboardInterrupt) as ending:
-            # From here it would end the loop in the middle of a task, which nobody could cancel.
+            # Raised here, it would end the loop in the middle of a task that cannot be cancelled.
             asyncio.get_running_loop().call_soon(_raise, ending)
         except (Exception, asyncio.CancelledError):
             logger.exception("the hook that is told of batches has failed; sending goes on")

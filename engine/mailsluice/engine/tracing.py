@@ -1,4 +1,4 @@
-"""A span of OpenTelemetry for each call, where a user has that installed and set up."""
+"""An OpenTelemetry span for each call, if OpenTelemetry is installed and set up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Answered = Callable[[Answer], None]
 
 @contextmanager
 def call(batch: Batch, lane: Lane) -> Iterator[Answered]:
-    """One SendBulkEmail call, by the conventions for AWS SDKs; to be told of the answer."""
+    """Trace one SendBulkEmail call by AWS SDK conventions; yield a function for the answer."""
     if _tracer is None:
         yield _pass_over
         return
@@ -37,7 +37,7 @@ def call(batch: Batch, lane: Lane) -> Iterator[Answered]:
 
 
 def _pass_over(answer: Answer) -> None:
-    """Nobody wants to know."""
+    """Ignore the answer: no span is recorded."""
 
 
 def _note(span: trace.Span, answer: Answer) -> None:

@@ -8,6 +8,7 @@ from mailsluice.journal import Record, Resolution, RunHeader, Taken
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.errors import JournalError
+from mailsluice.model.shown import numbered, shown
 
 
 class MemoryJournal:
@@ -19,6 +20,10 @@ class MemoryJournal:
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._run: RunHeader | None = None
         self._records = list(records)
+
+    def __repr__(self) -> str:
+        run = f"run {self._run.id}" if self._run else "no run"
+        return shown(self, run, numbered(len(self._records), "records"))
 
     @property
     def run(self) -> RunHeader | None:

@@ -20,6 +20,7 @@ from mailsluice.journal.check import PagesCheck
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.errors import JournalError
+from mailsluice.model.shown import numbered, shown
 
 BUSY_TIMEOUT_S = 5.0
 """How long a reader waits for a checkpoint of the writer."""
@@ -120,6 +121,10 @@ class SqliteJournal:
             opening.release()
             raise
         return journal._ready(journal._load)
+
+    def __repr__(self) -> str:
+        run = f"run {self._run.id}" if self._run else "no run"
+        return shown(self, self.name, run, numbered(self._last_id, "records"))
 
     @property
     def name(self) -> str:

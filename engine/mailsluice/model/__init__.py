@@ -4,7 +4,7 @@ Everything that at least two rooms must name stands here: recipients, entries, b
 (this module), the tree of errors (`errors`), the statuses of our own (`codes`), texts of holds
 (`hold`), why a run is not faster (`wait_reason`), sets of rows (`bitmap`), the rolling 24 hours
 (`rolling_window`), complaints about settings (`complaints`), and texts and JSON that must not lose
-or fake anything (`plain`, `exact_json`).
+or fake anything (`plain`, `exact_json`), and the `repr` of long-lived objects (`shown`).
 
 It knows no other room, no I/O and no clock. Start with `Entry`, `Batch` and `Outcome` below.
 """

@@ -17,6 +17,7 @@ from mailsluice.engine.account import AccountHeldError, AccountRefusedError
 from mailsluice.engine.engine import Engine
 from mailsluice.engine.sending import OnEvent
 from mailsluice.model.errors import JournalLockedError
+from mailsluice.model.shown import shown
 from mailsluice.ses.aws.sqs import Queue, UnreachableError, back_off_s
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.jobs import Mailings
@@ -72,6 +73,12 @@ class Worker:
         self._beginning = anyio.CancelScope()
         """Scope of the wait for the account and the queue."""
         self._tasks: TaskGroup
+
+    def __repr__(self) -> str:
+        hold = self.hold
+        state = f"held: {hold}" if hold else "ready" if self.ready else "not ready"
+        parts = self.mailings, self.consumer, self.engine
+        return shown(self, self.id, state, *(repr(part) for part in parts if part is not None))
 
     async def run(self) -> None:
         """Take in mailings and messages, and send them.

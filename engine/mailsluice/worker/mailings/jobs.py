@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -30,6 +31,7 @@ from mailsluice.model.errors import (
     SourceUnavailableError,
 )
 from mailsluice.model.hold import Hold
+from mailsluice.model.shown import numbered, shown
 from mailsluice.worker.mailings import contents
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.job import ENDED, Job, JobState
@@ -89,6 +91,11 @@ class Mailings:
         self._stopping = anyio.Event()
         self._engine: Engine
         self._tasks: TaskGroup
+
+    def __repr__(self) -> str:
+        states = Counter(job.state.value for job in self.jobs.values())
+        paused = "paused" if self.paused else ""
+        return shown(self, paused, *(numbered(number, state) for state, number in states.items()))
 
     async def run(self) -> None:
         """Poll the folder until stopped."""

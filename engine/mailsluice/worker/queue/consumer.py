@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from mailsluice.config.worker import QueueSettings
 from mailsluice.engine.pulse import Pulse
 from mailsluice.model.errors import EngineError, JournalError, root_of
+from mailsluice.model.shown import numbered, shown
 from mailsluice.ses.aws.sqs import BATCH_MAX, Queue, Received, UnreachableError, back_off_s
 from mailsluice.worker.queue import messages
 from mailsluice.worker.queue.acks import Ack, AckBatcher, Nack
@@ -89,6 +90,10 @@ class Consumer:
         self._deleting = AckBatcher(self._delete, self._left)
         self._giving_back = AckBatcher(queue.hide, self._left)
         self._tasks: TaskGroup
+
+    def __repr__(self) -> str:
+        malformed = numbered(self.malformed, "malformed")
+        return shown(self, numbered(len(self.in_hand), "messages in hand"), malformed)
 
     async def run(self) -> None:
         """Receive and send until stopped, and until every message in hand is deleted or returned.
