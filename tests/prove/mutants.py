@@ -802,6 +802,36 @@ MUTANTS = [
         (QUEUE, "-k", "given_back"),
     ),
     Mutant(
+        "an event is deleted before it is stored",
+        "feedback/queue.py",
+        "                await ingest.put([each.body.encode() for each in received])\n",
+        "                await self._queue.delete(received)\n"
+        "                await ingest.put([each.body.encode() for each in received])\n",
+        ("tests/feedback/test_listener.py", "-k", "between_the_store"),
+    ),
+    Mutant(
+        "an address is suppressed after its event is deleted, or never",
+        "feedback/ingest.py",
+        "            for act in self._acts:\n                act(parsed)\n",
+        "",
+        ("tests/feedback/test_listener.py", "-k", "between_the_store"),
+    ),
+    Mutant(
+        "a file's mark is written before its events",
+        "feedback/files.py",
+        "        lines += filter(None, [rest])\n",
+        "        await ingest.put([], file.mark._replace(position=file.size))\n"
+        "        return count + len(lines)\n",
+        ("tests/feedback/test_listener.py", "-k", "read_once"),
+    ),
+    Mutant(
+        "a queue that is broken ends the worker",
+        "feedback/listener.py",
+        "_PASSING = (ConfigurationError, UnreachableError, SourceError, StoreError)\n",
+        "_PASSING = (StoreError,)\n",
+        ("tests/feedback/test_listener.py", "-k", "not_there"),
+    ),
+    Mutant(
         "keys of older processes are not looked at",
         "engine/message_keys.py",
         "    return collector.found\n",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 
 import anyio
 from anyio import to_thread
@@ -16,9 +17,11 @@ from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.engine.account import AccountHeldError, AccountRefusedError
 from mailsluice.engine.engine import Engine
 from mailsluice.engine.sending import OnEvent
+from mailsluice.feedback.store import FeedbackStore
 from mailsluice.model.errors import JournalLockedError
 from mailsluice.model.shown import shown
 from mailsluice.ses.aws.sqs import Queue, UnreachableError, back_off_s
+from mailsluice.worker.feedback import Feedback
 from mailsluice.worker.mailings.inbox import Folder, Mark
 from mailsluice.worker.mailings.jobs import Mailings
 from mailsluice.worker.queue.consumer import Consumer
@@ -61,6 +64,8 @@ class Worker:
         self.consumer: Consumer | None = None
         """The queue's consumer, if there is a queue."""
         self.segments: Segments | None = None
+        self.feedback: Feedback | None = None
+        """SES's events, if the settings have a `[feedback]` table."""
         self.engine: Engine | None = None
         """The engine whose account all others share."""
         self._open_journal = open_journal
@@ -83,8 +88,8 @@ class Worker:
     async def run(self) -> None:
         """Take in mailings and messages, and send them.
 
-        Raises ConfigurationError if it cannot begin, JournalError if messages can no longer
-        be recorded, or if another process records them.
+        Raises ConfigurationError or StoreError if it cannot begin, JournalError if messages can no
+        longer be recorded, or if another process records them.
         """
         await to_thread.run_sync(self._folder.prepare)
         self._pause_all(paused=Mark.PAUSED in self._folder.marks(self._folder.path))
@@ -92,9 +97,12 @@ class Worker:
         patient = self.settings.messages.model_copy(update={"drain_s": 0.0})
         settings = self.settings.model_copy(update={"messages": patient})
         async with (
+            self._listening(),
             Engine.open(settings, on_event=self._on_event) as self.engine,
             anyio.create_task_group() as self._tasks,
         ):
+            if self.feedback is not None:
+                self._tasks.start_soon(self.feedback.run)
             self._tasks.start_soon(self._take_in, self.engine)
             await self._stopping.wait()
             await self._wind_up()
@@ -219,12 +227,26 @@ class Worker:
             with anyio.move_on_after(LOOK_S):
                 await self._stopping.wait()
 
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """Open the store of SES's events, if there is one."""
+        settings = self.settings
+        if settings.feedback is None:
+            yield
+            return
+        store = await to_thread.run_sync(FeedbackStore.open, settings.feedback.store)
+        with closing(store):
+            self.feedback = Feedback(store, settings.feedback, settings.ses)
+            yield
+
     async def _wind_up(self) -> None:
         drain_s = self.settings.messages.drain_s
         ends = anyio.current_time() + drain_s - min(ENDING_S, drain_s / 2)
         self._tasks.cancel_scope.deadline = ends
         self._beginning.cancel()
         self.mailings.stop()
+        if self.feedback is not None:
+            self.feedback.stop()
         if self.consumer is not None:
             self.consumer.stop()
         if self.segments is not None:

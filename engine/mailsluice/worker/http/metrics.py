@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
+from mailsluice.feedback.records import Kind
+from mailsluice.feedback.schema import LAG_EDGES_S
 from mailsluice.model import State
 from mailsluice.worker.counters import Counters
+from mailsluice.worker.feedback import Feedback
 from mailsluice.worker.mailings.job import JobState
 from mailsluice.worker.queue.consumer import Consumer
 from mailsluice.worker.queue.journals import Segments
@@ -40,6 +45,8 @@ class Metrics(Collector):
         segments = self._worker.segments
         if (consumer := self._worker.consumer) is not None and segments is not None:
             yield from _of_queue(consumer, segments)
+        if (feedback := self._worker.feedback) is not None:
+            yield from _of_feedback(feedback)
 
     def _of_calls(self) -> Iterator[Metric]:
         yield CounterMetricFamily(
@@ -136,3 +143,33 @@ def _of_queue(consumer: Consumer, segments: Segments) -> Iterator[Metric]:
     for state in COUNTED:
         recipients.add_metric([state.value], consumer.recipients.counts[state])
     yield recipients
+
+
+def _of_feedback(feedback: Feedback) -> Iterator[Metric]:
+    totals = feedback.ingest.totals
+    events = CounterMetricFamily(
+        "mailsluice_feedback_events", "SES's events taken in, copies included.", labels=["kind"]
+    )
+    for kind in Kind:
+        events.add_metric([kind.value], totals.events[kind.value])
+    yield events
+    buckets, so_far = [], 0
+    for class_, edge in enumerate((*LAG_EDGES_S, math.inf)):
+        so_far += totals.lags[class_]
+        buckets.append(("+Inf" if edge == math.inf else f"{edge:.1f}", so_far))
+    yield HistogramMetricFamily(
+        "mailsluice_feedback_lag_seconds",
+        "From what happened until its event was stored.",
+        buckets=buckets,
+        sum_value=totals.lag_s,
+    )
+    yield CounterMetricFamily(
+        "mailsluice_feedback_unread",
+        "Bodies and lines that could not be read, and were kept.",
+        value=totals.unread,
+    )
+    yield GaugeMetricFamily(
+        "mailsluice_feedback_reachable",
+        "0 while no event can be taken in.",
+        value=feedback.trouble is None,
+    )

@@ -80,6 +80,7 @@ class Watch:
             "in_doubt": _in_doubt(worker),
             "statuses": dict(counters.statuses.most_common()),
             "queue": _queue(worker),
+            "feedback": _feedback(worker),
             "mailings": [
                 _mailing(
                     job,
@@ -156,4 +157,16 @@ def _queue(worker: Worker) -> dict[str, Any] | None:
         "malformed": consumer.malformed,
         "hold": consumer.recipients.hold or consumer.unreachable,
         "counts": {state.value: consumer.recipients.counts[state] for state in COUNTED},
+    }
+
+
+def _feedback(worker: Worker) -> dict[str, Any] | None:
+    feedback = worker.feedback
+    if feedback is None:
+        return None
+    totals = feedback.ingest.totals
+    return {
+        "events": dict(totals.events),
+        "unread": totals.unread,
+        "trouble": feedback.trouble,
     }
