@@ -52,9 +52,10 @@ def test_a_sender_who_is_not_allowed_does_not_hold_up_the_others(fed: QueueFixtu
 @FAST
 def test_one_message_tries_for_all_while_the_account_is_held(fed: QueueFixture) -> None:
     paused = CallFault(fault="error", code="SendingPausedException")
-    fed.emulator.faults.add(paused)
-    fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
     with fed.working() as running:
+        # Only now: a worker that is held is not ready.
+        fed.emulator.faults.add(paused)
+        fed.put(*({"mailing": MAILING, "to": f"one{n}@example.com"} for n in range(10)))
 
         def calls() -> int:
             return int(running.get("/status")["calls"])
@@ -78,10 +79,10 @@ def test_one_message_tries_for_all_while_the_account_is_held(fed: QueueFixture) 
 
 @SLOWER
 def test_messages_are_received_again_when_a_hold_has_ended(fed: QueueFixture) -> None:
-    fed.emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
     many = [{"to": f"many{n}@example.com"} for n in range(300)]
-    fed.put({"mailing": MAILING, "recipients": many, "lane": "bulk"})
     with fed.working(visibility_s=600) as running:
+        fed.emulator.faults.add(CallFault(fault="error", code="SendingPausedException"))
+        fed.put({"mailing": MAILING, "recipients": many, "lane": "bulk"})
         running.until(lambda: running.get("/status")["queue"]["hold"] is not None)
         before = running.get("/status")["calls"]
         # Polls that were under way have ended.
