@@ -179,7 +179,7 @@ def test_exceptions_that_come_late_are_2(folder: Folder) -> None:
     assert folder.send(*NEW).code == 3
     folder.emulator.faults.clear()
     late = folder.send(*NEW, *EXCEPT)
-    assert (late.code, "was begun without --except" in late.err) == (2, True)
+    assert (late.code, "began without --except" in late.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_a_source_that_has_changed_is_2_and_says_what_to_do(folder: Folder) -> N
     folder.write_list(["cat@example.com"])
     ended = folder.run(*SEND)
     assert ended.code == 2
-    assert "it has changed since mailing.journal was begun" in ended.err
+    assert "it has changed since mailing.journal began" in ended.err
     assert "another --journal mails everybody on it again" in ended.err
     assert folder.accepted == 1
     assert folder.run(*SEND, "--journal", "new.journal").code == 0
@@ -198,7 +198,7 @@ def test_a_missing_template_is_3_and_the_next_run_finishes(folder: Folder) -> No
     folder.write_mailing("welcome", "hello")
     ended = folder.send()
     assert (ended.code, folder.report()["state"]) == (0, "finished")
-    assert "the mailing has changed since this run was begun" in ended.err
+    assert "the mailing has changed since this run began" in ended.err
     assert folder.audit().agree
 
 

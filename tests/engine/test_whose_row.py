@@ -419,7 +419,7 @@ async def test_a_run_begun_by_key_is_not_carried_on_otherwise(
     first = keyed(*range(300))
     await held_after(2, ses_emulator, path, first, BY_KEY)
     otherwise = Settings(recipients=RecipientsSettings(dedupe=dedupe))
-    with pytest.raises(ConfigurationError, match=r'begun with .* dedupe = "key"; give'):
+    with pytest.raises(ConfigurationError, match=r'began with .* dedupe = "key"; give'):
         await run(path, first, otherwise)
     assert len(ses_emulator.ledger) == 100
     assert (await run(path, first, BY_KEY)).counts.sent == 300

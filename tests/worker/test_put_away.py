@@ -109,7 +109,7 @@ def report(mailing: Path) -> None:
     [
         ("done", journal, None, "was sent"),
         ("working", None, None, "is being sent"),
-        ("failed", journal, None, "was begun"),
+        ("failed", journal, None, "was started before"),
         ("failed", None, None, None),
         ("done", report, None, "was sent"),
         ("done", None, another_list, None),

@@ -38,7 +38,7 @@ def read_back(journal: Journal, *, by_key: bool) -> tuple[Standing, Recogniser]:
             prints.take(record)
     if prints.known and prints.width == KEYED_BYTES and not by_key:
         raise ConfigurationError(
-            f'{journal.name}: this run was begun with [recipients] dedupe = "key"; give the same'
+            f'{journal.name}: this run began with [recipients] dedupe = "key"; give the same'
         )
     if prints.has_blanks:
         for record in journal.replay(details=True):
@@ -110,7 +110,7 @@ def changed(
             f"{journal.name}{remedy}"
         )
     return SourceChangedError(
-        f"{name}: it has changed since {journal.name} was begun ({what}); nothing was sent. "
+        f"{name}: it has changed since {journal.name} began ({what}); nothing was sent. "
         f"{remedy}A new run with another --journal mails everybody on it again, unless you leave "
         f"out those who were mailed with --except {journal.name}"
     )

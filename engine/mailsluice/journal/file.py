@@ -23,7 +23,7 @@ _LOG_BESIDE = (
 )
 
 _SEVERAL_NAMES = "{path}: the file has {links} names (hard links). " + _LOG_BESIDE.format(
-    remedy="use the name that the run was begun with, and remove the other ones "
+    remedy="use the name that the run began with, and remove the other ones "
     "(find / -samefile {path})"
 )
 

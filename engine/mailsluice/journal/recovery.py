@@ -112,7 +112,7 @@ def claim(  # noqa: PLR0913, PLR0917  # what a run is known by
     resumed = Event(at, RESUMED, "")
     if digest == (standing.revised or run.mailing_digest):
         return run, [resumed]
-    logger.warning("%s: the mailing has changed since this run was begun", journal.name)
+    logger.warning("%s: the mailing has changed since this run began", journal.name)
     return run, [Event(at, REVISED, digest), resumed]
 
 
@@ -257,9 +257,9 @@ def require_same_exceptions(
         return
     if before:
         flags = " ".join(f"--except {each}" for each in before.values())
-        remedy = f"this run was begun with {flags}; give the same again"
+        remedy = f"this run began with {flags}; give the same again"
     else:
-        remedy = "this run was begun without --except, which holds from the beginning; leave it out"
+        remedy = "this run began without --except, which holds from the beginning; leave it out"
     raise ConfigurationError(f"{journal.name}: {remedy}")
 
 
@@ -272,7 +272,7 @@ _ANOTHER_MAILING = (
 )
 
 _CHANGED_MAILING = (
-    "{journal}: the mailing has changed since this run was begun, and {mailed:,} recipients were "
+    "{journal}: the mailing has changed since this run began, and {mailed:,} recipients were "
     "sent the old one, or may have been; nothing was sent. Restore the mailing, or use --again to "
     "send it as it is now to the rest"
 )

@@ -48,7 +48,7 @@ _DONE = (
 _REMEDIES = {
     "working": "is being sent; wait for its report",
     "done": _DONE,
-    "failed": "was begun. To go on with it, move that folder back into the inbox",
+    "failed": "was started before. To go on with it, move that folder back into the inbox",
 }
 
 
