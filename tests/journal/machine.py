@@ -45,7 +45,7 @@ OPERATORS = {
     State.IN_DOUBT: [State.SENT, State.FAILED, State.PENDING],
     State.REJECTED: [State.PENDING],
     State.FAILED: [State.PENDING],
-    State.PENDING: [State.REJECTED, State.IN_DOUBT],
+    State.PENDING: [State.REJECTED, State.IN_DOUBT, State.SUPPRESSED],
 }
 """What a row in this state may be resolved to."""
 

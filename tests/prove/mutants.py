@@ -76,17 +76,17 @@ MUTANTS = [
     Mutant(
         "no intent before the call",
         "engine/sending.py",
-        "            await self._writer.write([journal.intent(batch, started_at)])\n",
-        "            pass\n",
+        "        await self._writer.write([journal.intent(batch, at)])\n",
+        "        pass\n",
         SIM,
     ),
     Mutant(
         "the intent is not waited for",
         "engine/sending.py",
-        "            await self._writer.write([journal.intent(batch, started_at)])\n",
-        "            import asyncio\n"
-        "            asyncio.ensure_future(\n"
-        "                self._writer.write([journal.intent(batch, self._wall())]))\n",
+        "        await self._writer.write([journal.intent(batch, at)])\n",
+        "        import asyncio\n"
+        "        asyncio.ensure_future(\n"
+        "            self._writer.write([journal.intent(batch, self._wall())]))\n",
         SIM,
     ),
     Mutant(
@@ -1410,7 +1410,7 @@ MUTANTS = [
     Mutant(
         "what another process suppresses is not noticed",
         "suppression/store.py",
-        "        if version == self._data_version and not self._has_written:\n",
+        "        if not self.is_stale:\n",
         "        if not self._has_written:\n",
         (SUPPRESSIONS, "-k", "any_process or another_process"),
     ),

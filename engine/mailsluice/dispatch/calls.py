@@ -44,6 +44,15 @@ class Calls:
         self._in_flight.number += 1
         self._under_way[batch.number] = batch
 
+    def lighten(self, left: Batch) -> None:
+        """Note that only this is left of a batch that has no intent yet.
+
+        The permits of what is left out are spent all the same.
+        """
+        was = self._under_way[left.number]
+        self._gate.daily.in_flight -= was.daily_weight - left.daily_weight
+        self._under_way[left.number] = left
+
     def ready(self, batch: Batch, now: float) -> None:
         """Note that the batch's intent is durable."""
         self._in_flight.ready(batch.number, now)

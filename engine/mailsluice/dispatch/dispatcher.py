@@ -7,7 +7,7 @@ for each recipient, and `absorb` takes note of outcomes after they are durable. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from random import Random
@@ -298,9 +298,29 @@ class Dispatcher:
         """Note that the blames of one answer are durable."""
         self._unrecorded -= 1
 
-    def abandoned_state(self, seq: int) -> State:
-        """Return the state of a recipient that is not attempted any more: failed, or in doubt."""
-        return self._attempts.given_up(seq, State.FAILED)
+    def abandoned_state(self, seq: int, state: State = State.FAILED) -> State:
+        """Return the state of a recipient that is not attempted any more: this, or in doubt."""
+        return self._attempts.given_up(seq, state)
+
+    def keep_back(
+        self, batch: Batch, seqs: Collection[int], now: float
+    ) -> tuple[Batch, list[Blame]]:
+        """Take recipients, for good, out of a batch that has no intent yet. Return what is left.
+
+        If nobody is left, its call has ended, which may prove suspects to blame: record them, and
+        then call `blames_recorded`.
+        """
+        gone = [entry for entry in batch.entries if entry.seq in seqs]
+        left = batch.without(seqs)
+        self.calls.lighten(left)
+        self.backlog.release(gone)
+        self._attempts.forget(map(_seq_of, gone))
+        if left.entries:
+            return left, []
+        self.calls.land(left, now)
+        culprits = self._bisection.departed(batch.number)
+        self._unrecorded += bool(culprits)
+        return left, self._blames(culprits)
 
     def _note_pace(self, batch: Batch, verdicts: Sequence[Verdict], now: float) -> None:
         """Learn from an answer about SES's pace, the rate and the day."""

@@ -13,17 +13,27 @@ from contextlib import aclosing
 import anyio
 
 from mailsluice.dispatch.dispatcher import Dispatcher
+from mailsluice.engine.screening import Screen
 from mailsluice.engine.sending import Sending
-from mailsluice.journal import Resolution, Taken
+from mailsluice.journal import AddressColumns, Addresses, Resolution, Taken
 from mailsluice.journal.writer import Writer
-from mailsluice.mailing.intake import EXCEPTED_TEXT, Intake
+from mailsluice.mailing.intake import Intake
 from mailsluice.mailing.recognition import DifferentRowError
 from mailsluice.model import Chunk, Head, Remark, State
-from mailsluice.model.codes import EXCEPTED, GONE, SOURCE_BROKEN, SOURCE_CHANGED, SOURCE_SHORTER
-from mailsluice.model.errors import JournalError, SourceChangedError, SourceError
+from mailsluice.model.codes import (
+    EXCEPTED,
+    EXCEPTED_TEXT,
+    GONE,
+    SOURCE_BROKEN,
+    SOURCE_CHANGED,
+    SOURCE_SHORTER,
+    SUPPRESSED,
+    SUPPRESSIONS_UNREADABLE,
+)
+from mailsluice.model.errors import JournalError, SourceChangedError, SourceError, StoreError
 from mailsluice.model.hold import Hold
 from mailsluice.reports.remedies import remedy
-from mailsluice.sources import Source
+from mailsluice.sources import Row, Source
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +53,7 @@ class Pipeline:
         writer: Writer,
         wall: Callable[[], float],
         describe: Callable[[DifferentRowError], Awaitable[str]],
+        screen: Screen | None = None,
     ) -> None:
         """`describe` says which row differs from the journal, and how."""
         self._source = source
@@ -52,6 +63,7 @@ class Pipeline:
         self._writer = writer
         self._wall = wall
         self._describe = describe
+        self._screen = screen
         self._now = asyncio.get_running_loop().time
         self._head: Head | None = None
         """The source's bytes read when rows were recorded last."""
@@ -109,6 +121,8 @@ class Pipeline:
             self._dispatcher.backlog.source_ended()
         except JournalError:
             raise
+        except StoreError as error:
+            self._dispatcher.hold_for(Hold(SUPPRESSIONS_UNREADABLE, str(error)))
         except Exception as error:  # noqa: BLE001  # the caller's own; raised when all is drained
             self._caller_error = error
             self._dispatcher.stop()
@@ -184,27 +198,41 @@ class Pipeline:
             [Resolution(at, seqs, state, status, reason) for state, seqs in by_state.items()]
         )
 
-    async def _account_for_unfit(self, unfit: Sequence[Remark]) -> None:
-        """Handle accepted rows that cannot be sent now: give up those that another run has mailed.
+    def _kept_back(self, remark: Remark) -> Resolution:
+        state = self._dispatcher.abandoned_state(remark.seq, State.SUPPRESSED)
+        to = AddressColumns.of([Addresses((remark.address,), (), (), remark.key)])
+        return Resolution(self._wall(), [remark.seq], state, SUPPRESSED, remark.reason, to)
 
-        The others stay pending, because their data may be corrected.
+    async def _account_for_unfit(self, unfit: Sequence[Remark]) -> None:
+        """Settle accepted rows that may not be mailed any more: suppressed, or given up.
+
+        Given up are those that another run has mailed. The others that cannot be sent now stay
+        pending, because their data may be corrected.
         """
-        mailed = [remark.seq for remark in unfit if remark.state is State.SUPPRESSED]
+        mailed = [remark.seq for remark in unfit if remark.status == EXCEPTED]
         if mailed:
             await self._give_up(mailed, EXCEPTED, EXCEPTED_TEXT)
+        if suppressed := [remark for remark in unfit if remark.status == SUPPRESSED]:
+            await self._writer.write([self._kept_back(remark) for remark in suppressed])
         left = (remark for remark in unfit if remark.state is not State.SUPPRESSED)
         self._unfit = self._unfit or next(left, None)
 
     async def _take_in_all(self) -> None:
         async with aclosing(self._source.rows()) as source:
             async for rows in source:
-                chunk = self._intake.take(rows)
+                chunk = await self._take(rows)
                 await self._record_chunk(chunk)
                 await self._account_for_unfit(chunk.unfit)
                 self._dispatcher.backlog.offer(chunk.entries, self._now())
                 self._sending.wake()
                 while not self._dispatcher.backlog.wants_more:
                     await self._sending.room.wait_until(None)
+
+    async def _take(self, rows: Sequence[Row]) -> Chunk:
+        if self._screen is None:
+            return self._intake.take(rows)
+        async with self._screen.current():
+            return self._intake.take(rows)
 
     async def _record_chunk(self, chunk: Chunk) -> None:
         """Record that these rows were read, unless an earlier process has recorded it."""

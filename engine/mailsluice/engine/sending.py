@@ -21,10 +21,13 @@ from anyio.abc import TaskGroup
 from mailsluice import journal
 from mailsluice.dispatch.dispatcher import Blame, Dispatcher, Done, Send, Wait
 from mailsluice.engine import tracing
-from mailsluice.journal import Record, Resolution
+from mailsluice.engine.screening import Screen
+from mailsluice.journal import AddressColumns, Addresses, Record, Resolution
 from mailsluice.journal.writer import Writer
 from mailsluice.mailing.mailing import assemble
-from mailsluice.model import Answer, Batch, Lane, Outcome, State, codes, hold
+from mailsluice.model import Answer, Batch, Entry, Lane, Outcome, State, codes, hold
+from mailsluice.model.errors import StoreError
+from mailsluice.model.hold import Hold
 from mailsluice.model.wait_reason import Reason
 from mailsluice.ses import Transport, statuses
 from mailsluice.ses.statuses import Action, Verdict
@@ -119,6 +122,9 @@ class Listener:
     ) -> None:
         """Take note of outcomes that are durable."""
 
+    def kept_back(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Take note that these are suppressed: recorded, and not attempted."""
+
     def blamed(self, blames: Sequence[Blame]) -> None:
         """Take note of blames, settled outside a call, that are durable."""
 
@@ -144,6 +150,7 @@ class Sending:
         wall: Callable[[], float],
         listener: Listener | None = None,
         on_event: OnEvent | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self._prefix = prefix
         self._endpoint_id = endpoint_id
@@ -153,6 +160,7 @@ class Sending:
         self._wall = wall
         self._listener = listener or Listener()
         self._on_event = on_event
+        self._screen = screen
         self._decide_again = Signal()
         self.room = Signal()
         """Set whenever the dispatcher may want more recipients."""
@@ -226,9 +234,12 @@ class Sending:
 
     async def _send(self, batch: Batch) -> None:
         # Shielded: an intent that may be durable must not be left open without need.
-        started_at = self._wall()
         with anyio.CancelScope(shield=True):
-            await self._writer.write([journal.intent(batch, started_at)])
+            # The time comes before the look at who is suppressed: nobody is by the intent's time.
+            started_at = self._wall()
+            batch = await self._intend(batch, started_at)
+        if not batch.entries:
+            return
         try:
             self._dispatcher.calls.ready(batch, self._now())
             answer = await self._call_unless_taken_back(batch)
@@ -238,6 +249,53 @@ class Sending:
                 await self._settle(batch, CUT_SHORT if has_left else NEVER_LEFT, started_at)
             raise
         await self._settle(batch, answer, started_at)
+
+    async def _intend(self, batch: Batch, at: float) -> Batch:
+        """Make durable who is about to be mailed: those who are not suppressed by now."""
+        suppressed: Mapping[int, str] = {}
+        if self._screen is not None:
+            try:
+                suppressed = await self._screen.late(batch.entries)
+            except StoreError as error:
+                await self._give_back(batch, Hold(codes.SUPPRESSIONS_UNREADABLE, str(error)))
+                return batch.without([entry.seq for entry in batch.entries])
+        if suppressed:
+            return await self._intend_without(batch, suppressed, at)
+        await self._writer.write([journal.intent(batch, at)])
+        return batch
+
+    async def _intend_without(self, batch: Batch, why: Mapping[int, str], at: float) -> Batch:
+        """Settle these rows as suppressed, in one commit with the intent of the others."""
+        entries = [entry for entry in batch.entries if entry.seq in why]
+        outcomes = [
+            Outcome(
+                self._dispatcher.abandoned_state(entry.seq, State.SUPPRESSED),
+                *(codes.SUPPRESSED, None, why[entry.seq]),
+            )
+            for entry in entries
+        ]
+        records: list[Record] = [
+            Resolution(
+                *(at, [entry.seq], outcome.state, outcome.status, outcome.error or ""),
+                AddressColumns.of([Addresses(entry.to, entry.cc, entry.bcc, entry.key)]),
+            )
+            for entry, outcome in zip(entries, outcomes, strict=True)
+        ]
+        left = batch.without(why)
+        await self._writer.write([*records, journal.intent(left, at)] if left.entries else records)
+        left, blames = self._dispatcher.keep_back(batch, why, self._now())
+        self._listener.kept_back(entries, outcomes)
+        await self._conclude(blames)
+        return left
+
+    async def _give_back(self, batch: Batch, hold: Hold) -> None:
+        """Hold the stream before this batch has an intent: its recipients stay pending."""
+        self._dispatcher.hold_for(hold)
+        verdicts = statuses.classify(TAKEN_BACK, len(batch.entries))
+        outcomes = self._dispatcher.judge(batch, verdicts, self._now())
+        blames = self._dispatcher.absorb(batch, verdicts, outcomes, self._now())
+        self._listener.settled(batch, verdicts, outcomes)
+        await self._conclude(blames)
 
     async def _call_unless_taken_back(self, batch: Batch) -> Answer:
         scope = anyio.CancelScope()
@@ -331,6 +389,10 @@ class Sending:
         self._listener.settled(batch, verdicts, outcomes)
         if self._on_event is not None:
             self._tell(batch, outcomes, started_at, self._on_event)
+        await self._conclude(blames)
+
+    async def _conclude(self, blames: list[Blame]) -> None:
+        """End a batch, which may have proved others to blame."""
         if blames:
             # A stream that ends meanwhile must not leave this half done.
             with anyio.CancelScope(shield=True):

@@ -129,13 +129,18 @@ class Settlement(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """Recipients settled outside a call: by an operator, or as the culprits of a refused batch."""
+    """Recipients settled outside a call.
+
+    By an operator, as the culprits of a refused batch, or as suppressed before they were attempted.
+    """
 
     at: float
     seqs: Sequence[int]
     state: State
     status: str
     reason: str
+    addresses: AddressColumns = AddressColumns()
+    """Of rows that no intent has named; empty if intents have them, or nobody knows them."""
 
 
 class Event(NamedTuple):

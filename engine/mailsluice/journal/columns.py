@@ -38,8 +38,9 @@ def encode(record: Record) -> Columns:
         case Settlement(at, number, states, statuses, message_ids, errors):
             columns = {"status": statuses, "message_id": message_ids, "error": errors}
             return at, "settlement", number, None, states, None, None, _dumps(_folded(columns))
-        case Resolution(at, seqs, state, status, reason):
-            body = _dumps([state, status, reason])
+        case Resolution(at, seqs, state, status, reason, addresses):
+            named = {name: column for name, column in addresses._asdict().items() if column}
+            body = _dumps([state, status, reason, *([named] if named else [])])
             return at, "resolution", None, _rows(seqs), None, None, None, body
         case Event(at, name, text):
             return at, "event", None, None, None, None, None, _dumps([name, text])
@@ -67,8 +68,9 @@ def decode(columns: Columns) -> Record:
             )
             return Settlement(at, batch, codes, *unfolded)
         case "resolution", _, bytes(seqs), _:
-            state, status, reason = _loads(body)
-            return Resolution(at, _seqs(seqs), State(state), status, reason)
+            state, status, reason, *named = _loads(body)
+            columns_of = AddressColumns(**named[0]) if named else AddressColumns()
+            return Resolution(at, _seqs(seqs), State(state), status, reason, columns_of)
         case "event", _, _, _:
             return Event(at, *_loads(body))
         case _:

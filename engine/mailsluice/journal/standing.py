@@ -63,13 +63,14 @@ _RESOLVED_FROM = {
     State.PENDING: {State.IN_DOUBT, State.REJECTED, State.FAILED},
     State.REJECTED: {State.PENDING},
     State.IN_DOUBT: {State.PENDING},
+    State.SUPPRESSED: {State.PENDING},
 }
 """The legal resolutions: by the new state, the states that a row may have before.
 
 An operator settles a doubt as sent, failed (dropped: never sent again) or pending (sent again), and
 may reopen rejected and failed rows. A pending row becomes rejected if it was to blame for a refused
-batch, in doubt if an earlier attempt may have delivered it, and failed if it is a single message
-that was withdrawn.
+batch, in doubt if an earlier attempt may have delivered it, failed if it is a single message that
+was withdrawn, and suppressed if the suppression list has an address of it by now.
 """
 
 _NOT_TAKEN = {STATE_CODES[state] for state in (State.REJECTED, State.FAILED, State.PENDING)} | {

@@ -16,9 +16,13 @@ from mailsluice.mailing.mailing import Mailing
 from mailsluice.mailing.recognition import InOrder, Recogniser
 from mailsluice.model import RECIPIENT_ADDRESSES_MAX, Chunk, Dedupe, Entry, Remark, State
 from mailsluice.model.bitmap import Bitmap
+from mailsluice.model.codes import EXCEPTED_TEXT
+from mailsluice.model.errors import StoreError
 from mailsluice.sources import Row
 
-EXCEPTED_TEXT = "a run that is excepted has mailed it, or may have"
+Suppressed = Callable[[Sequence[str]], str | None]
+"""Says why a recipient with these addresses, as they are compared, is suppressed; None: it is not.
+Raises StoreError if nobody can say."""
 
 SHOWN_CHARACTERS_MAX = 320
 """Characters of an address in a remark: the longest valid one and a display name."""
@@ -49,8 +53,8 @@ class _Destination(NamedTuple):
     to: tuple[str, ...]
     cc: tuple[str, ...]
     bcc: tuple[str, ...]
-    key: str
-    """The key of the first address, which recognises duplicates."""
+    keys: tuple[str, ...]
+    """The keys of all addresses; the first one recognises duplicates."""
     json: bytes
 
 
@@ -61,8 +65,9 @@ class Intake:
     or else Cc or Bcc), the key (recipients without one are never duplicates), or nothing. The same
     rows in the same order are judged the same, so that a resume agrees with the run it resumes.
     `settled` are the rows whose end the journal knows, `remarked` those of them that were never
-    accepted. Recipients that other runs have `mailed` are suppressed. `rows` says which row of the
-    journal each of them is; with `known_only` rows that are new to the journal are passed over.
+    accepted. Recipients that other runs have `mailed`, and those that `suppressed` names, are
+    suppressed. `rows` says which row of the journal each of them is; with `known_only` rows that
+    are new to the journal are passed over.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what a run is judged by
@@ -76,6 +81,7 @@ class Intake:
         rows: Recogniser | None = None,
         *,
         known_only: bool = False,
+        suppressed: Suppressed | None = None,
     ) -> None:
         if not _run_id(run_id):
             raise ValueError("run_id may hold 1 to 200 of A-Z a-z 0-9 _ - and nothing else")
@@ -85,6 +91,7 @@ class Intake:
         self._remarked = Bitmap() if remarked is None else remarked
         self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
         self._mailed = mailed
+        self._suppressed = suppressed
         self.rows: Recogniser = rows or InOrder()
         """Numbers the rows, and knows which rows have come."""
         self._known_only = known_only
@@ -130,6 +137,8 @@ class Intake:
                 entries.append(self._accepted(seq, row))
             except _NotAcceptedError as reason:
                 remarks.append(_remark(seq, row, reason.state, str(reason)))
+            except StoreError:
+                raise  # nobody can say who is suppressed: no fault of this row's
             # A caller's mapping may raise anything, and one row never stops the others.
             except Exception as error:  # noqa: BLE001
                 why = f"it cannot be read: {type(error).__name__}"
@@ -153,10 +162,11 @@ class Intake:
         elif self._dedupe == "address":
             plain = type(to) is str and not (cc or bcc) and addresses.plain_key(to)
             with suppress(Exception):  # a caller's sequence may raise anything
-                self._seen.add(plain or _destination(to, cc, bcc).key)
+                self._seen.add(plain or _destination(to, cc, bcc).keys[0])
 
     def _accepted(self, seq: int, row: Row) -> Entry:
         """Return the recipient's entry. Raises _NotAcceptedError."""
+        keys: tuple[str, ...]
         _, recipient, problem, _ = row
         if problem is not None or recipient is None:
             raise _NotAcceptedError(problem or "it is empty")
@@ -164,9 +174,10 @@ class Intake:
         if type(to) is str and not (cc or bcc) and (address := addresses.plain_key(to)):
             # Nothing in such an address means anything to JSON.
             weight, destination = 1, b'{"ToAddresses":["%b"]}' % to.encode()
-            to, cc, bcc = (to,), (), ()
+            to, cc, bcc, keys = (to,), (), (), (address,)
         else:
-            weight, to, cc, bcc, address, destination = _destination(to, cc, bcc)
+            weight, to, cc, bcc, keys, destination = _destination(to, cc, bcc)
+            address = keys[0]
         data_text = "{}" if data is None else _data(data)
         template = self._body_with(self._tags | self._own(tags)) if tags else self._body
         headers_json = _headers(headers) if headers else b""
@@ -174,6 +185,8 @@ class Intake:
             key = _key(key)
         if self._mailed is not None and self._mailed.has(address, key or None):
             raise _NotAcceptedError(EXCEPTED_TEXT, State.SUPPRESSED)
+        if self._suppressed is not None and (why := self._suppressed(keys)) is not None:
+            raise _NotAcceptedError(why, State.SUPPRESSED)
         # Only after all that can refuse it: a refused recipient makes no later one a duplicate.
         if self._by_address:
             if not self._seen.add(address):
@@ -221,8 +234,8 @@ def _destination(to: object, cc: object, bcc: object) -> _Destination:
         if listed
     }
     texts = [tuple(address.text for address in listed) for listed in found.values()]
-    first = next(address for listed in found.values() for address in listed)
-    return _Destination(weight, texts[0], texts[1], texts[2], first.key, orjson.dumps(json))
+    keys = tuple(address.key for listed in found.values() for address in listed)
+    return _Destination(weight, texts[0], texts[1], texts[2], keys, orjson.dumps(json))
 
 
 def _listed(field: str, value: object) -> list[object]:

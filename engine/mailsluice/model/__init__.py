@@ -12,10 +12,12 @@ It knows no other room, no I/O and no clock. Start with `Entry`, `Batch` and `Ou
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
+
+from mailsluice.model.codes import EXCEPTED, EXCEPTED_TEXT, SUPPRESSED
 
 BATCH_RECIPIENTS_MAX = 50
 """Entries in one `SendBulkEmail` call (SES developer guide, "send personalized email")."""
@@ -107,6 +109,13 @@ class Remark(NamedTuple):
     reason: str
     """For a person: which line, which field, what is wrong with it."""
 
+    @property
+    def status(self) -> str:
+        """EXCEPTED or SUPPRESSED of a suppressed row; otherwise empty."""
+        if self.state is not State.SUPPRESSED:
+            return ""
+        return EXCEPTED if self.reason.endswith(EXCEPTED_TEXT) else SUPPRESSED
+
 
 class Chunk(NamedTuple):
     """Rows after intake. Those that are new to the journal are `first .. last`, both inclusive."""
@@ -131,6 +140,10 @@ class Batch:
     number: int
     """Identity of this attempt in the journal; never used twice in a run."""
     entries: tuple[Entry, ...]
+
+    def without(self, seqs: Collection[int]) -> Batch:
+        """Return the batch without these rows."""
+        return Batch(self.number, tuple(each for each in self.entries if each.seq not in seqs))
 
     @cached_property
     def weight(self) -> int:

@@ -12,6 +12,14 @@ NOT_SENT = "NOT_SENT"
 EXCEPTED = "EXCEPTED"
 """Status of a recipient left out by `--except`: another run has sent it mail, or may have."""
 
+EXCEPTED_TEXT = "a run that is excepted has mailed it, or may have"
+
+SUPPRESSED = "SUPPRESSED"
+"""Status of a recipient of whom an address is on the suppression list."""
+
+SUPPRESSIONS_UNREADABLE = "SUPPRESSIONS_UNREADABLE"
+"""Code of a hold: nobody can say who is on the suppression list."""
+
 NO_ANSWER = "NO_ANSWER"
 """Code in place of an answer that did not come: the request may have reached SES."""
 

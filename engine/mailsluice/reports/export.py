@@ -28,7 +28,6 @@ from mailsluice.journal import (
 from mailsluice.journal.walk import Answered, Step, Unanswered, paired
 from mailsluice.model import State
 from mailsluice.model.bitmap import Bitmap
-from mailsluice.model.codes import EXCEPTED
 from mailsluice.model.errors import JournalError
 
 CHUNK_ROWS = 1_000
@@ -107,8 +106,9 @@ class _Collector:
                 self._read, self._read_at = record.last, record.at
                 self._seen.add(remark.seq for remark in record.remarks)
                 at = utc(record.at)
-                for seq, state, address, key, reason in record.remarks:
-                    status = EXCEPTED if state is State.SUPPRESSED else ""
+                for remark in record.remarks:
+                    seq, state, address, key, reason = remark
+                    status = remark.status
                     yield Line(
                         seq, key, address, address, "", "", state.value, status, None, reason, 0, at
                     )
@@ -151,10 +151,10 @@ class _Collector:
 
     def _resolve(self, record: Resolution) -> Iterator[Line]:
         self._seen.add(record.seqs)
-        for seq in record.seqs:
-            # A single message may be given up before it was attempted.
+        for place, seq in enumerate(record.seqs):
+            # A single message may be given up, and a row suppressed, before it was attempted.
             before = self._unsettled.pop(seq, None) or _line(
-                seq, NOWHERE, State.PENDING, attempts=0
+                seq, record.addresses.at(place), State.PENDING, attempts=0
             )
             line = before._replace(
                 state=record.state.value,

@@ -124,6 +124,9 @@ class _Collector:
                     seq=seq, addresses=to, read_at=record.at, state=state, reason=reason
                 )
 
+    def _read_at(self, seq: int) -> float:
+        return self._taken[bisect_left(self._taken, (seq, 0.0))][1]
+
     def _begin(self, record: Intent) -> None:
         for place, seq in enumerate(record.seqs):
             to = record.addresses.at(place)
@@ -131,8 +134,9 @@ class _Collector:
                 continue
             found = self.histories.get(seq)
             if found is None:
-                at = self._taken[bisect_left(self._taken, (seq, 0.0))][1]
-                found = self.histories[seq] = RecipientHistory(seq=seq, addresses=to, read_at=at)
+                found = self.histories[seq] = RecipientHistory(
+                    seq=seq, addresses=to, read_at=self._read_at(seq)
+                )
             attempt = Attempt(
                 batch=record.batch,
                 recipients=len(record.seqs),
@@ -162,6 +166,12 @@ class _Collector:
             )
 
     def _decide(self, record: Resolution) -> None:
+        for place, seq in enumerate(record.seqs if any(record.addresses) else ()):
+            to = record.addresses.at(place)
+            if seq not in self.histories and any(map(self._is_meant, (*to.to, *to.cc, *to.bcc))):
+                self.histories[seq] = RecipientHistory(
+                    seq=seq, addresses=to, read_at=self._read_at(seq)
+                )
         for seq in self.histories.keys() & record.seqs:
             found = self.histories[seq]
             found.state = record.state

@@ -16,6 +16,7 @@ from mailsluice.model.codes import (
     SOURCE_BROKEN,
     SOURCE_CHANGED,
     SOURCE_SHORTER,
+    SUPPRESSIONS_UNREADABLE,
 )
 from mailsluice.model.hold import Hold
 
@@ -50,6 +51,10 @@ _POOL = (
     "name a pool of dedicated IP addresses that exists: aws sesv2 "
     "put-configuration-set-delivery-options --configuration-set-name NAME --sending-pool-name POOL"
 )
+_SUPPRESSIONS = (
+    "make the store of [suppression] path readable, or restore it with its key from a copy; nobody "
+    "is mailed while nobody can say who is on it"
+)
 _FORBIDDEN = (
     "allow ses:SendBulkEmail on the identity, template and configuration set, and ses:GetAccount "
     "on *, to these credentials"
@@ -69,6 +74,7 @@ _UNKNOWN = (
 )
 
 _BY_CODE = {
+    SUPPRESSIONS_UNREADABLE: _SUPPRESSIONS,
     "ACCOUNT_SUSPENDED": _SUSPENDED,
     "AccountSuspendedException": _SUSPENDED,
     "ACCOUNT_SENDING_PAUSED": _PAUSED,

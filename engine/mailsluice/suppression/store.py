@@ -91,6 +91,8 @@ class Suppressions:
         """Hashes that were added or removed since the index was made."""
         self._seen = 0
         """The last change that is known."""
+        self._told = 0
+        """The last change of which `refresh` has told."""
         self._data_version = -1
         self._has_written = True
         """Since the last `refresh`; the data version tells of the commits of others alone."""
@@ -232,6 +234,11 @@ class Suppressions:
         """By which `refresh` names an address."""
         return self._keys.hash(address)
 
+    @property
+    def is_stale(self) -> bool:
+        """True if anything may have changed since the last `refresh`; takes microseconds."""
+        return self._has_written or self._database.data_version() != self._data_version
+
     def refresh(self) -> frozenset[int] | None:
         """Take notice of what any process has changed since the last time: those hashes.
 
@@ -239,11 +246,9 @@ class Suppressions:
         takes some microseconds if nothing has changed, and, in the process that is the first to see
         that 1 % have, about a second for each million addresses.
         """
-        version = self._database.data_version()
-        if version == self._data_version and not self._has_written:
+        if not self.is_stale:
             return frozenset()
-        self._data_version, self._has_written = version, False
-        before = self._seen
+        version, before = self._database.data_version(), self._told
         with self._database.snapshot():
             [(trimmed, last)] = self._database.read(_STANDING)
             if self._is_behind(trimmed, last):
@@ -254,6 +259,7 @@ class Suppressions:
             self._seen = last
             is_much = before < trimmed - 1 or last - before > CHANGES_LEAST
             news = None if is_much else frozenset(self._since(before))
+        self._data_version, self._has_written, self._told = version, False, last
         if self._trims:
             self._trim()
         return news
