@@ -41,6 +41,8 @@ def _pass_over(answer: Answer) -> None:
 
 
 def _note(span: trace.Span, answer: Answer) -> None:
+    if not span.is_recording():
+        return
     if answer.http_status is not None:
         span.set_attribute("http.response.status_code", answer.http_status)
     if answer.code is None:

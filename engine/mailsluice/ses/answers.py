@@ -80,14 +80,12 @@ def entry_results(results: list[Any]) -> tuple[EntryResult, ...]:
             else _refused_result(result)
             for result in results
         ]
-        # Also of what counts as nothing, as an empty list does.
-        kinds = {type(result.get("Status")) for result in results}
-        kinds |= {type(message_id) for _, message_id, _ in read}
-        # All at once: join takes nothing but strings.
-        texts = "".join([status + (message_id or "") for status, message_id, _ in read])
-        longest = max(
-            [len(status) + len(message_id or "") for status, message_id, _ in read] or [0]
-        )
+        # All at once: join takes nothing but strings, and there are few different statuses.
+        ids = [message_id for _, message_id, _ in read if message_id is not None]
+        statuses = [text for text in {result.get("Status") for result in results} if text != ""]
+        kinds = {type(status) for status in statuses}
+        texts = "".join([*ids, *filter(None, statuses)])
+        longest = max(map(len, [*ids, *filter(None, statuses)]), default=0)
     except (TypeError, AttributeError):
         _require_results(results)
         raise
