@@ -178,7 +178,7 @@ def test_the_store_is_found_by_a_mailing_or_workers_file(folder: Folder) -> None
         (("has", ANN), "give --store FILE, or --file with [suppression] path"),
         (("has", ANN, "--store", "none.db"), "none.db: there is no such store"),
         (("has", ANN, "--file", "mailing.toml"), "mailing.toml: it has no [suppression]"),
-        (("add", ANN, "--store", "s.db", "--scope", "two words"), "cannot be a scope"),
+        (("add", ANN, "--store", "s.db", "--scope", "two words"), "--scope: it must be"),
         (("add", ANN, "--store", "s.db", "--reason", "spite"), "--reason: it must be one of"),
         (("import", "none.csv", "--store", "s.db"), "none.csv: No such file"),
         (("export", "--store", "s.db", "--format", "xml"), "--format: it must be one of"),

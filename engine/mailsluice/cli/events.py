@@ -74,6 +74,9 @@ class _Events:
 
     async def run(self, place: str | None, *, follow: bool) -> ExitCode:
         """Take events in, and show them. Return the exit code."""
+        from contextlib import closing
+
+        from mailsluice.engine.streams import acts_of
         from mailsluice.feedback.ingest import Ingest
         from mailsluice.feedback.listener import Listener
         from mailsluice.feedback.store import FeedbackStore
@@ -82,15 +85,13 @@ class _Events:
         assert self._settings.feedback is not None
         stream = self._stream(place, follow=follow)
         store = FeedbackStore.open(self._settings.feedback.store)
-        try:
-            ingest = Ingest(store)
+        with closing(store), acts_of(self._settings.suppression) as acts:
+            ingest = Ingest(store, acts=acts)
             if follow:
                 await self._follow(Listener(stream, ingest) if stream else None, store)
             elif stream is not None and (error := await _drained(Listener(stream, ingest))):
                 return error
             self._show(store)
-        finally:
-            store.close()
         return ExitCode.SOME_NOT_SENT if ingest.totals.unread else ExitCode.FINISHED
 
     def _stream(self, place: str | None, *, follow: bool) -> Stream | None:

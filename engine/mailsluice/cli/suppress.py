@@ -72,7 +72,7 @@ def add(  # noqa: PLR0913, PLR0917  # one parameter a flag
 ) -> None:
     """Suppress addresses: from the moment this ends, no process begins to mail them.
 
-    Exit codes: 0 done; 2 bad usage, address or store.
+    Exit codes: 0 done; 2 bad usage or address; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
     from mailsluice.suppression.scopes import SCOPE_OF, Suppression
@@ -80,7 +80,7 @@ def add(  # noqa: PLR0913, PLR0917  # one parameter a flag
     known, now = lists.reason_of(reason), time.time()
     expires = None if days is None else now + days * DAY_S
     keys = lists.keys_of(addresses)
-    chosen = scope or SCOPE_OF[known]
+    chosen = lists.scope_of(scope) or SCOPE_OF[known]
     with _opened(store, file, hash_only=hash_only, make=True) as opened:
         new = opened.add(Suppression(key, known, chosen, now, note, expires) for key in keys)
     _tell(json, {"suppressed": len(keys), "new": new}, f"{len(keys):,} suppressed, {new:,} new")
@@ -96,7 +96,7 @@ def remove(
 ) -> None:
     """Let addresses be mailed again.
 
-    Exit codes: 0 done; 1 one of them was not suppressed; 2 bad usage, address or store.
+    Exit codes: 0 done; 1 one of them was not suppressed; 2 bad usage or address; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
 
@@ -120,7 +120,7 @@ def has(
 ) -> None:
     """Say whether addresses are suppressed, and why.
 
-    Exit codes: 0 all of them are; 1 one is not; 2 bad usage, address or store.
+    Exit codes: 0 all of them are; 1 one is not; 2 bad usage or address; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
     from mailsluice.suppression.scopes import applies
@@ -146,7 +146,7 @@ def forget(
 ) -> None:
     """Erase addresses from the store's files; they stay suppressed, by their keyed hashes.
 
-    Exit codes: 0 done; 1 the store held none of one of them; 2 bad usage, address or store.
+    Exit codes: 0 done; 1 the store held none of one of them; 2 bad usage or address; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
 
@@ -181,7 +181,7 @@ def import_(  # noqa: PLR0913, PLR0917  # one parameter a flag
 
     A row that cannot be used is named by file and row; all others are imported.
 
-    Exit codes: 0 every row was imported; 1 some rows could not be used; 2 bad usage, file or store.
+    Exit codes: 0 every row was imported; 1 some cannot be used; 2 bad usage or file; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
 
@@ -189,10 +189,11 @@ def import_(  # noqa: PLR0913, PLR0917  # one parameter a flag
         raise typer.BadParameter("name the files to import")
     kind: Format = lists.format_of(format_)
     why = None if reason is None else lists.reason_of(reason)
+    chosen = lists.scope_of(scope)
     totals = {"suppressed": 0, "new": 0, "refused": 0}
     with _opened(store, file, hash_only=hash_only, make=True) as opened:
         for path in files:
-            rows = lists.read(path, kind, why, scope, time.time())
+            rows = lists.read(path, kind, why, chosen, time.time())
             _import(opened, str(path), rows, totals)
     _tell(
         json,
@@ -245,7 +246,7 @@ def export(
     SES's list knows bounces and complaints only: with `ses` the others are left out and counted.
     Of addresses whose hash alone is kept, CSV and NDJSON say why and since when.
 
-    Exit codes: 0 all were written; 1 `ses`: some cannot be; 2 bad usage or store.
+    Exit codes: 0 all were written; 1 `ses`: some cannot be; 2 bad usage; 5 the store.
     """
     import sys
 

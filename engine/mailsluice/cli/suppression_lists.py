@@ -17,7 +17,7 @@ from mailsluice.mailing import addresses
 from mailsluice.model.errors import ConfigurationError, SourceError
 from mailsluice.suppression import exports
 from mailsluice.suppression.exports import Format, Refused
-from mailsluice.suppression.scopes import ALL, Reason, Suppression
+from mailsluice.suppression.scopes import ALL, Reason, Suppression, is_scope
 
 REASONS = "|".join(Reason)
 FORMATS = "|".join(get_args(Format))
@@ -47,6 +47,13 @@ def format_of(text: str) -> Format:
     if text not in get_args(Format):
         raise typer.BadParameter(f"--format: it must be one of {FORMATS}")
     return cast("Format", text)
+
+
+def scope_of(text: str | None) -> str | None:
+    """Read a scope. Raises typer.BadParameter."""
+    if text is not None and not is_scope(text):
+        raise typer.BadParameter("--scope: it must be 1 to 64 of A-Z a-z 0-9 . _ -")
+    return text
 
 
 def export_of(text: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mailsluice.database import Database
 from mailsluice.model.errors import StoreError
@@ -50,6 +50,14 @@ CREATE TABLE entry (
     PRIMARY KEY (hash, scope)
 ) STRICT, WITHOUT ROWID;
 
+-- Soft bounces since the last delivery: one for each mail.
+CREATE TABLE soft (
+    hash INTEGER NOT NULL,
+    mail INTEGER NOT NULL,          -- hash of its MessageId: copies of an event count once
+    at   INTEGER NOT NULL,
+    PRIMARY KEY (hash, mail)
+) STRICT, WITHOUT ROWID;
+
 -- What was added or removed, in that order: what an index does not know yet.
 CREATE TABLE change (
     no    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -74,6 +82,15 @@ _FIRST = "INSERT INTO store (key_check, trimmed) VALUES (x'{key_check}', 1);"
 _STANDING = "SELECT trimmed, (SELECT ifnull(max(no), 0) FROM change) FROM store"
 
 _COLUMNS = "address, reason, scope, at, source, expires"
+
+
+class SoftBounce(NamedTuple):
+    """A mail that was not delivered, to an address that may work."""
+
+    address: str
+    mail: str
+    """Its MessageId."""
+    at: float
 
 
 class Suppressions:
@@ -173,6 +190,33 @@ class Suppressions:
             None if expires is None else int(expires),
         )
 
+    def note_soft(
+        self,
+        bounces: Sequence[SoftBounce],
+        delivered: Iterable[tuple[str, float]],
+        after: int,
+    ) -> list[tuple[str, float]]:
+        """Count soft bounces; a delivery ends the row of those before it.
+
+        Return the addresses that have `after` of them by now, and since when. Copies of a bounce
+        count once. Raises StoreError.
+        """
+        hash_ = self._keys.hash
+        by_hash = {hash_(each.address): each for each in bounces}
+        rows = [
+            (self._keys.hash(each.address), self._keys.hash(each.mail), int(each.at))
+            for each in bounces
+        ]
+        ends = [(hash_(address), int(at)) for address, at in delivered]
+        with self._database.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO soft VALUES (?, ?, ?)", rows)
+            connection.executemany("DELETE FROM soft WHERE hash = ? AND at <= ?", ends)
+            return [
+                (each.address, each.at)
+                for digest, each in by_hash.items()
+                if _soft_bounces(connection, digest) >= after
+            ]
+
     def remove(self, address: str, scope: str | None = None) -> int:
         """Let an address be mailed again, in one scope or (None) in all; how many are gone."""
         digest = self._keys.hash(address)
@@ -181,6 +225,7 @@ class Suppressions:
                 "DELETE FROM entry WHERE hash = ? AND scope = ifnull(?, scope)", (digest, scope)
             ).rowcount
             _note(connection, [digest] * bool(gone))
+            connection.execute("DELETE FROM soft WHERE hash = ?", (digest,))
         self._has_written = True
         return gone
 
@@ -319,6 +364,13 @@ def _known(connection: Connection, rows: Iterable[tuple[Any, ...]]) -> set[tuple
     """Which of these are there already, by hash and scope."""
     sql = "SELECT 1 FROM entry WHERE hash = ? AND scope = ?"
     return {row[:2] for row in rows if connection.execute(sql, row[:2]).fetchone()}
+
+
+def _soft_bounces(connection: Connection, digest: int) -> int:
+    found: int = connection.execute(
+        "SELECT count(*) FROM soft WHERE hash = ?", (digest,)
+    ).fetchone()[0]
+    return found
 
 
 def _note(connection: Connection, hashes: Sequence[int]) -> None:

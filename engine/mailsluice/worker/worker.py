@@ -17,6 +17,7 @@ from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.engine.account import AccountHeldError, AccountRefusedError
 from mailsluice.engine.engine import Engine
 from mailsluice.engine.sending import OnEvent
+from mailsluice.engine.streams import acts_of
 from mailsluice.feedback.store import FeedbackStore
 from mailsluice.model.errors import JournalLockedError
 from mailsluice.model.shown import shown
@@ -235,8 +236,8 @@ class Worker:
             yield
             return
         store = await to_thread.run_sync(FeedbackStore.open, settings.feedback.store)
-        with closing(store):
-            self.feedback = Feedback(store, settings.feedback, settings.ses)
+        with closing(store), acts_of(settings.suppression) as acts:
+            self.feedback = Feedback(store, settings.feedback, settings.ses, acts)
             yield
 
     async def _wind_up(self) -> None:
