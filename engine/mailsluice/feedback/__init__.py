@@ -1,4 +1,4 @@
-"""What SES says after it has accepted a mail: events, what they add up to, and the brake.
+"""Feedback from SES after it has accepted mail: events, recipients' fates, and the brake.
 
 - `records`: bodies of queues, files and webhooks become `SesEvent`s. Pure.
 - `fate`: events of one recipient add up to a `Fate`, in any order and any number of copies. Pure.

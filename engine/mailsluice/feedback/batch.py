@@ -25,10 +25,10 @@ from mailsluice.feedback.schema import (
 from mailsluice.model.hold import without_addresses
 
 UNREAD_MAX = 1_000
-"""Bodies that are kept although nobody could read them: the newest."""
+"""Unreadable bodies that are kept: the newest ones."""
 
 UNREAD_BYTES_MAX = 64 * 1024
-"""Of each: 64 MB in all."""
+"""Bytes kept of each unreadable body: 64 MB in all."""
 
 _ADD = (
     "INSERT INTO {table} VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
@@ -53,7 +53,7 @@ class Change(NamedTuple):
 
 
 _Mail = tuple[Fate, SesEvent]
-"""What a batch says of a mail, and one of the events that say it."""
+"""What a batch says of one mail, and one of the events behind it."""
 
 
 class Batch:
@@ -61,7 +61,7 @@ class Batch:
 
     def __init__(self, connection: Connection, runs: dict[str, int], now: float) -> None:
         self.new_runs: dict[str, int] = {}
-        """Numbers that are known for good once the transaction is committed."""
+        """Numbers of runs that are durable after the transaction is committed."""
         self._connection = connection
         self._runs = runs
         self._now = now
@@ -71,7 +71,7 @@ class Batch:
         self._unread: list[tuple[object, ...]] = []
 
     def take(self, parsed: Parsed) -> None:
-        """Add what one body has said."""
+        """Add the events of one body."""
         if isinstance(parsed, SesEvent):
             self._take_event(parsed)
             return
@@ -100,7 +100,7 @@ class Batch:
         self._mails[place] = (told, event)
 
     def _new_run(self, id_: str, sender: str) -> int:
-        """The number of a run that is not known for good."""
+        """Return the number of a run that is not durable yet."""
         no = self.new_runs.get(id_)
         if no is None:
             execute = self._connection.execute
@@ -110,7 +110,7 @@ class Batch:
         return no
 
     def write(self) -> list[Change]:
-        """Put everything into the transaction."""
+        """Write everything in the transaction."""
         changes = self._write_fates() if self._mails else []
         many = self._connection.executemany
         many(_ADD.format(table="heard"), [(*key, n) for key, n in self._heard.items()])
@@ -151,7 +151,7 @@ class Batch:
         return changes
 
     def _known(self, rows: Sequence[int]) -> tuple[dict[int, bytes | str], dict[Place, Fate]]:
-        """The MessageId that is in `fate` for each row, and all fates of these rows."""
+        """Return the MessageId that `fate` has for each row, and all fates of these rows."""
         known: dict[Place, Fate] = {}
         execute = self._connection.execute
         [newest] = execute("SELECT ifnull(max(row), 0) FROM fate").fetchone()

@@ -67,7 +67,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(sends: int, heard: int) -> Estimate:
-    """The rate, and how far it may be off."""
+    """Estimate the rate, and how far it may be off."""
     return Estimate(sends, heard, _low(heard) / max(1, sends), upper(sends, heard))
 
 

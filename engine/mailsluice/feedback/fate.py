@@ -1,4 +1,4 @@
-"""What the events of one recipient add up to. Pure.
+"""A recipient's fate: the sum of its events. Pure.
 
 Events come late, in any order, and up to eight times. A `Fate` is therefore a set of bits with the
 first and the last time: two fates are joined by "or", minimum and maximum, so every order and every
@@ -83,7 +83,7 @@ class Proof(NamedTuple):
 
 
 def of(event: SesEvent) -> Fate:
-    """What one event says. Bits are 0 if it says nothing of what happened."""
+    """Make the fate that one event tells. Bits are 0 if it tells nothing of what happened."""
     bits = _BY_KIND.get(event.kind)
     if bits is None:
         bits = _of_bounce(event) if event.kind is Kind.BOUNCE else _of_complaint(event)
@@ -94,7 +94,7 @@ def of(event: SesEvent) -> Fate:
 
 
 def join(one: Fate, other: Fate) -> Fate:
-    """Both together."""
+    """Join two fates of one mail."""
     joined = (
         one.bits | other.bits,
         _least(one.first_at, other.first_at),
@@ -104,12 +104,12 @@ def join(one: Fate, other: Fate) -> Fate:
 
 
 def word(bits: int) -> str:
-    """The worst that has happened, for people. Empty if nothing has been heard."""
+    """Name the worst that has happened, for people. Empty if there was no event."""
     return next((text for bit, text in WORDS.items() if bits & bit), "")
 
 
 def proof(fates: Mapping[str, Fate], known: Collection[str] = ()) -> Proof | None:
-    """What is proven of a recipient in doubt, by its fates per MessageId. None: nothing.
+    """Return what its fates per MessageId prove about a recipient in doubt. None: nothing.
 
     `known` are MessageIds that SES has answered for this recipient: they belong to other attempts,
     and say nothing of the one in doubt. That one may be repeated only if nothing contradicts that
@@ -126,7 +126,7 @@ def proof(fates: Mapping[str, Fate], known: Collection[str] = ()) -> Proof | Non
 
 
 def latest(fates: Mapping[str, Fate]) -> Fate:
-    """The fate of a recipient's last mail: one that was sent again is not what it was before."""
+    """Return the fate of a recipient's last mail, which counts if it was sent more than once."""
     _, found = max(fates.items(), key=lambda each: (each[1].first_at or 0, each[0]))
     return found
 

@@ -25,7 +25,7 @@ ID_TAG = "mailsluice-id"
 """The tag on every recipient: the run's id, a hyphen, and the row."""
 
 ROW_MAX = 2**40 - 1
-"""Rows above are not ours: a list of 10^12 recipients does not exist."""
+"""Largest row; a tag with a larger one is not ours."""
 
 BODY_BYTES_MAX = 64 * 2**20
 """Of one body, unpacked: SQS allows 1 MiB, Firehose writes objects of up to 128 MB packed less."""
@@ -72,7 +72,7 @@ class Kind(enum.StrEnum):
 
 
 class Tag(NamedTuple):
-    """Whose event it is."""
+    """Our tag on a mail: the run and row that an event belongs to."""
 
     run: str
     row: int
@@ -163,7 +163,7 @@ _new = tuple.__new__  # a NamedTuple's own __new__ takes twice as long
 
 
 def parse(body: bytes) -> list[Parsed]:
-    """All events in a message, an object or a request, in their order."""
+    """Parse all events in a message, an object or a request, in their order."""
     found: list[Parsed] = []
     if body.startswith(_GZIP):
         unpacked = _unpacked(body)
@@ -193,7 +193,7 @@ _BROKEN = object()
 
 
 def _json(text: bytes | str) -> Any:
-    """The value, or `_BROKEN`."""
+    """Parse JSON; return the value, or `_BROKEN`."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -251,7 +251,7 @@ def _unwrap(value: Any, body: bytes, nesting: int, found: list[Parsed]) -> None:
 
 
 def _unwrap_text(text: str, body: bytes, nesting: int, found: list[Parsed]) -> None:
-    """What stands in another's text: the Message of SNS, the body of SQS."""
+    """Parse a record inside a text: the Message of SNS, the body of SQS."""
     value = _json(text)
     if value is not _BROKEN:
         _unwrap(value, body, nesting - 1, found)
@@ -327,7 +327,7 @@ _DETAILS = {Kind.REJECT: "reason", Kind.RENDERING_FAILURE: "errorMessage"}
 def _told(
     kind: Kind, section: dict[str, Any], destinations: tuple[str, ...]
 ) -> tuple[tuple[str, ...], str, str, str]:
-    """Whom the event is about, its type, its sub type, and its detail."""
+    """Return an event's recipients, type, sub type and detail."""
     if (listed := _LISTS.get(kind)) is None:
         return destinations, "", "", _text(section, _DETAILS.get(kind, ""), DETAIL_CHARACTERS_MAX)
     about = _dicts(section.get(listed))
@@ -340,7 +340,7 @@ def _told(
 
 
 def _tag_in(tags: dict[str, Any]) -> Tag | None:
-    """Ours; None if there is none, or more than one: then it says nothing for certain."""
+    """Return our tag; None if there is none, or if there are several."""
     values = tags.get(ID_TAG)
     if isinstance(values, list) and len(values) == 1:
         values = values[0]
@@ -384,7 +384,7 @@ def _addresses(value: Any) -> tuple[str, ...]:
 
 
 def _diagnostic(recipients: list[dict[str, Any]]) -> str:
-    """The first that there is: status and text."""
+    """Return status and text of the first diagnostic."""
     for each in recipients:
         found = f"{_text(each, 'status')} {_text(each, 'diagnosticCode', DETAIL_CHARACTERS_MAX)}"
         if found.strip():

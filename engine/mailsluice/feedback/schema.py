@@ -94,19 +94,19 @@ Place = tuple[int, bytes | str]
 
 
 def listed(rows: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
-    """Conditions that together find these rows, and their values."""
+    """Yield conditions that together find these rows, and their values."""
     for begin in range(0, len(rows), SELECTED_ROWS):
         part = rows[begin : begin + SELECTED_ROWS]
         yield f"row IN ({','.join('?' * len(part))})", part
 
 
 def packed(message_id: str) -> bytes | str:
-    """54 hexadecimal digits in 27 bytes, if it has SES's usual form."""
+    """Pack a MessageId: 54 hexadecimal digits in 27 bytes, if it has SES's usual form."""
     return bytes.fromhex(message_id.replace("-", "")) if _usual_id(message_id) else message_id
 
 
 def unpacked(id_: bytes | str) -> str:
-    """The MessageId."""
+    """Unpack a MessageId."""
     if isinstance(id_, str):
         return id_
     hex_ = id_.hex()
@@ -115,12 +115,12 @@ def unpacked(id_: bytes | str) -> str:
 
 
 def fate_of(bits: int, first_at: int | None, took: int | None) -> Fate:
-    """As it stands in a row."""
+    """Read the fate in a row."""
     last_at = None if first_at is None or took is None else first_at + took
     return _new(Fate, (bits, first_at, last_at))
 
 
 def stored(found: Fate) -> tuple[int, int | None, int | None]:
-    """Columns of a fate."""
+    """Return the columns of a fate."""
     bits, first_at, last_at = found
     return bits, first_at, None if first_at is None or last_at is None else last_at - first_at

@@ -101,7 +101,7 @@ class FeedbackStore:
         return changes
 
     def fates(self, run: str, rows: Sequence[int] | None = None) -> dict[int, dict[str, Fate]]:
-        """What was heard of rows of a run (None: all), by MessageId. Silent rows are not in it."""
+        """Return the fates of rows of a run (None: all), by MessageId. Silent rows are left out."""
         no = self._number(run)
         if no is None:
             return {}

@@ -1,4 +1,4 @@
-"""Whom not to mail: hard bounces, complaints, unsubscribed, and whom an operator names.
+"""Addresses not to be mailed: hard bounces, complaints, unsubscribed, and an operator's.
 
 - `scopes`: what a suppression is, and which mail it keeps back. Pure.
 - `keys`: addresses become keyed hashes; without the key nobody can guess who is on the list.

@@ -26,9 +26,9 @@ class Refused(NamedTuple):
     """A row that cannot be used."""
 
     row: int
-    """From 1, without the header."""
+    """Number of the row, from 1, without the header."""
     why: str
-    """Without the address."""
+    """The reason, without the address."""
 
 
 class Unusable(Exception):  # noqa: N818  # it is caught where it becomes an error of the command
@@ -76,7 +76,7 @@ _not_letters = re.compile(r"[^a-z0-9]+")
 def parse(
     content: bytes, format_: Format, reason: Reason | None, now: float
 ) -> Iterator[Suppression | Refused]:
-    """Every row of a file, in its order. Raises Unusable.
+    """Yield every row of a file, in its order. Raises Unusable.
 
     `reason`: for rows that do not say it themselves; what a row says comes first. `now`: for rows
     without a time. Addresses are as they stand there: to be checked, and brought into the form in
@@ -125,7 +125,7 @@ def _first(row: Mapping[str, Any], names: Iterator[str] | list[str] | tuple[str,
 
 
 def _time(value: Any, now: float) -> float | None:
-    """Seconds since the epoch, from any of the forms in use; `now` if there is none."""
+    """Return seconds since the epoch, from any of the forms in use; `now` if there is none."""
     if value is None:
         return now
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -142,7 +142,7 @@ def _time(value: Any, now: float) -> float | None:
 
 
 def _plausible(at: float) -> float | None:
-    """Milliseconds are taken for what they are."""
+    """Return a plausible time in seconds; a larger number is milliseconds."""
     seconds = at / 1_000 if at > SECONDS_MAX else at
     return seconds if 0 <= seconds <= SECONDS_MAX else None
 
@@ -180,7 +180,7 @@ def _json_rows(text: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _listed(document: dict[str, Any]) -> list[Any] | None:
-    """The list in a page of an API; None: the document is a row itself."""
+    """Return the list in a page of an API; None if the document itself is a row."""
     for name in ("SuppressedDestinationSummaries", "Suppressions", "items", "result"):
         if isinstance(document.get(name), list):
             found: list[Any] = document[name]

@@ -32,7 +32,7 @@ _READ_BYTES = 1 << 20
 
 
 class Version(NamedTuple):
-    """Up to which change an index knows its store."""
+    """The last change of the store that an index knows."""
 
     change: int
     nonce: int
@@ -63,12 +63,12 @@ class Index:
         return at >= 0
 
     def close(self) -> None:
-        """Unmap it."""
+        """Unmap the file."""
         self._mapped.close()
 
 
 def opened(path: Path) -> Index | None:
-    """The index in that file; None if there is none, or if it is damaged."""
+    """Open the index in that file; return None if it is missing or damaged."""
     with translated(path):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

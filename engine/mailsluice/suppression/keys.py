@@ -1,7 +1,7 @@
 """Addresses as keyed hashes of 64 bits.
 
 A plain hash of an address can be guessed: there are lists of all addresses in the world. The key
-lies in a file of its own beside the store, mode 0600; whoever has the store alone learns nothing.
+lies in a file of its own beside the store, mode 0600; the store alone reveals no address.
 Two of n addresses share a hash with a probability of n² / 2^65: 2.7 in a million for 10^7.
 """
 
@@ -18,7 +18,7 @@ KEY_BYTES = 32
 
 
 class Keys:
-    """What is derived from a store's key."""
+    """Keys that are derived from a store's key."""
 
     def __init__(self, key: bytes) -> None:
         self._hash = blake2b(key=_derived(key, b"hash"), digest_size=8)
@@ -28,14 +28,14 @@ class Keys:
         """Says whether a key is this one, and nothing else."""
 
     def hash(self, address: str) -> int:
-        """The hash, signed as SQLite's integers are. Case makes no difference."""
+        """Hash an address, in any case, to a signed integer, as SQLite has them."""
         hashing = self._hash.copy()  # half the price of a new one
         hashing.update(address.lower().encode())
         return int.from_bytes(hashing.digest(), "big", signed=True)
 
 
 def made(path: Path) -> Keys:
-    """The key in a new file, or the one that a process has left that got no further."""
+    """Create the key in a new file, or take the one that an interrupted process has left."""
     with translated(path):
         if not path.exists():
             appear(path, lambda new: new.write_bytes(secrets.token_bytes(KEY_BYTES)))
@@ -43,7 +43,7 @@ def made(path: Path) -> Keys:
 
 
 def read(path: Path) -> Keys:
-    """The key in that file. Raises StoreError."""
+    """Read the key in that file. Raises StoreError."""
     if not path.exists():
         raise StoreError(
             f"{path}: the key is missing, without which nobody can tell who is on the list; "

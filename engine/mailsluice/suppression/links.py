@@ -1,8 +1,8 @@
 """Signed links by which a recipient unsubscribes with one click (RFC 8058). Pure.
 
 A link's token names the recipient by the store's hash, with the kind of mailing and the mail, and
-is signed: nobody can unsubscribe somebody else, and whoever answers the link needs neither a
-journal nor the address. Only POST may unsubscribe: scanners of mail open every link by GET.
+is signed, so that no recipient can unsubscribe another. Answering a link needs neither a journal
+nor the address. Only POST may unsubscribe: scanners of mail open every link by GET.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Unsubscription(NamedTuple):
 
 
 def token(key: bytes, asked: Unsubscription) -> str:
-    """The token of a link: letters of one case and digits, which nothing on the way changes."""
+    """Make the token of a link: digits and letters of one case, which survive transport."""
     scope, source = asked.scope.encode(), asked.source.encode()
     body = _HEAD.pack(_VERSION, asked.hash, len(scope)) + scope + source
     return base64.b32encode(body + _signature(key, body)).decode().rstrip("=").lower()
 
 
 def read(key: bytes, text: str) -> Unsubscription | None:
-    """What a token asks for; None if it is not one that was signed with this key."""
+    """Read a token; return None if it was not signed with this key."""
     if len(text) > TOKEN_CHARACTERS_MAX or not text.isascii():
         return None
     try:
@@ -70,7 +70,7 @@ def read(key: bytes, text: str) -> Unsubscription | None:
 
 
 def headers(url: str) -> dict[str, str]:
-    """The two headers that mail programs look for; `url` is the link with its token in it."""
+    """Return the two headers that mail programs look for; `url` is the link with its token."""
     return {
         "List-Unsubscribe": f"<{url}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
@@ -78,7 +78,7 @@ def headers(url: str) -> dict[str, str]:
 
 
 def why_unusable(url: str) -> str | None:
-    """What is wrong with the URL that a user gives for links; None: nothing."""
+    """Return what is wrong with a user's URL for links; None if nothing is."""
     if not url.startswith("https://"):
         return "it must begin with https://: mail programs use no other link"
     if url.count(PLACE) != 1:

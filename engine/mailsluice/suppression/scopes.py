@@ -42,15 +42,15 @@ class Suppression(NamedTuple):
     scope: str
     """ALL, MAILINGS, or the name of one kind of mailing."""
     at: float
-    """Since when, in seconds since the epoch."""
+    """When it began, in seconds since the epoch."""
     source: str = ""
-    """Where it comes from: a mailing's tag, a file, a person's note."""
+    """The origin: a mailing's tag, a file, an operator's note."""
     expires: float | None = None
-    """Until when; None: for good."""
+    """When it expires; None: never."""
 
 
 def applies(scope: str, to: str | None) -> bool:
-    """Whether a suppression of that scope keeps a mail back.
+    """Return True if a suppression of that scope keeps a mail back.
 
     `to`: the kind of mailing that it belongs to; None: transactional mail.
     """
@@ -58,5 +58,5 @@ def applies(scope: str, to: str | None) -> bool:
 
 
 def is_scope(name: str) -> bool:
-    """Whether it can be the name of a scope: 1 to 64 of `A-Z a-z 0-9 . _ -`."""
+    """Return True if a text can be the name of a scope: 1 to 64 of `A-Z a-z 0-9 . _ -`."""
     return _name(name) is not None

@@ -140,11 +140,11 @@ class Suppressions:
 
     @property
     def keys(self) -> keys.Keys:
-        """For links."""
+        """The keys, for links."""
         return self._keys
 
     def close(self) -> None:
-        """Close it. Safe to call twice."""
+        """Close the store. Safe to call twice."""
         if self._index is not None:
             self._index.close()
             self._index = None
@@ -259,7 +259,7 @@ class Suppressions:
             yield Suppression(kept, Reason(reason), *rest)
 
     def find(self, address: str, to: str | None, now: float) -> Suppression | None:
-        """What keeps a mail to this address back, as of the last `refresh`; None: nothing.
+        """Return what keeps mail to this address back, as of the last `refresh`; None if nothing.
 
         `to`: the kind of mailing; None: transactional mail.
         """

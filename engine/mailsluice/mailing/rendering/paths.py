@@ -50,7 +50,7 @@ class Scope(NamedTuple):
         return ""
 
     def is_parameter(self, path: Path) -> bool:
-        """True if a path begins with a name after `as |`."""
+        """Return True if a path begins with a name after `as |`."""
         return _first_name(path) in self.parameters
 
 

@@ -46,7 +46,7 @@ def is_there(value: Any) -> bool:
 
 
 def is_same(value: Any, other: Any) -> bool:
-    """True if a block's data are what was there already: then `..` leads out of both."""
+    """Return True if a block's data are those of its surroundings: `..` then leads out of both."""
     if value is other:
         return True
     if value.__class__ is dict or value.__class__ is list:

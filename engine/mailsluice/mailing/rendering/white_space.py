@@ -127,7 +127,7 @@ def _of_chain(program: Program, index: int) -> Program:
 
 
 def _is_line_before(body: list[Node], index: int | None, *, is_root: bool = False) -> bool:
-    """True if only white space stands between the node and the line before it."""
+    """Return True if only white space stands between the node and the line before it."""
     at = len(body) if index is None else index
     if at == 0:
         return is_root
@@ -139,7 +139,7 @@ def _is_line_before(body: list[Node], index: int | None, *, is_root: bool = Fals
 
 
 def _is_line_after(body: list[Node], index: int, *, is_root: bool = False) -> bool:
-    """True if only white space stands between the node and the end of its line."""
+    """Return True if only white space stands between the node and the end of its line."""
     at = index + 1
     if at >= len(body):
         return is_root
