@@ -172,7 +172,7 @@ def test_an_error_that_nobody_foresaw_is_70_and_never_1(folder: Folder, command:
         check=False,
     )
     assert ended.returncode == ExitCode.UNFORESEEN
-    assert "mailsluice: an error that nobody foresaw: RecursionError" in ended.stderr
+    assert "mailsluice: an unexpected error: RecursionError" in ended.stderr
     assert "Please report it" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -94,7 +94,7 @@ async def show(
 
 
 def _journal(path: Path) -> Journal:
-    """Open the run's journal; an empty one if the run has not begun."""
+    """Open the run's journal; an empty one if the run has not started."""
     return SqliteJournal.read(path) if path.is_file() else MemoryJournal()
 
 

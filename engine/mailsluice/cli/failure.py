@@ -45,7 +45,7 @@ _CARRY_ON = "what was sent is in the journal: run the same command again to carr
 
 
 class MidwayError(Exception):
-    """A command had begun to send when its `__cause__` ended it."""
+    """A command had started to send when its `__cause__` ended it."""
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def explained(error: Exception) -> tuple[ExitCode, str]:
     after = f"; {_CARRY_ON}" if begun else ""
     text = hold.without_addresses(f"{type(root).__name__}: {root}")
     return ExitCode.UNFORESEEN, (
-        f"an error that nobody foresaw: {text} ({_place(root)}){after}. Please report it, with the "
+        f"an unexpected error: {text} ({_place(root)}){after}. Please report it, with the "
         "traceback that `python -X dev -m mailsluice` logs"
     )
 

@@ -80,7 +80,7 @@ class RecipientsSettings(Table):
         return encoding
 
     def fields(self) -> Fields:
-        """Return these columns as sources take them."""
+        """Return these columns in the form that sources take."""
         return Fields(**self.model_dump(exclude={"path", "dedupe", "encoding"}))
 
 

@@ -23,10 +23,10 @@ class Backoff:
 
 
 RECIPIENT_BACKOFF = Backoff(first_s=1.0, max_s=300.0)
-"""For one recipient that SES deferred."""
+"""Back-off for a recipient that SES deferred."""
 
 THROTTLE_BACKOFF = Backoff(first_s=0.5, max_s=0.5)
-"""For a throttled recipient: the pacer does the slowing, this only keeps it off the next call."""
+"""Back-off for a throttled recipient: short, because the pacer slows down already."""
 
 ENDPOINT_BACKOFF = Backoff(first_s=0.5, max_s=60.0)
 """Between calls while SES cannot be reached or does not answer."""

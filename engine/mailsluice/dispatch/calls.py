@@ -20,7 +20,7 @@ class Calls:
         self._in_flight = gate.in_flight
         self._in_flight_max = in_flight_max or gate.in_flight.most
         self._under_way: dict[int, Batch] = {}
-        """By number: batches started and not landed."""
+        """Batches that have started and not landed, by number."""
 
     @property
     def under_way(self) -> int:

@@ -67,7 +67,7 @@ class Request(NamedTuple):
     method: str
     target: str
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """Headers by lower-case name."""
     body: bytes
 
 

@@ -648,6 +648,6 @@ def _broken_by(error: Exception) -> MailsluiceError:
     """Return the error for callers when this error has ended the outbox."""
     if isinstance(error, MailsluiceError):
         return error
-    broken = EngineError(f"an error that nobody foresaw: {type(error).__name__}: {error}")
+    broken = EngineError(f"an unexpected error: {type(error).__name__}: {error}")
     broken.__cause__ = error
     return broken

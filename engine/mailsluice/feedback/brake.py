@@ -1,4 +1,4 @@
-"""Whether a mailing may go on, by what SES says of the mails that it has accepted. Pure.
+"""Decides if a mailing may go on, by SES's events about the mails that it has accepted. Pure.
 
 Three rates are watched, each with an `Evidence` of its own: hard bounces, complaints, and mails
 that SES cannot render. An alarm of one holds the mailing.
@@ -40,7 +40,7 @@ LOOK_AT_ONCE_SENDS = 10_000
 SETTLE_S_MIN = 30.0
 SETTLE_S_MAX = 1_800.0
 SETTLED_SHARE = 0.9
-"""Of bounces that come within the time that `settle_s` gives."""
+"""Share of bounces that come within `settle_s`."""
 LAGS_LEAST = 20
 """Bounces from which a time is learnt."""
 
@@ -171,13 +171,13 @@ class Brake:
         return self._stop
 
     def estimates(self) -> dict[str, Estimate]:
-        """By the code of its hold: each watched rate over all sends, for people."""
+        """Return each watched rate over all sends, by the code of its hold; for people."""
         return {
             each.code: estimate(each.evidence.sends, each.evidence.heard) for each in self._watched
         }
 
     def values(self) -> dict[str, float]:
-        """By the code of its hold: the evidence so far; a hold comes at 1 / `false_alarm`."""
+        """Return the evidence so far, by code of hold; a hold comes at 1 / `false_alarm`."""
         return {each.code: each.evidence.value for each in self._watched}
 
     def _alarm(self) -> Stop | None:
@@ -198,7 +198,7 @@ class Brake:
 
 
 def carried(limits: Limits, past: Sequence[int]) -> Stop | None:
-    """Whether the last mails of a sender, by their bits, are reason to hold the next mailing.
+    """Return True if a sender's last mails, by their bits, are reason to hold the next mailing.
 
     Complaints take hours: what a fast mailing has earned is known when the next one begins.
     """

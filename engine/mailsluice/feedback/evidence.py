@@ -34,7 +34,7 @@ TIMES = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """The rates that compete with the limit, as multiples of it."""
 
 RATE_MAX = 0.95
-"""Of the competing rates: one of 1 would be refuted by a single send that does not bounce."""
+"""Largest competing rate: a single send without a bounce would refute a rate of 1."""
 
 WINDOW = 10_000
 """Sends that AWS looks at, by the notices that it has sent."""
@@ -72,7 +72,7 @@ def estimate(sends: int, heard: int) -> Estimate:
 
 
 def upper(sends: int, heard: int) -> float:
-    """At most so high is the rate, with 95 %."""
+    """Return the upper bound of the rate, with 95 %."""
     more = heard + 1
     return min(1.0, (more + QUANTILE_95 * math.sqrt(more)) / sends) if sends else 1.0
 
@@ -85,7 +85,7 @@ class Alarm(NamedTuple):
     """The evidence suffices."""
 
     sends: int
-    """In the prefix that gives it."""
+    """Sends in the prefix that raises the alarm."""
     heard: int
     value: float
     """How many times less likely it is, if the rate is within the limit."""
@@ -124,12 +124,12 @@ class Evidence:
 
     @property
     def sends(self) -> int:
-        """All of them."""
+        """Number of all sends."""
         return sum(self._sends)
 
     @property
     def heard(self) -> int:
-        """Of all of them."""
+        """Number of sends of which it was heard."""
         return sum(self._heard)
 
     def send(self, bucket: int, sends: int) -> None:
@@ -154,7 +154,7 @@ class Evidence:
         return self._alarm
 
     def _look(self) -> Alarm | None:
-        """Go over all prefixes that have changed."""
+        """Update all prefixes that have changed; raise the alarm if one suffices."""
         first = self._valid
         self._recount(first)
         size = len(self._hits)
@@ -195,7 +195,7 @@ class Evidence:
         return Alarm(self._sends_up_to[bucket], heard, start + later)
 
     def _heard_lately(self, bucket: int) -> int:
-        """In the last `WINDOW` sends up to the end of that bucket."""
+        """Return how many were heard in the last `WINDOW` sends up to the end of that bucket."""
         up_to = self._sends_up_to
         begin = bisect_right(up_to, up_to[bucket] - WINDOW, 0, bucket)
         before = self._heard_up_to[begin - 1] if begin else 0

@@ -69,7 +69,7 @@ class Fate(NamedTuple):
 
     bits: int
     first_at: int | None
-    """Of the first event, in whole seconds since the epoch."""
+    """Time of the first event, in whole seconds since the epoch."""
     last_at: int | None
 
 

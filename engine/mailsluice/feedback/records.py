@@ -28,16 +28,16 @@ ROW_MAX = 2**40 - 1
 """Largest row; a tag with a larger one is not ours."""
 
 BODY_BYTES_MAX = 64 * 2**20
-"""Of one body, unpacked: SQS allows 1 MiB, Firehose writes objects of up to 128 MB packed less."""
+"""Longest body, unpacked: SQS allows 1 MiB; Firehose writes objects of up to 128 MB."""
 
 DETAIL_CHARACTERS_MAX = 200
-"""Of a remote server's diagnostic, or SES's reason."""
+"""Longest kept text of a remote server's diagnostic, or of SES's reason."""
 
 NAME_CHARACTERS_MAX = 80
-"""Of a type or sub type: the longest known has 24."""
+"""Longest type or sub type; the longest known has 24."""
 
 URL_CHARACTERS_MAX = 2_000
-"""Of a confirmation's link; real ones have about 400."""
+"""Longest link of a confirmation; real ones have about 400."""
 
 ADDRESS_CHARACTERS_MAX = 320
 """Longest local part and domain that RFC 5321 knows."""

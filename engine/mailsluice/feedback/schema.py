@@ -20,7 +20,7 @@ LAG_EDGES_S = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 43_
 """How long after SES had accepted a mail it was first heard of: upper ends of the classes."""
 
 UNTAGGED = 0
-"""The number of the run of events that are nobody's."""
+"""The run number of events that belong to no run."""
 
 SCHEMA = """
 PRAGMA user_version = 1;

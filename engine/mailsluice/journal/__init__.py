@@ -144,7 +144,7 @@ class Resolution(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event of the run as a whole: begun, resumed, held, stopped, finished."""
+    """An event of the run as a whole, such as resumed, held, stopped or finished."""
 
     at: float
     name: str

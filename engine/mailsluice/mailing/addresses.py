@@ -108,7 +108,7 @@ def normalise(text: str) -> Address:
 
 
 def normalise_sender(text: str) -> str:
-    """As `normalise`, for From, Reply-To and the like: at most `SENDER_BYTES_MAX` as sent."""
+    """Do as `normalise` for From, Reply-To and the like: at most `SENDER_BYTES_MAX` as sent."""
     sent = normalise(text).text
     if len(sent) > SENDER_BYTES_MAX:
         raise AddressError(

@@ -18,7 +18,7 @@ SUPPRESSED = "SUPPRESSED"
 """Status of a recipient of whom an address is on the suppression list."""
 
 SUPPRESSIONS_UNREADABLE = "SUPPRESSIONS_UNREADABLE"
-"""Code of a hold: nobody can say who is on the suppression list."""
+"""Code of a hold: the suppression list cannot be read."""
 
 NO_ANSWER = "NO_ANSWER"
 """Code in place of an answer that did not come: the request may have reached SES."""

@@ -21,13 +21,13 @@ ROWS_MAX = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """One moment of a run. Times are seconds since the epoch; None where there was none."""
+    """One moment of a run. Times are seconds since the epoch; None if there was none."""
 
     state: str
     """running, finished, held, stopped, interrupted, reopened or not begun."""
     hold: Hold | None
     waiting_for: str | None
-    """What limits it, or keeps it from sending; None where it waited for nothing for long."""
+    """What limits the run, or keeps it from sending; None if it waited for nothing for long."""
     waiting_since: float | None
     pace_per_s: float
     """The rate of late: recipients sent per second in the last `RATE_S` of the records."""
@@ -47,7 +47,7 @@ class Overview:
     in_doubt: tuple[int, ...]
     """The first rows in doubt."""
     again: tuple[State, ...]
-    """Of failed and rejected, the states with recipients that may be sent again."""
+    """States (failed, rejected) with recipients that may be sent again."""
 
 
 def read_overview(journal: Journal, *, running: bool) -> Overview:

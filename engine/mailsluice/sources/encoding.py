@@ -82,7 +82,7 @@ def require_utf8(name: str, sample: bytes) -> None:
     would be mailed. Raises SourceError, naming the list `name`.
     """
     if is_utf16(sample) or foreign.kind_of(sample):
-        return  # whoever reads it says so
+        return  # reading it raises the error
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:

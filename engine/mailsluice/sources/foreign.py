@@ -40,7 +40,7 @@ def kind_of(begin: bytes) -> tuple[str, str] | None:
 
 
 def require_list(name: str, begin: bytes) -> None:
-    """Raise SourceError, naming the list `name`, if what begins so cannot be one."""
+    """Raise SourceError, naming the list `name`, if its first bytes show that it is none."""
     if (found := kind_of(begin)) is not None:
         kind, remedy = found
         raise SourceError(f"{name} is {kind}, not a list as text: {remedy}")

@@ -122,7 +122,7 @@ def write(path: Path, version: Version, hashes: Iterable[int]) -> None:
 
 
 def _crc(descriptor: int) -> int:
-    """Of all that follows, by reading: mapped pages would count as this process's memory."""
+    """Return the checksum of the rest, by reading: mapped pages would count as process memory."""
     crc = 0
     while part := os.read(descriptor, _READ_BYTES):
         crc = zlib.crc32(part, crc)

@@ -23,7 +23,7 @@ class Keys:
     def __init__(self, key: bytes) -> None:
         self._hash = blake2b(key=_derived(key, b"hash"), digest_size=8)
         self.links = _derived(key, b"links")
-        """For `links`: signs, and hashes nothing."""
+        """The key with which `links` signs; it hashes nothing."""
         self.check = _derived(key, b"check")[:8]
         """Says whether a key is this one, and nothing else."""
 

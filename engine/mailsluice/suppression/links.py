@@ -16,10 +16,10 @@ from typing import NamedTuple
 from mailsluice.suppression.scopes import is_scope
 
 PLACE = "{token}"
-"""In the URL that a user gives."""
+"""Placeholder of the token in a user's URL."""
 
 SOURCE_CHARACTERS_MAX = 220
-"""Of a `mailsluice-id` tag: 216 at most."""
+"""Longest source; a `mailsluice-id` tag has 216 at most."""
 
 TOKEN_CHARACTERS_MAX = 520
 

@@ -37,7 +37,7 @@ class Suppression(NamedTuple):
     """An address that is not to be mailed."""
 
     address: str | None
-    """As it is compared: lower case, domain in punycode. None: the store has only its hash."""
+    """The address in lower case, domain in punycode. None: the store has only its hash."""
     reason: Reason
     scope: str
     """ALL, MAILINGS, or the name of one kind of mailing."""

@@ -276,7 +276,7 @@ class Suppressions:
         return next((each for each in found if applies(each.scope, to)), None)
 
     def hash(self, address: str) -> int:
-        """By which `refresh` names an address."""
+        """Return the hash by which `refresh` names an address."""
         return self._keys.hash(address)
 
     @property
@@ -310,7 +310,7 @@ class Suppressions:
         return news
 
     def _is_behind(self, trimmed: int, last: int) -> bool:
-        """Whether the index is too old: changes since are forgotten, or too many."""
+        """Return True if the index is too old: later changes are forgotten, or too many."""
         most = max(CHANGES_LEAST, len(self._index or ()) // CHANGES_SHARE)
         return self._seen < trimmed - 1 or len(self._changed) + last - self._seen > most
 

@@ -68,7 +68,7 @@ class Finding(NamedTuple):
 
     @property
     def near_miss(self) -> str | None:
-        """What the template may have meant."""
+        """The known name that the template may have meant."""
         name = self.place.name
         if self.fault is Fault.HELPER:
             return name.lower()
@@ -91,7 +91,7 @@ def verdict_of(findings: Iterable[Finding]) -> Verdict:
 
 @dataclass(slots=True)
 class Defect:
-    """The same fault of the same name, in all rows that have it."""
+    """One fault of one name, with all rows that have it."""
 
     fault: Fault
     name: str
@@ -115,7 +115,7 @@ class Defects:
         self._found: dict[tuple[Fault, str, str], Defect] = {}
 
     def __iter__(self) -> Iterator[Defect]:
-        """Most rows first."""
+        """Yield the defects, those with most rows first."""
         return iter(sorted(self._found.values(), key=lambda defect: -defect.count))
 
     def add(self, row: int, findings: Sequence[Finding]) -> None:

@@ -65,7 +65,7 @@ class Frame:
         """What `..` refers to."""
         self.loop = loop
         self.parameters = parameters
-        """By the names after `as |`."""
+        """Values by the names after `as |`."""
         self.partials = partials
         self.run = run
 

@@ -78,7 +78,7 @@ class Pieces:
         self._texts[-1] += value
 
     def add(self, node: Print, path: Path) -> bool:
-        """Add a variable, if it is of the data of the block around: `name` or `order.total`."""
+        """Add a variable that names the surrounding data, such as `name` or `order.total`."""
         scope = self._scope
         can_be = (
             0 < len(path.segments) <= SEGMENTS_MAX

@@ -66,7 +66,7 @@ class Token(NamedTuple):
 
     kind: Kind
     text: str
-    """As it stands there; of a string and of `[a name]` what is between the marks."""
+    """The token's text; for a string and `[a name]` without the marks."""
     at: int
     """Characters before it."""
     is_quoted: bool = False

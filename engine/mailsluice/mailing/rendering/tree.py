@@ -10,7 +10,7 @@ class Path(NamedTuple):
     """What an expression refers to: `name`, `order.total`, `../name`, `this`, `@index`."""
 
     written: str
-    """As the template has it."""
+    """The path as the template writes it."""
     up: int
     """How often `..` stands before it."""
     segments: tuple[str, ...]

@@ -203,7 +203,7 @@ class Folder:
     def put_away(self, mailing: Path, report: bytes, *, done: bool, begun: bool) -> Path:
         """Write the report and move the mailing to done/ or failed/. Return its new path.
 
-        `begun`: its journal has records; otherwise the journal is not kept in failed/.
+        `begun`: the run has records; otherwise the journal is not kept in failed/.
         """
         _write(mailing / REPORT, report)
         if not (done or begun):

@@ -187,8 +187,8 @@ class Mailings:
                 async with self._putting:
                     path = await to_thread.run_sync(self._folder.put_to_work, name, text)
             except OSError as error:
-                logger.warning("%s cannot be begun: %s", name, error)
-                return Nack(self._settings.hold_s, f"it cannot be begun: {error}")
+                logger.warning("%s cannot be started: %s", name, error)
+                return Nack(self._settings.hold_s, f"it cannot be started: {error}")
             if path is None:
                 logger.warning("%s has been sent, or tried, before: nothing is done", name)
                 return None
@@ -241,7 +241,7 @@ class Mailings:
         except JournalLockedError:
             del self.jobs[job.name]  # another worker has it
         except _ElsewhereError:
-            logger.info("%s: somebody else has put it away", job.name)
+            logger.info("%s: another worker or an operator has moved it", job.name)
             del self.jobs[job.name]
         finally:
             job.left.set()
