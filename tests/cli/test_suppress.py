@@ -191,3 +191,61 @@ def test_what_cannot_be_done_is_said_with_a_remedy(
     ended = folder.run("suppress", *arguments)
     assert ended.code == 2
     assert why in " ".join(ended.err.replace("│", " ").split())
+
+
+# --- SES's list of the account --------------------------------------------------------------------
+
+LISTED = {
+    f"user{number}@example.com": {"reason": "BOUNCE", "at": 1.7e9 + number}
+    for number in range(2500)
+}
+
+
+def on_ses(folder: Folder) -> dict[str, str]:
+    """SES's list, read into a store of its own."""
+    (folder.path / "other.db").unlink(missing_ok=True)
+    store = ("--store", "other.db")
+    assert folder.run("suppress", "import", "--from-ses", *store).code == 0
+    ended = folder.run("suppress", "export", "--format", "ndjson", *store)
+    read = map(orjson.loads, ended.out.splitlines())
+    return {each["address"]: each["reason"] for each in read}
+
+
+@pytest.mark.ses_emulator(resources={"suppressed": LISTED | {"not an address": {}}})
+def test_all_of_sess_list_is_imported_page_by_page(folder: Folder) -> None:
+    told = suppress(folder, "import", "--from-ses")
+    assert told == [{"listed": 2501, "new": 2500, "refused": 1}]
+    assert folder.emulator.statistics().reading_calls["ListSuppressedDestinations"] == 3
+    [[found]] = [told["found"] for told in suppress(folder, "has", "user2499@example.com")]
+    assert (found["reason"], found["source"], found["at"]) == (
+        *("bounce", "ses"),
+        "2023-11-14T22:54:59Z",
+    )
+
+
+@pytest.mark.ses_emulator(resources={"suppressed": {"old@example.com": {"at": 1.7e9}}})
+def test_a_sync_goes_both_ways_and_the_next_one_brings_only_what_is_new(folder: Folder) -> None:
+    suppress(folder, "add", ANN, "--reason", "bounce")
+    suppress(folder, "add", "bob@example.com", "--reason", "unsubscribe")
+    assert suppress(folder, "sync") == [{"listed": 1, "new": 1, "refused": 0, "put": 1}]
+    assert on_ses(folder) == {"old@example.com": "bounce", ANN: "bounce"}
+    suppress(folder, "add", "eve@example.com", "--reason", "complaint")
+    [told] = suppress(folder, "sync")
+    assert (told["listed"], told["put"]) == (1, 1), "what was put there, and not the old one"
+    assert on_ses(folder)["eve@example.com"] == "complaint"
+    [told] = suppress(folder, "sync")
+    assert told["put"] == 0
+
+
+@pytest.mark.ses_emulator(resources={"suppressed": {ANN: {}, "bob@example.com": {}}})
+def test_an_address_is_removed_from_both(folder: Folder) -> None:
+    suppress(folder, "add", ANN)
+    assert suppress(folder, "remove", ANN, "--from-ses") == [{"removed": 1}]
+    assert on_ses(folder) == {"bob@example.com": "bounce"}
+
+
+@pytest.mark.ses_emulator(resources={"denied": ["ListSuppressedDestinations"]})
+def test_what_ses_does_not_permit_is_said(folder: Folder) -> None:
+    ended = folder.run("suppress", "sync", *STORE)
+    assert ended.code == 2
+    assert "ListSuppressedDestinations: the credentials may not read it" in ended.err

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,6 +14,7 @@ from mailsluice.cli.suppression_lists import EXPORTS, FORMATS, REASONS
 
 if TYPE_CHECKING:
     from mailsluice.config.settings import Settings
+    from mailsluice.ses.control_plane import ControlPlane
     from mailsluice.suppression.exports import Format, Refused
     from mailsluice.suppression.scopes import Suppression
     from mailsluice.suppression.store import Suppressions
@@ -28,6 +29,10 @@ DAY_S = 86_400
 
 SOME_NOT = 1
 """Exit code if what was asked for is not true, or was not done, of some addresses or rows."""
+
+_PULLED = "{listed:,} listed by SES, {new:,} new, {refused:,} cannot be used"
+
+Result = TypeVar("Result")
 
 app = typer.Typer(no_args_is_help=True, help="Whom not to mail: list, change, import, export.")
 
@@ -87,11 +92,14 @@ def add(  # noqa: PLR0913, PLR0917  # one parameter a flag
 
 
 @app.command("remove")
-def remove(
+def remove(  # noqa: PLR0913, PLR0917  # one parameter a flag
     addresses: Addresses,
     store: Store = None,
     file: File = None,
     scope: Scope = None,
+    from_ses: Annotated[
+        bool, typer.Option("--from-ses", help="Also from SES's list of the account.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Let addresses be mailed again.
@@ -99,9 +107,12 @@ def remove(
     Exit codes: 0 done; 1 one of them was not suppressed; 2 bad usage or address; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
+    from mailsluice.cli import suppression_sync as sync
 
     keys = lists.keys_of(addresses)
     with _opened(store, file) as opened:
+        if from_ses:
+            _with_ses(file, lambda ses: sync.allow(ses, opened, keys))
         gone = sum(bool(opened.remove(key, scope)) for key in keys)
     _tell(json, {"removed": gone}, f"{gone:,} of {len(keys):,} removed")
     raise typer.Exit(SOME_NOT if gone < len(keys) else 0)
@@ -174,6 +185,9 @@ def import_(  # noqa: PLR0913, PLR0917  # one parameter a flag
     scope: Annotated[
         str | None, typer.Option("--scope", help="For all rows; default: as their reason has it.")
     ] = None,
+    from_ses: Annotated[
+        bool, typer.Option("--from-ses", help="All of SES's list of the account instead.")
+    ] = False,
     hash_only: HashOnly = False,
     json: Json = False,
 ) -> None:
@@ -184,9 +198,16 @@ def import_(  # noqa: PLR0913, PLR0917  # one parameter a flag
     Exit codes: 0 every row was imported; 1 some cannot be used; 2 bad usage or file; 5 the store.
     """
     from mailsluice.cli import suppression_lists as lists
+    from mailsluice.cli import suppression_sync as sync
 
-    if not files:
-        raise typer.BadParameter("name the files to import")
+    if from_ses == bool(files):
+        raise typer.BadParameter("name the files to import, or --from-ses, and not both")
+    if from_ses:
+        with _opened(store, file, hash_only=hash_only, make=True) as opened:
+            told = _with_ses(file, lambda ses: sync.pull(ses, opened, whole=True))
+        _tell(json, told, _PULLED.format(**told))
+        return
+    assert files is not None
     kind: Format = lists.format_of(format_)
     why = None if reason is None else lists.reason_of(reason)
     chosen = lists.scope_of(scope)
@@ -240,6 +261,9 @@ def export(
             help="csv; ndjson; ses: the file of an import job of SES's account list.",
         ),
     ] = "csv",
+    to_ses: Annotated[
+        bool, typer.Option("--to-ses", help="Put it on SES's list instead: an address per second.")
+    ] = False,
 ) -> None:
     """Write the list to standard output, in the order of the store.
 
@@ -252,8 +276,14 @@ def export(
 
     from mailsluice.cli import output
     from mailsluice.cli import suppression_lists as lists
+    from mailsluice.cli import suppression_sync as sync
 
     kind = lists.export_of(format_)
+    if to_ses:
+        with _opened(store, file) as opened:
+            put = _with_ses(file, lambda ses: sync.push(ses, opened))
+        output.write(f"{put:,} put on SES's list")
+        return
     with _opened(store, file) as opened, output.ignore_broken_pipe():
         left_out = lists.write(opened.entries(), kind, sys.stdout)
     if left_out:
@@ -261,6 +291,39 @@ def export(
             f"{left_out:,} are left out: SES's list knows no such reason, or not their address"
         )
     raise typer.Exit(SOME_NOT if left_out else 0)
+
+
+@app.command("sync")
+def sync_(store: Store = None, file: File = None, json: Json = False) -> None:
+    """Bring the store and SES's list of the account together.
+
+    Takes over what SES's list has gained since the last sync, and puts there the bounces and
+    complaints that are not known to be on it, an address per second. What is removed from one is
+    not removed from the other: `suppress remove --from-ses` does both.
+
+    Exit codes: 0 done; 2 bad usage, or SES gives no answer; 5 the store.
+    """
+    from mailsluice.cli import suppression_sync as sync
+
+    async def both(ses: ControlPlane) -> dict[str, int]:
+        told = await sync.pull(ses, opened, whole=False)
+        return {**told, "put": await sync.push(ses, opened)}
+
+    with _opened(store, file, make=True) as opened:
+        told = _with_ses(file, both)
+    _tell(json, told, f"{_PULLED}; {{put:,}} put on SES's list".format(**told))
+
+
+def _with_ses(file: Path | None, do: Callable[[ControlPlane], Awaitable[Result]]) -> Result:
+    """Run something that asks SES."""
+    from mailsluice.cli import runtime
+    from mailsluice.cli import suppression_sync as sync
+
+    async def run() -> Result:
+        async with sync.control_plane(_settings(file)) as ses:
+            return await do(ses)
+
+    return runtime.run(run())
 
 
 @contextmanager

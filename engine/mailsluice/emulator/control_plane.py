@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import orjson
 from pydantic import ValidationError
 
-from mailsluice.emulator import shapes, submission, templates
+from mailsluice.emulator import shapes, submission, suppressed, templates
 from mailsluice.emulator.exchange import RefusedError
 from mailsluice.emulator.handlebars import RenderingFailure
 from mailsluice.emulator.resources import Writing
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _NAME = r"([^/?]+)"
 _TEMPLATE = re.compile(rf"/v2/email/templates/{_NAME}")
 _TEMPLATES = re.compile(r"/v2/email/templates")
+_SUPPRESSED = re.compile(rf"/v2/email/suppression/addresses/{_NAME}")
+_SUPPRESSIONS = re.compile(r"/v2/email/suppression/addresses")
 _PATHS: dict[tuple[str, re.Pattern[str]], Reading | Writing] = {
     ("GET", re.compile(rf"/v2/email/identities/{_NAME}")): "GetEmailIdentity",
     ("GET", re.compile(rf"/v2/email/configuration-sets/{_NAME}")): "GetConfigurationSet",
@@ -37,6 +39,10 @@ _PATHS: dict[tuple[str, re.Pattern[str]], Reading | Writing] = {
     ("POST", _TEMPLATES): "CreateEmailTemplate",
     ("PUT", _TEMPLATE): "UpdateEmailTemplate",
     ("DELETE", _TEMPLATE): "DeleteEmailTemplate",
+    ("GET", _SUPPRESSIONS): "ListSuppressedDestinations",
+    ("PUT", _SUPPRESSIONS): "PutSuppressedDestination",
+    ("GET", _SUPPRESSED): "GetSuppressedDestination",
+    ("DELETE", _SUPPRESSED): "DeleteSuppressedDestination",
 }
 
 _WHAT = {
@@ -45,6 +51,7 @@ _WHAT = {
     "GetConfigurationSetEventDestinations": "Configuration set",
     "GetTenant": "Tenant",
     "GetEmailTemplate": "Template",
+    "GetSuppressedDestination": "Suppressed destination",
 }
 _WRITING = frozenset(get_args(Writing))
 
@@ -56,6 +63,7 @@ class Asked(NamedTuple):
     name: str
     """The name that the call asks about; empty if it lists."""
     body: bytes
+    query: str = ""
 
     @property
     def is_writing(self) -> bool:
@@ -65,7 +73,7 @@ class Asked(NamedTuple):
 
 def asked(request: Request) -> Asked | None:
     """Parse a request; return None if it is no control-plane call. Raises RefusedError."""
-    path = request.target.partition("?")[0]
+    path, _, query = request.target.partition("?")
     for (method, pattern), operation in _PATHS.items():
         match = pattern.fullmatch(path) if method == request.method else None
         if match is None:
@@ -74,7 +82,8 @@ def asked(request: Request) -> Asked | None:
             return Asked(operation, _text(request.body, "TenantName"), request.body)
         if operation == "CreateEmailTemplate":
             return Asked(operation, _text(request.body, "TemplateName"), request.body)
-        return Asked(operation, unquote(match[1]) if match.groups() else "", request.body)
+        name = unquote(match[1]) if match.groups() else ""
+        return Asked(operation, name, request.body, query)
     return None
 
 
@@ -82,6 +91,8 @@ def answered(asked: Asked, resources: Resources) -> dict[str, Any]:
     """Return the document that answers a call. Raises RefusedError if the name is unknown."""
     if asked.operation == "TestRenderEmailTemplate":
         return _rendered(asked, resources)
+    if asked.operation == "ListSuppressedDestinations":
+        return suppressed.page(resources.suppressed, asked.query)
     assert not asked.is_writing
     found = resources.described(cast("Reading", asked.operation), asked.name)
     if found is None:
@@ -90,8 +101,12 @@ def answered(asked: Asked, resources: Resources) -> dict[str, Any]:
     return found
 
 
-def changed(asked: Asked, resources: Resources) -> dict[str, Any]:
+def changed(asked: Asked, resources: Resources, wall: float) -> dict[str, Any]:
     """Return the fields of the resources that a writing call changes. Raises RefusedError."""
+    if asked.operation == "PutSuppressedDestination":
+        return {"suppressed": suppressed.put(resources.suppressed, asked.body, wall)}
+    if asked.operation == "DeleteSuppressedDestination":
+        return {"suppressed": suppressed.without(resources.suppressed, asked.name)}
     found = {**(resources.templates or {})}
     if asked.operation == "CreateEmailTemplate":
         if asked.name in found:

@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from mailsluice.emulator.suppressed import Suppressed
 from mailsluice.emulator.templates import Template, name_of
 from mailsluice.model.errors import ConfigurationError
 
@@ -93,10 +94,18 @@ Reading = Literal[
     "GetEmailTemplate",
     "ListEmailTemplates",
     "TestRenderEmailTemplate",
+    "ListSuppressedDestinations",
+    "GetSuppressedDestination",
 ]
 """Operations that read resources."""
 
-Writing = Literal["CreateEmailTemplate", "UpdateEmailTemplate", "DeleteEmailTemplate"]
+Writing = Literal[
+    "CreateEmailTemplate",
+    "UpdateEmailTemplate",
+    "DeleteEmailTemplate",
+    "PutSuppressedDestination",
+    "DeleteSuppressedDestination",
+]
 """Operations that change resources."""
 
 
@@ -277,6 +286,10 @@ class Resources:
     tenants: Annotated[dict[str, Tenant], BeforeValidator(_by_name)] | None = None
     """By name; None: all names exist."""
     recommendations: tuple[Recommendation, ...] = ()
+    suppressed: Annotated[dict[str, Suppressed], BeforeValidator(_by_name)] = Field(
+        default_factory=dict
+    )
+    """The account's suppression list: it is answered, and keeps no mail back."""
     denied: frozenset[str] = frozenset()
     """Operations that the credentials may not call: AccessDeniedException."""
     control_calls_per_s: Annotated[float, Field(ge=0)] = 0.0
@@ -332,6 +345,9 @@ class Resources:
                 return None if tenant is None else tenant.described(name)
             case "GetEmailTemplate" | "ListEmailTemplates":
                 return self._described_template(operation, name)
+            case "GetSuppressedDestination":
+                entry = self.suppressed.get(name)
+                return None if entry is None else {"SuppressedDestination": entry.described(name)}
             case "ListRecommendations":
                 return {"Recommendations": [each.described() for each in self.recommendations]}
             case _:

@@ -139,7 +139,7 @@ class Service:
         self._check_signature(request, wall)
         if reading is not None:
             self._guard.admit(reading.operation, self.resources, now)
-            return self._read(reading.operation, lambda: self._controlled(reading))
+            return self._read(reading.operation, lambda: self._controlled(reading, wall))
         operation = (request.method, request.target.partition("?")[0])
         if operation == BULK:
             return self._send_bulk_email(request.body, now, wall)
@@ -190,11 +190,11 @@ class Service:
         fault = self._strike(asked, call, before=False) if ids else None
         return _after(fault, {"BulkEmailEntryResults": results})
 
-    def _controlled(self, asked: control_plane.Asked) -> dict[str, Any]:
+    def _controlled(self, asked: control_plane.Asked, wall: float) -> dict[str, Any]:
         if not asked.is_writing:
             return control_plane.answered(asked, self.resources)
         self.resources = dataclasses.replace(
-            self.resources, **control_plane.changed(asked, self.resources)
+            self.resources, **control_plane.changed(asked, self.resources, wall)
         )
         return {}
 

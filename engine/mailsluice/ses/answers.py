@@ -58,9 +58,9 @@ def account(response: Response, secrets: Iterable[str] = ()) -> Account:
         quota = field_of(document, "SendQuota", dict)
         pricing = field_of(document, "PricingAttributes", dict, default={})
         return Account(
-            rate_per_s=_number(quota, "MaxSendRate"),
-            daily_max=_number(quota, "Max24HourSend", -1, least=-1),
-            daily_sent=_number(quota, "SentLast24Hours", 0),
+            rate_per_s=number_of(quota, "MaxSendRate"),
+            daily_max=number_of(quota, "Max24HourSend", -1, least=-1),
+            daily_sent=number_of(quota, "SentLast24Hours", 0),
             sending_enabled=field_of(document, "SendingEnabled", bool, default=True),
             enforcement=field_of(document, "EnforcementStatus", str, default="HEALTHY"),
             production=field_of(document, "ProductionAccessEnabled", bool, default=True),
@@ -153,9 +153,10 @@ def field_of(
     return value
 
 
-def _number(
+def number_of(
     quota: dict[str, Any], name: str, default: float | None = None, least: float = 0
 ) -> float:
+    """Return a field that is a number. Raises BrokenError."""
     value = quota.get(name, default)
     if value is None:
         raise BrokenError(f"SendQuota.{name} is missing")

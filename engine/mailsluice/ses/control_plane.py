@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -30,6 +31,7 @@ from mailsluice.ses.inspector import (
     EventDestination,
     Identity,
     Recommendation,
+    SuppressedPage,
     Template,
     Unread,
     Why,
@@ -40,6 +42,9 @@ CALLS_PER_S = 1.0
 
 TEMPLATES_PER_S = 50.0
 """Calls per second of GetEmailTemplate (API reference)."""
+
+SUPPRESSED_PAGE = 1_000
+"""Addresses per page of the account's suppression list: the most that SES gives."""
 
 CONNECTIONS_MAX = 8
 
@@ -162,6 +167,35 @@ class ControlPlane:
             ),
             inspected.rendered,
             _UNRENDERED,
+        )
+
+    async def suppressed(
+        self, page: str = "", since: datetime | None = None
+    ) -> SuppressedPage | Unread:
+        """Read a page of the account's suppression list; `since` leaves out what is older."""
+        asked = {"NextToken": page, "StartDate": since, "PageSize": SUPPRESSED_PAGE}
+        return await self._ask(
+            "ListSuppressedDestinations",
+            lambda: self._client.list_suppressed_destinations(
+                **{name: value for name, value in asked.items() if value}
+            ),
+            inspected.suppressed_page,
+        )
+
+    async def suppress(self, address: str, reason: str) -> Unread | None:
+        """Put an address on the account's suppression list: BOUNCE or COMPLAINT."""
+        return await self._ask(
+            "PutSuppressedDestination",
+            lambda: self._client.put_suppressed_destination(EmailAddress=address, Reason=reason),
+            inspected.done,
+        )
+
+    async def allow(self, address: str) -> Unread | None:
+        """Take an address off the account's suppression list; `Why.MISSING` if it is not there."""
+        return await self._ask(
+            "DeleteSuppressedDestination",
+            lambda: self._client.delete_suppressed_destination(EmailAddress=address),
+            inspected.done,
         )
 
     async def _once(

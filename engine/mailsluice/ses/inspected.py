@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailsluice.ses.answers import BrokenError, field_of
+from mailsluice.ses.answers import BrokenError, field_of, number_of
 from mailsluice.ses.inspector import (
     ConfigurationSet,
     EventDestination,
     Identity,
     Recommendation,
+    SuppressedAddress,
+    SuppressedPage,
     Template,
 )
 
 TEMPLATE_CHARACTERS_MAX = 500 * 1000
 """Longest part of a template (SES quotas page: 500 KB in all)."""
+
+ADDRESS_CHARACTERS_MAX = 320
+"""Longest address that SES takes."""
+
+TOKEN_CHARACTERS_MAX = 10_000
+"""Longest NextToken."""
 
 DESCRIPTION_CHARACTERS_MAX = 10_000
 """Longest text of SES for people."""
@@ -107,6 +115,23 @@ def recommendations(document: dict[str, Any]) -> tuple[Recommendation, ...]:
         for each in _objects(document, "Recommendations")
         if field_of(each, "Status", str, "OPEN") == "OPEN"
     )
+
+
+def suppressed_page(document: dict[str, Any]) -> SuppressedPage:
+    """Read the answer of ListSuppressedDestinations."""
+    listed = tuple(
+        SuppressedAddress(
+            address=field_of(each, "EmailAddress", str, None, ADDRESS_CHARACTERS_MAX),
+            reason=field_of(each, "Reason", str),
+            at=number_of(each, "LastUpdateTime"),
+        )
+        for each in _objects(document, "SuppressedDestinationSummaries")
+    )
+    return SuppressedPage(listed, field_of(document, "NextToken", str, "", TOKEN_CHARACTERS_MAX))
+
+
+def done(document: dict[str, Any]) -> None:
+    """Read the answer of an operation that says nothing."""
 
 
 def rendered(document: dict[str, Any]) -> str:

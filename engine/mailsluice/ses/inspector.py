@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Why(enum.Enum):
@@ -92,6 +92,24 @@ class Recommendation:
     """ARN of the identity or set concerned."""
     impact: str
     description: str
+
+
+class SuppressedAddress(NamedTuple):
+    """An address on the account's suppression list (ListSuppressedDestinations)."""
+
+    address: str
+    reason: str
+    """BOUNCE or COMPLAINT."""
+    at: float
+    """Seconds since the epoch."""
+
+
+class SuppressedPage(NamedTuple):
+    """A page of the account's suppression list."""
+
+    listed: tuple[SuppressedAddress, ...]
+    next: str
+    """Token of the next page; empty if there is none."""
 
 
 class Inspector(Protocol):

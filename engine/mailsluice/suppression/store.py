@@ -58,6 +58,10 @@ CREATE TABLE soft (
     PRIMARY KEY (hash, mail)
 ) STRICT, WITHOUT ROWID;
 
+-- What is known of SES's own list: one row, and the addresses that were put there.
+CREATE TABLE synced (until REAL NOT NULL) STRICT;
+CREATE TABLE pushed (hash INTEGER PRIMARY KEY) STRICT;
+
 -- What was added or removed, in that order: what an index does not know yet.
 CREATE TABLE change (
     no    INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -244,6 +248,33 @@ class Suppressions:
                 "still in the log beside it; run this again"
             )
         return changed
+
+    def synced_until(self) -> float | None:
+        """Return when SES's list was read last, to its end; None if it never was."""
+        return next((until for (until,) in self._database.read("SELECT until FROM synced")), None)
+
+    def note_synced(self, until: float) -> None:
+        """Note that SES's list has been read to its end; `until` is when that began."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM synced")
+            connection.execute("INSERT INTO synced VALUES (?)", (until,))
+
+    def is_pushed(self, address: str) -> bool:
+        """Return True if an address was put on SES's list."""
+        digest = self._keys.hash(address)
+        return bool(list(self._database.read("SELECT 1 FROM pushed WHERE hash = ?", digest)))
+
+    def note_pushed(self, address: str) -> None:
+        """Note that an address was put on SES's list."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO pushed VALUES (?)", (self._keys.hash(address),)
+            )
+
+    def forget_pushed(self, address: str) -> None:
+        """Note that an address is not on SES's list."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM pushed WHERE hash = ?", (self._keys.hash(address),))
 
     def entries(self, address: str | None = None) -> Iterator[Suppression]:
         """All suppressions, of one address or (None) of everybody."""
