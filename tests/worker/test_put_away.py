@@ -198,7 +198,10 @@ async def test_a_mailing_that_somebody_else_has_put_away_is_shown_no_more(
         await until(lambda: bool(found) and found[0].left.is_set())
         assert mailings.jobs == {}
     said = caplog.text
-    assert ("somebody else has put it away" in said, "cannot be put away" in said) == (True, False)
+    assert ("another worker or an operator has moved it" in said, "cannot be put away" in said) == (
+        True,
+        False,
+    )
     assert (len(ses_emulator.ledger), done.is_dir(), working.exists()) == (3, True, False)
 
 
