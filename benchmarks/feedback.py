@@ -8,6 +8,7 @@ some seconds after the send (log-normal), so that rows come out of order. Batche
 
 from __future__ import annotations
 
+import gc
 import heapq
 import os
 import platform
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+from mailsluice.cli.runtime import GC_THRESHOLDS_LASTING
 from mailsluice.feedback import fate, records
 from mailsluice.feedback.brake import Brake, Limits
 from mailsluice.feedback.store import FeedbackStore
@@ -114,6 +116,8 @@ def looks() -> float:
 
 def main(recipients: int) -> int:
     """Print the figures; 1 if one misses its goal."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS_LASTING)  # as the worker does
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     parsing = storing = 0.0
     events = size = 0

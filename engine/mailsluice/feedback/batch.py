@@ -33,6 +33,10 @@ UNREAD_BYTES_MAX = 64 * 1024
 _ADD = (
     "INSERT INTO {table} VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 )
+_JOINED = (
+    "ON CONFLICT DO UPDATE SET bits = excluded.bits, first_at = excluded.first_at, "
+    "took = excluded.took"
+)
 _REPORT = "INSERT OR IGNORE INTO report VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UNREAD = "INSERT OR IGNORE INTO unread (key, at, why, body) VALUES (?, ?, ?, ?)"
 _FORGET_UNREAD = "DELETE FROM unread WHERE no <= (SELECT max(no) FROM unread) - ?"
@@ -145,8 +149,8 @@ class Batch:
         first.sort()  # in the order of the table: rows are unique here
         columns = "(row, id, bits, first_at, took) VALUES (?, ?, ?, ?, ?)"
         many = self._connection.executemany
-        many(f"INSERT OR REPLACE INTO fate {columns}", first)
-        many(f"INSERT OR REPLACE INTO again {columns}", again)
+        many(f"INSERT INTO fate {columns} {_JOINED}", first)
+        many(f"INSERT INTO again {columns} {_JOINED}", again)
         many(_ADD.format(table="lag"), [(*key, n) for key, n in lags.items()])
         return changes
 

@@ -17,6 +17,7 @@ import enum
 import re
 import zlib
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,6 +27,8 @@ ID_TAG = "mailsluice-id"
 
 ROW_MAX = 2**40 - 1
 """Largest row; a tag with a larger one is not ours."""
+
+ROW_DIGITS_MAX = 13
 
 BODY_BYTES_MAX = 64 * 2**20
 """Longest body, unpacked: SQS allows 1 MiB; Firehose writes objects of up to 128 MB."""
@@ -155,7 +158,6 @@ _OF_EVENTBRIDGE = {
 _CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
 
 _run = re.compile(r"[A-Za-z0-9_-]{1,200}").fullmatch
-_row = re.compile(r"[1-9][0-9]{0,12}").fullmatch
 _message_id = re.compile(r"[!-~]{1,200}").fullmatch
 _domain = re.compile(r"@([A-Za-z0-9.-]{1,253})>?\s*\Z", re.ASCII).search
 
@@ -347,14 +349,26 @@ def _tag_in(tags: dict[str, Any]) -> Tag | None:
     if not isinstance(values, str):
         return None
     run, _, row = values.rpartition("-")
-    if not (_row(row) and _run(run)) or (number := int(row)) > ROW_MAX:
+    if not (_is_run(run) and row.isascii() and row.isdecimal() and row[0] != "0"):
+        return None
+    if len(row) > ROW_DIGITS_MAX or (number := int(row)) > ROW_MAX:
         return None
     return _new(Tag, (run, number))
 
 
+@lru_cache(256)
+def _is_run(run: str) -> bool:
+    return _run(run) is not None
+
+
 def _sender(mail: dict[str, Any]) -> str:
     source = mail.get("source")
-    found = _domain(source[-300:]) if isinstance(source, str) else None
+    return _domain_of(source[-300:]) if isinstance(source, str) else ""
+
+
+@lru_cache(256)
+def _domain_of(source: str) -> str:
+    found = _domain(source)
     return found[1].lower() if found else ""
 
 
@@ -379,6 +393,8 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _addresses(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):  # nearly all
+        return (value[0][:ADDRESS_CHARACTERS_MAX],)
     items = value[:RECIPIENTS_MAX] if isinstance(value, list) else []
     return tuple([each[:ADDRESS_CHARACTERS_MAX] for each in items if isinstance(each, str)])
 
