@@ -105,16 +105,18 @@ async def _serve(settings: WorkerSettings, file: Path, overrides: Sequence[str])
     from mailsluice.model.errors import root_of
     from mailsluice.worker.counters import Counters
     from mailsluice.worker.http.server import Page
+    from mailsluice.worker.http.unsubscribing import unsubscribing
     from mailsluice.worker.worker import Worker
 
     counters = Counters()
     made = Worker(
         settings, SqliteJournal.open, on_event=counters.settled, on_ready=runtime.set_apart
     )
-    with failure.midway(lambda: made.has_begun):
+    answers = settings.suppression if settings.http.unsubscribe else None
+    with failure.midway(lambda: made.has_begun), unsubscribing(answers) as links:
         try:
             async with (
-                Page(made, counters, settings.http).open(),
+                Page(made, counters, settings.http, links).open(),
                 anyio.create_task_group() as tasks,
             ):
                 await tasks.start(_obey_signals, made, file, overrides)

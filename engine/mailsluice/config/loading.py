@@ -70,6 +70,10 @@ def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:
         raise layers.wrong(
             ("feedback", "queue"), "it is [queue] url, too; SES's events need a queue of their own"
         )
+    if settings.http.unsubscribe and settings.suppression is None:
+        raise layers.wrong(
+            ("http", "unsubscribe"), "it needs a [suppression] table: where to record who it was"
+        )
     return settings.model_copy(update=_beside(settings, path.parent))
 
 

@@ -49,6 +49,8 @@ class HttpSettings(Table):
     """TCP port; 0: any free one, which the log names."""
     token: str | None = Field(default=None, min_length=16)
     """Required as `Authorization: Bearer`; needed on any address but loopback."""
+    unsubscribe: bool = False
+    """True to answer one-click links at `/u/…`, for everybody and without the token."""
 
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:

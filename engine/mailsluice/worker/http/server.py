@@ -28,6 +28,7 @@ from mailsluice.worker.counters import Counters
 from mailsluice.worker.http.connections import Connections
 from mailsluice.worker.http.metrics import Metrics
 from mailsluice.worker.http.status import Watch
+from mailsluice.worker.http.unsubscribing import PLACE, Unsubscribing
 from mailsluice.worker.queue.messages import BodyError
 from mailsluice.worker.worker import Worker
 
@@ -58,8 +59,15 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Page:
     """Serves the page of one worker."""
 
-    def __init__(self, worker: Worker, counters: Counters, settings: HttpSettings) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        counters: Counters,
+        settings: HttpSettings,
+        unsubscribing: Unsubscribing | None = None,
+    ) -> None:
         self._worker = worker
+        self._unsubscribing = unsubscribing
         self._settings = settings
         self._watch = Watch(worker, counters)
         self._connections: Connections
@@ -91,6 +99,8 @@ class Page:
                 web.post("/mailings/{name:[^/]+}/{action:pause|resume|cancel}", self._act),
             ]
         )
+        if self._unsubscribing is not None:
+            app.add_routes(self._unsubscribing.routes)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -140,7 +150,9 @@ class Page:
         """Write the whole answer within its time limit, or disconnect the client."""
         with self._connections.answering(request.transport):
             try:
-                self._guard(request)
+                _require_short(request)
+                if self._unsubscribing is None or not request.path.startswith(PLACE):
+                    self._guard(request)
                 response = await handler(request)
             except web.HTTPException as error:
                 response = web.Response(status=error.status, text=error.text, headers=error.headers)
@@ -173,8 +185,6 @@ class Page:
                 given = request.query.get("token", "")  # a page cannot set headers
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
                 raise web.HTTPUnauthorized(text="a token is needed\n")
-        if (request.content_length or 0) > BODY_BYTES_MAX:
-            raise web.HTTPRequestEntityTooLarge(BODY_BYTES_MAX, request.content_length or 0)
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -278,6 +288,12 @@ class _Http(logging.LoggerAdapter[logging.Logger]):
         theirs = HttpProcessingError | web.RequestPayloadError | ConnectionError
         if not isinstance(options.get("exc_info"), theirs):
             super().log(level, msg, *args, **options)
+
+
+def _require_short(request: web.Request) -> None:
+    """Raise HTTPException for a long body."""
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        raise web.HTTPRequestEntityTooLarge(BODY_BYTES_MAX, request.content_length or 0)
 
 
 def _cut_off(request: web.Request) -> None:
