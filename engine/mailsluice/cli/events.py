@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FOLLOW_S = 1.0
 """Between two pictures of `--follow`, seconds."""
 
+FOLLOW_SHARE = 0.1
+"""Part of the time for which `--follow` reads the store and the journal, at most."""
+
 
 def events(  # noqa: PLR0913  # one parameter a flag
     mailing: Annotated[Path, typer.Argument(help="The mailing file, with a [feedback] table.")],
@@ -88,10 +91,10 @@ class _Events:
         with closing(store), acts_of(self._settings.suppression) as acts:
             ingest = Ingest(store, acts=acts)
             if follow:
-                await self._follow(Listener(stream, ingest) if stream else None, store)
+                await self._follow(Listener(stream, ingest) if stream else None)
             elif stream is not None and (error := await _drained(Listener(stream, ingest))):
                 return error
-            self._show(store)
+            self._print(self._text(store))
         return ExitCode.SOME_NOT_SENT if ingest.totals.unread else ExitCode.FINISHED
 
     def _stream(self, place: str | None, *, follow: bool) -> Stream | None:
@@ -104,7 +107,7 @@ class _Events:
             feedback = feedback.model_copy(update={"queue": None, "files": place})
         return stream_of(feedback, ses, wait_s=WAIT_S if follow else DRAIN_WAIT_S)
 
-    async def _follow(self, listener: Any, store: FeedbackStore) -> None:
+    async def _follow(self, listener: Any) -> None:
         import signal
 
         import anyio
@@ -116,47 +119,68 @@ class _Events:
             async with anyio.create_task_group() as tasks:
                 if listener is not None:
                     tasks.start_soon(listener.run)
-                tasks.start_soon(self._keep_showing, store)
+                tasks.start_soon(self._keep_showing)
                 async for _ in signals:
                     break
                 if listener is not None:
                     listener.stop()
                 tasks.cancel_scope.cancel()
 
-    async def _keep_showing(self, store: FeedbackStore) -> None:
-        """Show the table whenever another process, or this one, has stored something."""
-        import sys
+    async def _keep_showing(self) -> None:
+        """Show the table whenever this process, or another one, has stored something."""
+        from contextlib import closing
 
         import anyio
+        from anyio import to_thread
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
 
+        from mailsluice.feedback.store import FeedbackStore
+
+        assert self._settings.feedback is not None
         console = Console()
-        shown: list[str] = []
-        with Live(console=console, auto_refresh=False, transient=True) as live:
+        is_live = console.is_terminal and not self._json
+        shown = ""
+        # A store of its own: that of the listener is another thread's.
+        with (
+            closing(FeedbackStore.open(self._settings.feedback.store)) as store,
+            Live(console=console, auto_refresh=False, transient=True) as live,
+        ):
             while True:
-                now = self._lines(store)
-                if now != shown and (self._json or not console.is_terminal):
-                    self._show(store)
-                    sys.stdout.flush()
-                elif now != shown:
-                    live.update(Text("\n".join(now)), refresh=True)
-                shown = now
-                await anyio.sleep(FOLLOW_S)
+                begun = anyio.current_time()
+                text = await to_thread.run_sync(self._text, store)
+                if text != shown and is_live:
+                    live.update(Text(text), refresh=True)
+                elif text != shown:
+                    self._print(text)
+                shown = text
+                took_s = anyio.current_time() - begun
+                await anyio.sleep(max(FOLLOW_S, took_s / FOLLOW_SHARE))
 
     # --- what is shown -----------------------------------------------------------------------
 
-    def _show(self, store: FeedbackStore) -> None:
+    def _text(self, store: FeedbackStore) -> str:
+        """Return one JSON object, or the lines for people."""
+        import orjson
+
+        return (
+            orjson.dumps(self._table(store)).decode()
+            if self._json
+            else "\n".join(self._lines(store))
+        )
+
+    def _print(self, text: str) -> None:
+        import sys
+
         from mailsluice.cli import output
 
         if self._json:
-            import orjson
-
-            output.write_json(orjson.dumps(self._table(store)))
-            return
-        for line in self._lines(store):
-            output.write(line)
+            output.write_json(text.encode())
+        else:
+            for line in text.split("\n"):
+                output.write(line)
+        sys.stdout.flush()  # who follows wants it now
 
     def _table(self, store: FeedbackStore) -> dict[str, Any]:
         from mailsluice.feedback.records import Kind
