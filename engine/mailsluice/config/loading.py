@@ -138,7 +138,7 @@ class _Layers:
     def refused(
         self, error: ValidationError, model: type[BaseModel], *tables: str
     ) -> ConfigurationError:
-        """Return the error to raise for a table of `model` within `tables`."""
+        """Return the error for what pydantic refused in a `model`; `tables` lead to its table."""
         fields = WorkerSettings if model is WorkerSettings else MailingFile
         found = complaints(error, model, _homes(fields.model_fields))
         return ConfigurationError(

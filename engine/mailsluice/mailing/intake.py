@@ -67,7 +67,7 @@ class Intake:
     `settled` are the rows whose end the journal knows, `remarked` those of them that were never
     accepted. Recipients that other runs have `mailed`, and those that `suppressed` names, are
     suppressed. `rows` says which row of the journal each of them is; with `known_only` rows that
-    are new to the journal are passed over.
+    are new to the journal are skipped.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what a run is judged by
@@ -120,7 +120,7 @@ class Intake:
         return Chunk(new.start, new.stop - 1, entries, fresh, prints, unfit)
 
     def number(self, rows: Sequence[Row], first: int) -> Chunk:
-        """Judge rows that no source can give again; `first` is the number of the first."""
+        """Judge single messages as rows; `first` is the number of the first one."""
         last = first + len(rows) - 1
         return Chunk(first, last, *self._judge(rows, range(first, last + 1)), b"", [])
 

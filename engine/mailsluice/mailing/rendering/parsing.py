@@ -47,7 +47,7 @@ class _Else(NamedTuple):
 
 
 def parse(source: str, part: str) -> Program:
-    """Parse a part. Raises TemplateError if it is no template, BeyondError if it may be one."""
+    """Parse one part. Raises TemplateError if it is invalid, BeyondError if that is uncertain."""
     parser = _Parser(source, part)
     program = parser.program()
     if parser.next.kind is not Kind.END:
@@ -56,7 +56,7 @@ def parse(source: str, part: str) -> Program:
 
 
 class _Parser:
-    """Descends recursively, with one token of foresight."""
+    """A recursive-descent parser with one token of look-ahead."""
 
     def __init__(self, source: str, part: str) -> None:
         self._source = source
@@ -66,7 +66,7 @@ class _Parser:
         self.next = next(self._tokens)
 
     def error(self, text: str, token: Token | None = None) -> TemplateError:
-        """Say what is wrong at a token, the next one if none is named."""
+        """Return an error that points at a token; default: the next one."""
         return TemplateError.at(self._part, self._source, (token or self.next).at, text)
 
     def program(self) -> Program:
