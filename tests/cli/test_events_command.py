@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def test_files_are_read_and_what_was_heard_is_shown(folder: Folder) -> None:
     lines = folder.run(*EVENTS).out.splitlines()
     assert lines[0].split() == ["run", found["run"]]
     assert lines[1].split() == ["Send", "19"]
+    assert re.fullmatch(r"first heard of: 50% within \d+ \w+, 95% within .*", lines[-2])
     assert lines[-1] == "of 20 sent: 19 heard of (95.00%), 1 silent"
     assert (folder.path / "feedback.db").stat().st_mode & 0o777 == 0o600
 

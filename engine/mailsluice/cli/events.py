@@ -241,7 +241,7 @@ def _lines(run: str | None, heard: Heard) -> Iterator[str]:
         yield "no events have been heard"
     if heard.within_s:
         told = ", ".join(
-            f"{quantile:.0%} within {_seconds(edge)}" for quantile, edge in heard.within_s.items()
+            f"{quantile:.0%} {_seconds(edge)}" for quantile, edge in heard.within_s.items()
         )
         yield f"first heard of: {told}"
     if heard.sent:
@@ -255,9 +255,9 @@ def _seconds(edge: int | None) -> str:
     from mailsluice.feedback.schema import LAG_EDGES_S
 
     if edge is None:
-        return f"more than {LAG_EDGES_S[-1] // 3_600} h"
+        return f"after more than {LAG_EDGES_S[-1] // 3_600} h"
     unit, size = next((each for each in (("h", 3_600), ("min", 60)) if edge >= each[1]), ("s", 1))
-    return f"{edge // size} {unit}"
+    return f"within {edge // size} {unit}"
 
 
 def _lines_of_others(store: FeedbackStore) -> Iterator[str]:

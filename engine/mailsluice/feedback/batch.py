@@ -133,8 +133,8 @@ class Batch:
         for place, (told, event) in self._mails.items():
             row, id_ = place
             before = known.get(place)
-            after = told if before is None else fate.join(before, told)
-            if after == before:
+            after = told
+            if before is not None and (after := fate.join(before, told)) == before:
                 continue
             if row not in first_ids:
                 first_ids[row] = id_
@@ -142,10 +142,11 @@ class Batch:
                     class_ = bisect_left(LAG_EDGES_S, self._now - event.sent_at)
                     lags[row >> ROW_BITS, class_] += 1
             (first if first_ids[row] == id_ else again).append((row, id_, *stored(after)))
-            if new := after.bits & ~(before.bits if before else 0):
+            bits = after.bits
+            if new := bits if before is None else bits & ~before.bits:
                 assert event.tag is not None
-                change = (*event.tag, event.message_id, new, after.bits)
-                changes.append(_new(Change, change))
+                run, number = event.tag
+                changes.append(_new(Change, (run, number, event.message_id, new, bits)))
         first.sort()  # in the order of the table: rows are unique here
         columns = "(row, id, bits, first_at, took) VALUES (?, ?, ?, ?, ?)"
         many = self._connection.executemany
