@@ -21,7 +21,8 @@ from random import Random
 
 from mailsluice.cli.runtime import GC_THRESHOLDS_LASTING
 from mailsluice.feedback import fate, records
-from mailsluice.feedback.brake import Brake, Limits
+from mailsluice.feedback.brake import Brake
+from mailsluice.feedback.ramp import Limits
 from mailsluice.feedback.store import FeedbackStore
 
 BATCH = 1_000

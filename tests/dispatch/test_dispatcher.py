@@ -17,6 +17,9 @@ from mailsluice.dispatch.dispatcher import (
 )
 from mailsluice.dispatch.gate import Gate
 from mailsluice.dispatch.pacer import Pacer
+from mailsluice.feedback import fate
+from mailsluice.feedback.brake import Brake
+from mailsluice.feedback.ramp import Limits
 from mailsluice.model import Answer, Batch, Entry, EntryResult, InDoubt, Outcome, State, codes
 from mailsluice.model.rolling_window import DAY_S, STEPS, RollingDay
 from mailsluice.model.wait_reason import Reason
@@ -32,11 +35,16 @@ def entry(seq: int, weight: int = 1, size: int = 2) -> Entry:
 
 
 def dispatcher(
-    *, rate: float = 1e6, in_doubt: InDoubt = "hold", max_attempts: int = 3, in_flight: int = 4
+    *,
+    rate: float = 1e6,
+    in_doubt: InDoubt = "hold",
+    max_attempts: int = 3,
+    in_flight: int = 4,
+    brake: Brake | None = None,
 ) -> Dispatcher:
     gate = Gate(Pacer(rate, 0.0), DailyQuota(RollingDay()), in_flight)
     attempts = Attempts(attempts_max=max_attempts, in_doubt=in_doubt)
-    return Dispatcher(gate, attempts, random=Random(1))
+    return Dispatcher(gate, attempts, random=Random(1), brake=brake)
 
 
 def loaded(count: int, **options: object) -> Dispatcher:
@@ -395,3 +403,68 @@ def test_a_throttle_burns_no_attempt() -> None:
         lambda _: Answer(results=(EntryResult(status) if (status := next(answers, "")) else sent,)),
     )
     assert [each.state for each in history[1]] == [State.PENDING] * 7 + [State.SENT]
+
+
+def accepting(batch: Batch) -> Answer:
+    return results(*[OK] * len(batch.entries))
+
+
+def test_only_the_canary_is_sent_until_something_is_heard() -> None:
+    made = loaded(320, brake=Brake(Limits(exposed=70)))
+    history = drive(made, accepting, until=119.0)
+    assert list(history) == list(range(1, 71))
+    waiting = made.decide(119.0)
+    assert isinstance(waiting, Wait)
+    assert waiting.reason is Reason.FEEDBACK
+    assert waiting.until is not None, "time alone may settle what was sent"
+    drive(made, accepting)
+    assert made.hold is not None
+    assert made.hold.code == codes.FEEDBACK_BLIND
+    assert made.backlog.fresh == 250
+
+
+def test_a_mailing_goes_on_when_its_canary_has_settled() -> None:
+    brake = Brake(Limits())
+    made = loaded(320, brake=brake)
+    drive(made, accepting, until=10.0)
+    brake.hear(1, fate.SENT, fate.SENT)
+    history = drive(made, accepting, until=31.0)
+    assert list(history) == list(range(101, 321))
+    assert made.complete
+    assert made.hold is None
+
+
+def test_too_many_bounces_hold_a_mailing_when_its_calls_have_ended() -> None:
+    brake = Brake(Limits())
+    made = loaded(320, brake=brake)
+    first, second = made.decide(0.0), made.decide(1.0)
+    assert isinstance(first, Send)
+    assert isinstance(second, Send)
+    for each in first.batch.entries:
+        brake.hear(each.seq, fate.HARD, fate.HARD)
+    assert made.decide(2.0) == Wait(None, Reason.STOPPING)
+    assert made.hold is not None
+    assert made.hold.code == codes.BOUNCES_TOO_MANY
+    for call in (first, second):
+        answer_to(made, call.batch, accepting(call.batch), 2.0)
+    assert made.decide(3.0) == Done()
+
+
+def test_what_is_heard_when_all_is_sent_holds_nothing() -> None:
+    brake = Brake(Limits())
+    made = loaded(50, brake=brake)
+    drive(made, accepting)
+    for seq in range(1, 51):
+        brake.hear(seq, fate.HARD, fate.HARD)
+    assert made.decide(1.0) == Done()
+    assert made.complete
+    assert made.hold is None
+
+
+def test_a_recipient_that_is_attempted_again_is_one_send() -> None:
+    brake = Brake(Limits())
+    made = loaded(40, brake=brake)
+    answers = iter([results(*[EntryResult("TRANSIENT_FAILURE")] * 40)])
+    history = drive(made, lambda batch: next(answers, None) or accepting(batch))
+    assert {len(each) for each in history.values()} == {2}
+    assert brake.estimates()[codes.BOUNCES_TOO_MANY].sends == 40

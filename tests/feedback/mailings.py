@@ -10,7 +10,8 @@ from random import Random
 from typing import NamedTuple
 
 from mailsluice.feedback import fate
-from mailsluice.feedback.brake import Brake, Limits
+from mailsluice.feedback.brake import Brake
+from mailsluice.feedback.ramp import Limits
 
 BATCH = 50
 WAIT_S = 1.0

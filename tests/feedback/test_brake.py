@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailsluice.feedback import fate
-from mailsluice.feedback.brake import UNLIMITED, Brake, Limits, carried, settle_s
-from mailsluice.model import codes
+from mailsluice.feedback.brake import Brake, carried, settle_s
+from mailsluice.feedback.ramp import UNLIMITED, Limits
+from mailsluice.model import Entry, codes
 from tests.feedback.mailings import Lag, Lived, World, live
 
 SEEDS = range(5)
@@ -151,6 +152,30 @@ def test_who_reports_no_complaints_is_not_in_their_denominator() -> None:
     brake.send(range(1, 51), 0.0, deaf=20)
     assert brake.estimates()[codes.COMPLAINTS_TOO_MANY].sends == 30
     assert brake.estimates()[codes.BOUNCES_TOO_MANY].sends == 50
+
+
+def starting(brake: Brake, rows: Sequence[int], domain: str = "example.com") -> None:
+    brake.start([Entry(n, 1, (f"{n}@{domain}",), (), (), None, b"{}") for n in rows], 0.0)
+
+
+def test_a_row_that_comes_after_a_higher_one_is_not_watched() -> None:
+    brake = Brake(Limits())
+    starting(brake, [3, 1, 5])
+    starting(brake, [5, 2, 4, 6])
+    for row in range(1, 8):
+        brake.hear(row, fate.HARD, fate.HARD)
+    bounces = brake.estimates()[codes.BOUNCES_TOO_MANY]
+    assert (bounces.sends, bounces.heard) == (4, 4), "3, 1 and 5, and then 6"
+
+
+def test_who_is_not_heard_of_is_known_by_address() -> None:
+    brake = Brake(Limits())
+    starting(brake, range(1, 11), "gmail.com")
+    starting(brake, range(11, 21), "simulator.amazonses.com")
+    starting(brake, range(21, 31))
+    estimates = brake.estimates()
+    assert estimates[codes.BOUNCES_TOO_MANY].sends == 20
+    assert estimates[codes.COMPLAINTS_TOO_MANY].sends == 10
 
 
 PAST = {

@@ -17,8 +17,8 @@ from random import Random
 from statistics import mean
 
 from mailsluice.feedback import brake, fate
-from mailsluice.feedback.brake import BUCKET_SENDS, BUCKET_SHARE, Limits
 from mailsluice.feedback.evidence import Evidence
+from mailsluice.feedback.ramp import BUCKET_SENDS, BUCKET_SHARE, Limits
 from mailsluice.model import codes
 from tests.feedback.mailings import Lived, World, live
 from tests.prove.figures import Figure, Proved, Size, at_most, exactly, told

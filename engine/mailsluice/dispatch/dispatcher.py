@@ -22,6 +22,8 @@ from mailsluice.dispatch.breaker import CircuitBreaker
 from mailsluice.dispatch.calls import Calls
 from mailsluice.dispatch.daily_quota import DailyStatistics
 from mailsluice.dispatch.gate import Gate
+from mailsluice.feedback.brake import LOOK_S, Brake
+from mailsluice.feedback.ramp import UNLIMITED
 from mailsluice.model import BATCH_RECIPIENTS_MAX, Batch, Entry, Lane, Outcome, State
 from mailsluice.model.codes import QUOTA_TOO_SMALL
 from mailsluice.model.hold import Hold
@@ -96,6 +98,7 @@ class Dispatcher:
         held_before: Hold | None = None,
         one_caller_each: bool = False,
         random: Random | None = None,
+        brake: Brake | None = None,
     ) -> None:
         """`in_flight_max` limits this dispatcher's calls, besides the gate's limit on all.
 
@@ -103,6 +106,8 @@ class Dispatcher:
 
         `one_caller_each`: the recipients are single messages, and a caller waits for each. An entry
         that is refused alone is blamed at once, and `linger_s` runs from when a message came.
+
+        `brake` holds the run by what SES's events say; whoever tells it of them wakes the caller.
         """
         self.pacer = gate.pacer
         self.daily = gate.daily
@@ -114,6 +119,7 @@ class Dispatcher:
         self._bisection = Bisection(held_before, blame_at_once=one_caller_each)
         self._random = random or Random()
         self._breaker = CircuitBreaker(self._random)
+        self._brake = brake
         self._hold: Hold | None = None
         self._stopping = False
         self._paused = False
@@ -188,7 +194,8 @@ class Dispatcher:
         if self._breaker.until is not None and now + CLOCK_GRAIN_S < self._breaker.until:
             return Wait(self._breaker.until, Reason.SILENCE)
         self.backlog.collect_due(now)
-        if (waiting := self._await_work(now)) is not None:
+        waiting = self._await_work(now) or self._brake_on(now)
+        if waiting is not None:
             return waiting
         least = self._least_weight
         if self.daily.room(now) >= least:
@@ -197,6 +204,15 @@ class Dispatcher:
             return Wait(self.daily.goes_on_at(least, now), Reason.DAILY)
         self._hold = Hold(QUOTA_TOO_SMALL, self.daily.smallness(least))
         return self._drained(Reason.STOPPING)
+
+    def _brake_on(self, now: float) -> Decision | None:
+        """Return why the brake lets nothing be sent now; None if it lets some. May set `hold`."""
+        if self._brake is None or self._brake.room(now):
+            return None
+        self._hold = self._brake.stop(now)
+        if self._hold is not None:
+            return self._drained(Reason.STOPPING)
+        return Wait(now + LOOK_S, Reason.FEEDBACK)
 
     def _drained(self, reason: Reason) -> Decision:
         return Wait(None, reason) if self.calls.under_way or self._unrecorded else Done()
@@ -248,8 +264,11 @@ class Dispatcher:
             entries = self._bisection.next(self._gate.number + 1)
         else:
             size = max(self.pacer.size_now(now), self._weight_wanted(now))
-            size = int(min(size, self.daily.room(now), BATCH_RECIPIENTS_MAX))
+            room = UNLIMITED if self._brake is None else self._brake.room(now)
+            size = int(min(size, self.daily.room(now), BATCH_RECIPIENTS_MAX, room))
             entries = tuple(self.backlog.take(max(1, size), now))
+            if self._brake is not None:
+                self._brake.start(entries, now)
         weight = sum([entry.weight for entry in entries])
         batch = Batch(self._gate.charge(self._member, weight), entries)
         self.calls.start(batch, now)

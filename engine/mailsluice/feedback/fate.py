@@ -88,7 +88,7 @@ def of(event: SesEvent) -> Fate:
     if bits is None:
         bits = _of_bounce(event) if event.kind is Kind.BOUNCE else _of_complaint(event)
     if bits:
-        bits |= _of_destinations(event.destinations)
+        bits |= of_destinations(event.destinations)
     at = None if event.at is None else int(event.at)
     return _new(Fate, (bits, at, at))
 
@@ -165,7 +165,8 @@ def _of_complaint(event: SesEvent) -> int:
     return SENT if event.type == "not-spam" else COMPLAINED
 
 
-def _of_destinations(destinations: tuple[str, ...]) -> int:
+def of_destinations(destinations: tuple[str, ...]) -> int:
+    """Return the bits that say who will not be heard of, by a mail's addresses."""
     bits = UNHEARD_COMPLAINTS | EXEMPT if destinations else 0
     for each in destinations:
         address = each.rstrip("> ").lower()

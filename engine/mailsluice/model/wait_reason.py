@@ -27,6 +27,8 @@ class Reason(enum.StrEnum):
     """`delivery.in_flight` calls are under way."""
     JOURNAL = "the journal"
     """The calls under way wait for their intents to become durable."""
+    FEEDBACK = "events"
+    """The ramp of the brake: too little is known of what was sent to send more."""
     SILENCE = "SES does not answer"
     BACKOFF = "back-off"
     """All recipients that are left were deferred by SES a moment ago."""

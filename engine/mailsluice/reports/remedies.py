@@ -9,10 +9,14 @@ from collections.abc import Collection, Iterator
 
 from mailsluice.model import Counts, State
 from mailsluice.model.codes import (
+    BOUNCES_TOO_MANY,
+    COMPLAINTS_TOO_MANY,
+    FEEDBACK_BLIND,
     NO_CREDENTIALS,
     NOT_SENT,
     NOT_SES,
     QUOTA_TOO_SMALL,
+    RENDERING_FAILS,
     SOURCE_BROKEN,
     SOURCE_CHANGED,
     SOURCE_SHORTER,
@@ -67,6 +71,22 @@ _REFUSED = (
     "SES refuses the mailing as a whole: correct in [mailing] what its text names; --dry-run shows "
     "the request"
 )
+_BOUNCES = (
+    "find out where the addresses come from, and have those that do not exist suppressed: "
+    "mailsluice suppress import FILE"
+)
+_COMPLAINTS = (
+    "find out who has not asked for this mail, and have them suppressed: "
+    "mailsluice suppress import FILE. Offer a one-click unsubscribe link"
+)
+_RENDERING = (
+    "correct the template or the data: mailsluice check names what is missing. The mails that "
+    "failed were not delivered, although SES had accepted them"
+)
+_BLIND = (
+    "mend the way from the configuration set to [feedback] queue or files: mailsluice events shows "
+    "what has come, and mailsluice check which events are published"
+)
 
 _UNKNOWN = (
     "look the code up in AWS's documentation, remove the cause that the text names, and report the "
@@ -106,6 +126,10 @@ _BY_CODE = {
     "MessageRejected": _REFUSED,
     "LimitExceededException": _REFUSED,
     "ValidationException": _REFUSED,
+    BOUNCES_TOO_MANY: _BOUNCES,
+    COMPLAINTS_TOO_MANY: _COMPLAINTS,
+    RENDERING_FAILS: _RENDERING,
+    FEEDBACK_BLIND: _BLIND,
     NO_CREDENTIALS: _CREDENTIALS,
     NOT_SENT: "make SES's endpoint reachable: DNS, proxy, firewall, region, CA certificates",
     NOT_SES: (
