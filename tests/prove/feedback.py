@@ -20,6 +20,7 @@ from mailsluice.feedback import fate
 from mailsluice.feedback.records import Kind, SesEvent, Tag, parse
 from mailsluice.feedback.store import FeedbackStore
 from tests.feedback import mutated
+from tests.prove import events
 from tests.prove.figures import Figure, Proved, Size, at_least, exactly, told
 
 BODIES = {"short": 20_000, "full": 1_000_000}
@@ -155,7 +156,7 @@ def _wait_for(deleted: Path, number: int, child: subprocess.Popen[bytes]) -> Non
 def prove(size: Size) -> Proved:
     """Bodies first, then kills."""
     figures, crashes = _bodies(size)
-    return Proved([*figures, *_kills(size)], crashes)
+    return Proved([*figures, *_kills(size), *events.prove(size)], crashes)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -62,7 +62,11 @@ PROOFS = [
     Proof(
         "feedback",
         "11 feedback",
-        ["tags are trusted to be an object", "a commit now and then is not made"],
+        [
+            "tags are trusted to be an object",
+            "a commit now and then is not made",
+            "an event is deleted before it is stored",
+        ],
     ),
     Proof(
         "brake",
