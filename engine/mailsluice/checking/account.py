@@ -9,7 +9,7 @@ from mailsluice.model import Account
 
 
 def judge(account: Account) -> Iterator[Finding]:
-    """Whether the account sends, and to whom."""
+    """Judge if the account sends, and to which recipients."""
     if account.enforcement == "SHUTDOWN":
         yield finding("ACCOUNT_SUSPENDED", "SES has shut the account's sending down")
     elif not account.sending_enabled:
@@ -42,7 +42,7 @@ def judge_quota(account: Account, weight: int, *, share: float, reserve: int) ->
 
 
 def judge_sandbox(unverified: int, first_row: int) -> Iterator[Finding]:
-    """In the sandbox: recipients that were looked up, and are not verified."""
+    """Find recipients that are not verified, for an account in the sandbox."""
     if unverified:
         yield finding(
             "SANDBOX_RECIPIENTS",

@@ -176,7 +176,7 @@ class Checker:
     async def _asked_about_rows(
         self, mailing: Mailing, facts: Facts, seen: Seen, *, offline: bool
     ) -> list[Finding]:
-        """What only SES knows of some rows."""
+        """Find what only SES knows about some rows."""
         if self._inspector is None or offline:
             return []
         found: list[Finding] = []
@@ -235,7 +235,7 @@ class Checker:
 def _template(
     mailing: Mailing, facts: Facts, findings: list[Finding]
 ) -> tuple[Parts | None, Template | None]:
-    """The template, as text and compiled, as far as it is known; adds what is wrong with it."""
+    """Return the template as text and compiled, as far as it is known; add its findings."""
     stored = facts.template if isinstance(facts.template, inspector.Template) else None
     parts = templates.source_of(mailing, stored)
     if parts is None:
@@ -277,7 +277,7 @@ def _on_rows(
 async def _key(
     identity: SourceIdentity, mailing: Mailing, parts: Parts, settings: RecipientsSettings
 ) -> str | None:
-    """What the findings about a list's rows depend on; None if nobody can say."""
+    """Return what the findings about a list's rows depend on; None if that is unknown."""
     if identity.tag is None and identity.modified is None:
         return None
     prefix = await to_thread.run_sync(mailing.prefix)

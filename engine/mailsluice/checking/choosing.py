@@ -32,7 +32,7 @@ class Choice(Protocol):
         """See the next rows, of which `first` is the first; False: more need not be read."""
 
     def chosen(self) -> list[Chosen]:
-        """The rows. Raises ConfigurationError if there is none."""
+        """Return the rows. Raises ConfigurationError if there is none."""
 
 
 class _Taking:
@@ -43,7 +43,7 @@ class _Taking:
         self.read = 0
 
     def taken(self, number: int, row: Row) -> Chosen | str:
-        """The row, or why it is refused."""
+        """Return the row, or the reason why it is refused."""
         chunk = self._intake.number([row], number)
         return Chosen(chunk.entries[0], row) if chunk.entries else chunk.remarks[0].reason
 

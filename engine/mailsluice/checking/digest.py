@@ -27,7 +27,7 @@ class Approved(NamedTuple):
     template: tuple[str | None, ...]
     """Subject, text and HTML as SES has them."""
     list_digest: str
-    """Of all of the list's bytes."""
+    """Digest all of the list's bytes."""
     counts: dict[str, int]
 
     @property
@@ -48,7 +48,7 @@ def is_digest(text: str) -> bool:
 
 
 def differences(approved: str, now: str) -> list[str]:
-    """The parts that have changed."""
+    """Return the parts that have changed."""
     return [
         name
         for number, name in enumerate(PARTS)

@@ -16,7 +16,7 @@ DELIVERY_S_SHORT = 3_600
 
 
 def judge(facts: Facts, named: str | None) -> Iterator[Finding]:
-    """The configuration set's state. `named` is the mailing's; None: it names none."""
+    """Judge the configuration set's state. `named` is the mailing's; None: it names none."""
     found = facts.configuration_set
     if found is None:
         if named is None and facts.identity is not None:
@@ -69,7 +69,7 @@ def _judge_destinations(name: str, destinations: tuple[EventDestination, ...]) -
 
 
 def judge_unread(facts: Facts) -> Iterator[Finding]:
-    """What could not be read, of whatever kind: it is said, and nothing is concluded from it."""
+    """Report what could not be read, of whatever kind; conclude nothing from it."""
     forbidden = sorted({each.operation for each in facts.unread if each.why is Why.NOT_PERMITTED})
     if forbidden:
         yield finding(

@@ -230,7 +230,7 @@ KINDS = {
 
 
 def finding(code: str, text: str, level: Level | None = None) -> Finding:
-    """A finding of a kind in `KINDS`."""
+    """Make a finding of a kind in `KINDS`."""
     kind = KINDS[code]
     return Finding(code, level or kind.level, text, kind.remedy)
 

@@ -19,7 +19,7 @@ THOROUGH_S = 60.0
 
 
 async def gather(inspector: Inspector, mailing: Mailing, *, thorough: bool) -> Facts:
-    """What SES says of the mailing's sender, configuration set, template and tenant.
+    """Read what SES says of the mailing's sender, configuration set, template and tenant.
 
     Not `thorough`, it asks what a mailing can be held for, in one call of each operation as a rule:
     SES allows one a second.
@@ -33,14 +33,14 @@ async def gather(inspector: Inspector, mailing: Mailing, *, thorough: bool) -> F
 
 
 def template_name(mailing: Mailing) -> str | None:
-    """The stored template's; None for inline content."""
+    """Return the stored template's name; None for inline content."""
     if mailing.template_arn is not None:
         return mailing.template_arn.rpartition("template/")[2] or mailing.template_arn
     return mailing.template
 
 
 def sender_of(mailing: Mailing) -> str:
-    """The address of From, without its display name, in lower case."""
+    """Return the From address in lower case, without its display name."""
     return mailing.from_address.rpartition("<")[2].removesuffix(">").lower()
 
 
@@ -66,7 +66,7 @@ class _Asking:
         return made
 
     async def _sender(self) -> None:
-        """The identity, and the configuration set that it brings to a mailing without one."""
+        """Read the identity, and its configuration set for a mailing that names none."""
         bare = sender_of(self._mailing)
         domain = await self._ask(
             "domain", "GetEmailIdentity", self._inspector.identity, bare.rpartition("@")[2]

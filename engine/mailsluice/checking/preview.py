@@ -45,7 +45,7 @@ class Preview:
     """What is wrong with the row. If there is any of these, SES may never send the mail."""
 
     def message(self) -> EmailMessage:
-        """The message as RFC 5322 has it; SES adds Date, Message-ID and its signatures."""
+        """Return the message by RFC 5322; SES adds Date, Message-ID and its signatures."""
         made = EmailMessage(policy=SMTPUTF8)
         made["From"] = self.sender
         for name, addresses in (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to)):
@@ -68,7 +68,7 @@ class Preview:
         return len(self.message().as_bytes())
 
     def page(self) -> str:
-        """An HTML page in which the mail loads nothing from elsewhere, and runs nothing."""
+        """Return an HTML page in which the mail loads nothing from elsewhere, and runs nothing."""
         return (
             f'<!doctype html><meta charset="utf-8"><title>{html.escape(self.subject)}</title>'
             f'<meta http-equiv="Content-Security-Policy" content="{NO_REMOTE_CONTENT}">'
@@ -94,7 +94,7 @@ class Preview:
         )
 
     def lines(self) -> list[tuple[str, str]]:
-        """What there is to say of it besides its content."""
+        """List the facts about the mail besides its content."""
         addresses = (("From", (self.sender,)), ("To", self.to), ("Cc", self.cc), ("Bcc", self.bcc))
         told = [(name, ", ".join(given)) for name, given in addresses if given]
         if self.reply_to:
@@ -110,7 +110,7 @@ class Preview:
 def preview(
     mailing: Mailing, entry: Entry, data: Mapping[str, Any], rendering: Rendering
 ) -> Preview:
-    """The mail of an entry that intake has made."""
+    """Make the mail of an entry from intake."""
     body = orjson.loads(entry.body)
     return Preview(
         row=entry.seq,

@@ -59,7 +59,7 @@ async def previews(
     *,
     via_ses: bool = False,
 ) -> list[Previewed]:
-    """The mails of the chosen rows; with `via_ses` rendered by SES as well.
+    """Render the mails of the chosen rows; with `via_ses` let SES render them as well.
 
     Raises ConfigurationError if the template cannot be read or rendered, or no row is found;
     SourceError if the list cannot be read.

@@ -28,7 +28,7 @@ DOMAIN_SHARE = 0.6
 """Of one domain: beyond it that domain's limits are the mailing's."""
 
 DOMAIN_ROWS_MIN = 100
-"""Of a shorter list no share says anything."""
+"""Rows that a list must have for shares of it to mean anything."""
 
 SHOWN_MAX = 5
 
@@ -115,7 +115,7 @@ class Impressions:
             before = names
 
     def impression(self) -> Impression:
-        """What was seen so far."""
+        """Return what was seen so far."""
         top = self._domains.most_common(1)
         return Impression(
             rows=self._rows,
@@ -130,7 +130,7 @@ class Impressions:
 
 
 def _address(recipient: Recipient) -> str:
-    """The first To address; empty if there is none, or no text."""
+    """Return the first To address; empty if there is none, or if it is no text."""
     to = recipient.to
     if not isinstance(to, str):
         to = to[0] if isinstance(to, list | tuple) and to else ""
@@ -138,7 +138,7 @@ def _address(recipient: Recipient) -> str:
 
 
 def judge(seen: Impression, refused: int) -> Iterator[Finding]:
-    """What is odd about the list; `refused` rows cannot be sent as they stand."""
+    """Find what is odd about the list; `refused` rows cannot be sent as they are."""
     if not seen.rows:
         yield finding("LIST_EMPTY", "the list has no rows")
         return

@@ -101,7 +101,7 @@ class Quick:
                     self._blame(entry, data, findings)
 
     def end(self) -> Seen:
-        """What all rows have shown."""
+        """Return what all rows have shown."""
         return self.seen
 
     def _blame(self, entry: Entry, data: dict[str, Any], findings: Sequence[Fault]) -> None:
@@ -143,7 +143,7 @@ class Thorough(Quick):
             self._look(entry, rows[entry.seq - first])
 
     def end(self) -> Seen:
-        """What all rows have shown."""
+        """Return what all rows have shown."""
         self.seen.impression = self._impressions.impression()
         return self.seen
 
@@ -194,7 +194,7 @@ class Thorough(Quick):
 
 
 def data_of(defaults: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    """What SES renders a row with: the mailing's data, and the row's over them."""
+    """Merge the data that SES renders a row with: the row's over the mailing's."""
     return _merged(_as_json(defaults), row)
 
 
@@ -208,6 +208,6 @@ def _merged(defaults: dict[str, Any], row: Row) -> dict[str, Any]:
 
 
 def _as_json(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data as SES reads them: dates are texts, numbers keep their digits."""
+    """Return the data as SES reads them: dates are texts, numbers keep their digits."""
     found: dict[str, Any] = exact_json.loads(fields.encode_data(data).encode())
     return found

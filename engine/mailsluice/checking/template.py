@@ -44,7 +44,7 @@ _word = re.compile(r"[^\s!\"#%&'()*+,./;<=>@\[\\\]^`{|}~]+").findall
 
 
 def source_of(mailing: Mailing, stored: inspector.Template | None) -> Source | None:
-    """The template's parts; None if a stored one could not be read."""
+    """Return the template's parts; None if a stored one could not be read."""
     if mailing.content is not None:
         content = mailing.content
         return Source(content.subject, content.text or None, content.html or None)
@@ -54,7 +54,7 @@ def source_of(mailing: Mailing, stored: inspector.Template | None) -> Source | N
 
 
 def compiled(mailing: Mailing, source: Source) -> Template:
-    """The template that judges rows. Raises TemplateError."""
+    """Compile the template that judges rows. Raises TemplateError."""
     return Template.inline(source) if mailing.content is not None else Template.stored(source)
 
 
@@ -76,7 +76,7 @@ def judge_stored(found: inspector.Template | Unread | None, name: str) -> Iterat
 
 
 def judge(seen: Seen) -> Iterator[Finding]:
-    """What the rows lack, and how large the messages become."""
+    """Find what the rows lack, and how large the messages become."""
     for defect in seen.defects:
         yield _of(defect)
     if seen.message_bytes * BASE64_GROWTH > MESSAGE_BYTES_MAX:

@@ -31,7 +31,7 @@ class Stream(Protocol):
     """Where events come from. Several tasks may take a step at a time."""
 
     name: str
-    """For people."""
+    """The stream's name, for people."""
     side_by_side: int
     """Steps at a time at most."""
 

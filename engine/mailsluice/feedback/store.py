@@ -73,7 +73,7 @@ class FeedbackStore:
 
     @classmethod
     def open(cls, path: Path) -> FeedbackStore:
-        """Open it, and make it if there is none. Raises StoreError."""
+        """Open the file; create it if it is missing. Raises StoreError."""
         return cls(Database.open(path, APPLICATION_ID, SCHEMA, "a feedback store"))
 
     def close(self) -> None:

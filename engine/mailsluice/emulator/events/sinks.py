@@ -50,7 +50,7 @@ class File:
             ) from error
 
     def put(self, bodies: Sequence[bytes]) -> None:
-        """Write them."""
+        """Write the events."""
         lines = b"".join(body + b"\n" for body in bodies)
         while lines:
             lines = lines[os.write(self._file, lines) :]
