@@ -4,8 +4,8 @@
 
 `server` takes connections (`http`), `service` judges requests (`submission`, `shapes`,
 `signature`, `faults`, `account`, `resources`), writes the `ledger` and publishes `events`.
-`process` and `pytest_plugin` start one. It stands for SES, so it shares no code with the engine
-except the model's errors, limits and complaints. Start with `service`.
+`running`, `process` and `pytest_plugin` start one. It stands for SES, so it shares no code with
+the engine except the model's errors, limits and complaints. Start with `service`.
 
 Names are loaded when they are first used, because the pytest plugin is imported in every test run.
 """
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from mailsluice.emulator.resources import Resources as Resources
     from mailsluice.emulator.resources import Tenant as Tenant
     from mailsluice.emulator.resources import load as load_resources
+    from mailsluice.emulator.running import emulator_thread as emulator_thread
+    from mailsluice.emulator.running import serve as serve
     from mailsluice.emulator.server import Emulator as Emulator
     from mailsluice.emulator.server import EmulatorStatistics as EmulatorStatistics
-    from mailsluice.emulator.server import emulator_thread as emulator_thread
-    from mailsluice.emulator.server import serve as serve
     from mailsluice.emulator.signature import Credentials as Credentials
     from mailsluice.emulator.templates import Template as Template
 
@@ -73,11 +73,11 @@ _HOMES = {
     "Template": ("templates", "Template"),
     "Tenant": ("resources", "Tenant"),
     "emulator_process": ("process", "emulator_process"),
-    "emulator_thread": ("server", "emulator_thread"),
+    "emulator_thread": ("running", "emulator_thread"),
     "load_events": ("events.script", "load"),
     "load_faults": ("faults", "load"),
     "load_resources": ("resources", "load"),
-    "serve": ("server", "serve"),
+    "serve": ("running", "serve"),
 }
 
 __all__ = (

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import TypeAdapter
 
 from mailsluice.emulator.options import EmulatorOptions
-from mailsluice.emulator.server import environment, serve
+from mailsluice.emulator.running import serve
+from mailsluice.emulator.server import environment
 from mailsluice.model.errors import ConfigurationError
 
 if TYPE_CHECKING:

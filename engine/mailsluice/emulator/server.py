@@ -1,4 +1,4 @@
-"""The emulator: a server in this event loop, in a thread with a loop of its own, or for a command.
+"""The emulator: a server in this event loop.
 
 >>> async with Emulator(EmulatorOptions(account=AccountSettings(rate_per_s=100))) as emulator:
 ...     await send_something_to(emulator.url)
@@ -12,10 +12,8 @@ import concurrent.futures
 import dataclasses
 import logging
 import secrets
-import signal
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import orjson
@@ -31,7 +29,7 @@ from mailsluice.model.errors import ConfigurationError
 from mailsluice.model.shown import numbered, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
 
     from mailsluice.emulator.account import Account
@@ -294,57 +292,6 @@ def environment(options: EmulatorOptions, url: str) -> dict[str, str]:
     if credentials and credentials.session_token:
         names["AWS_SESSION_TOKEN"] = credentials.session_token
     return names
-
-
-@contextmanager
-def emulator_thread(options: EmulatorOptions | None = None) -> Iterator[Emulator]:
-    """Run an emulator in a thread with an event loop of its own, for synchronous tests."""
-    started: concurrent.futures.Future[Emulator] = concurrent.futures.Future()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        async with Emulator(options) as emulator:
-            started.set_result(emulator)
-            await stop.wait()
-
-    def target() -> None:
-        try:
-            asyncio.run(run())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            started.set_exception(error)
-
-    thread = threading.Thread(target=target, name="mailsluice-emulator", daemon=True)
-    thread.start()
-    emulator = started.result()
-    try:
-        yield emulator
-    finally:
-        loop = emulator._loop  # noqa: SLF001 - the same module
-        if loop is not None:
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
-
-
-async def serve(
-    options: EmulatorOptions, *, announce: Callable[[str], None], until: asyncio.Event | None = None
-) -> EmulatorStatistics:
-    """Run an emulator until SIGTERM, SIGINT or `until`; return its last statistics.
-
-    Calls `announce` with the URL once it is ready. Raises ConfigurationError if the port or the
-    ledger's file cannot be used. Call it in the main thread.
-    """
-    stop = until or asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        async with Emulator(options) as emulator:
-            announce(emulator.url)
-            await stop.wait()
-            return emulator.statistics()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -322,8 +322,10 @@ class Service:
         errors: Mapping[int, str],
     ) -> None:
         """Have events published about accepted entries, if their configuration set asks for any."""
+        if self.publisher is None:
+            return
         named = asked.configuration_set or self.resources.default_set(asked.sender)
-        if self.publisher is None or named is None:
+        if named is None:
             return
         mails = (
             Mail(
