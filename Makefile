@@ -42,7 +42,7 @@ quick: $(READY) ## Run the tests that take no process of their own, under a minu
 .PHONY: test-newest-sdk
 test-newest-sdk: $(READY) ## Run the tests of the border to the SDK against the newest aiobotocore 3
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-warn-conflicts --upgrade --target $(NEWEST_SDK) 'aiobotocore==3.*'
-	PYTHONPATH=$(NEWEST_SDK) $(BIN)/python -m pytest tests/ses tests/sources/test_s3_source.py
+	PYTHONPATH=$(CURDIR)/$(NEWEST_SDK) $(BIN)/python -m pytest tests/ses tests/sources/test_s3_source.py
 
 .PHONY: prove-short
 prove-short: $(READY) ## Run each proof of docs/guarantees.md in its short version
