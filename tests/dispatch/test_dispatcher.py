@@ -467,4 +467,4 @@ def test_a_recipient_that_is_attempted_again_is_one_send() -> None:
     answers = iter([results(*[EntryResult("TRANSIENT_FAILURE")] * 40)])
     history = drive(made, lambda batch: next(answers, None) or accepting(batch))
     assert {len(each) for each in history.values()} == {2}
-    assert brake.estimates()[codes.BOUNCES_TOO_MANY].sends == 40
+    assert brake.gauges()[codes.BOUNCES_TOO_MANY].estimate.sends == 40

@@ -90,8 +90,8 @@ def test_a_hold_says_how_many_and_what_the_limit_is() -> None:
     assert stop is not None
     assert stop.code == codes.BOUNCES_TOO_MANY
     assert "30 of the first 50 bounced hard (60.00%, the limit is 4.00%)" in stop.text
-    assert brake.estimates()[codes.BOUNCES_TOO_MANY].heard == 30
-    assert brake.values()[codes.BOUNCES_TOO_MANY] > 100
+    assert brake.gauges()[codes.BOUNCES_TOO_MANY].estimate.heard == 30
+    assert brake.gauges()[codes.BOUNCES_TOO_MANY].evidence > 100
     assert brake.stop(10**6) == stop
 
 
@@ -129,8 +129,8 @@ def test_copies_of_events_do_not_count() -> None:
         brake.hear(7, 0, fate.HARD)
         brake.hear(7, fate.DELIVERED, fate.HARD | fate.DELIVERED)
     brake.hear(8, fate.REJECTED, fate.REJECTED | fate.RENDER_FAILED)
-    assert brake.estimates()[codes.BOUNCES_TOO_MANY].heard == 0
-    assert brake.estimates()[codes.RENDERING_FAILS].heard == 0
+    assert brake.gauges()[codes.BOUNCES_TOO_MANY].estimate.heard == 0
+    assert brake.gauges()[codes.RENDERING_FAILS].estimate.heard == 0
 
 
 def test_events_of_rows_from_before_an_override_do_not_count() -> None:
@@ -139,7 +139,7 @@ def test_events_of_rows_from_before_an_override_do_not_count() -> None:
     for row in range(900, 1_000):
         brake.hear(row, fate.HARD, fate.HARD)
     brake.hear(2_000, fate.HARD, fate.HARD)
-    assert brake.estimates()[codes.BOUNCES_TOO_MANY].heard == 0
+    assert brake.gauges()[codes.BOUNCES_TOO_MANY].estimate.heard == 0
     for row in range(1_001, 1_020):
         brake.hear(row, fate.HARD, fate.HARD)
     assert brake.stop(0.0) is None, "twice as many are wanted"
@@ -150,8 +150,8 @@ def test_events_of_rows_from_before_an_override_do_not_count() -> None:
 def test_who_reports_no_complaints_is_not_in_their_denominator() -> None:
     brake = Brake(Limits())
     brake.send(range(1, 51), 0.0, deaf=20)
-    assert brake.estimates()[codes.COMPLAINTS_TOO_MANY].sends == 30
-    assert brake.estimates()[codes.BOUNCES_TOO_MANY].sends == 50
+    assert brake.gauges()[codes.COMPLAINTS_TOO_MANY].estimate.sends == 30
+    assert brake.gauges()[codes.BOUNCES_TOO_MANY].estimate.sends == 50
 
 
 def starting(brake: Brake, rows: Sequence[int], domain: str = "example.com") -> None:
@@ -164,7 +164,7 @@ def test_a_row_that_comes_after_a_higher_one_is_not_watched() -> None:
     starting(brake, [5, 2, 4, 6])
     for row in range(1, 8):
         brake.hear(row, fate.HARD, fate.HARD)
-    bounces = brake.estimates()[codes.BOUNCES_TOO_MANY]
+    bounces = brake.gauges()[codes.BOUNCES_TOO_MANY].estimate
     assert (bounces.sends, bounces.heard) == (4, 4), "3, 1 and 5, and then 6"
 
 
@@ -173,9 +173,9 @@ def test_who_is_not_heard_of_is_known_by_address() -> None:
     starting(brake, range(1, 11), "gmail.com")
     starting(brake, range(11, 21), "simulator.amazonses.com")
     starting(brake, range(21, 31))
-    estimates = brake.estimates()
-    assert estimates[codes.BOUNCES_TOO_MANY].sends == 20
-    assert estimates[codes.COMPLAINTS_TOO_MANY].sends == 10
+    gauges = brake.gauges()
+    assert gauges[codes.BOUNCES_TOO_MANY].estimate.sends == 20
+    assert gauges[codes.COMPLAINTS_TOO_MANY].estimate.sends == 10
 
 
 PAST = {

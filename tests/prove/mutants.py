@@ -62,6 +62,7 @@ NEXT_MAILING = "tests/cli/test_next_mailing.py"
 WHOSE_ROW = "tests/engine/test_whose_row.py"
 CHANGED_LISTS = "tests/cli/test_changed_lists.py"
 BRAKE = "tests/feedback/test_brake.py"
+BRAKING = "tests/engine/test_braking.py"
 EVIDENCE = "tests/feedback/test_evidence.py"
 FATE = "tests/feedback/test_fate.py"
 FEEDBACK_STORE = "tests/feedback/test_feedback_store.py"
@@ -1361,6 +1362,20 @@ MUTANTS = [
         (BRAKE, "-k", "higher_one"),
     ),
     Mutant(
+        "what comes while the past is read is lost",
+        "engine/braking.py",
+        "        self._hear(early)\n",
+        "",
+        (BRAKING, "-k", "read_back"),
+    ),
+    Mutant(
+        "a row whose two mails bounce counts twice",
+        "engine/braking.py",
+        "            new = change.new & ~known\n",
+        "            new = change.new\n",
+        (BRAKING, "-k", "two_mails"),
+    ),
+    Mutant(
         "a mail that was not rendered is not watched",
         "feedback/brake.py",
         "            if limit\n",
@@ -1370,8 +1385,8 @@ MUTANTS = [
     Mutant(
         "complaints of the past are forgotten",
         "feedback/brake.py",
-        "                brake.hear(row, bits, bits)\n",
-        "                brake.hear(row, bits & ~COMPLAINED, bits & ~COMPLAINED)\n",
+        "                    self.hear(row, bits, bits)\n",
+        "                    self.hear(row, bits & ~COMPLAINED, bits & ~COMPLAINED)\n",
         (BRAKE, "-k", "earned"),
     ),
     Mutant(

@@ -40,6 +40,15 @@ ENDED = fate.DELIVERED | fate.SOFT | fate.HARD | COMPLAINED
 """It will not bounce any more, or has. What was never rendered says nothing of bounces."""
 
 
+class Gauge(NamedTuple):
+    """One watched rate."""
+
+    estimate: Estimate
+    limit: float
+    evidence: float
+    """How many times less likely it is within the limit; a hold comes at 1 / `false_alarm`."""
+
+
 class _Watched(NamedTuple):
     """One rate."""
 
@@ -128,6 +137,17 @@ class Brake:
             if new & each.bits and not bits & ~new & each.bits:
                 each.evidence.hear(bucket)
 
+    def replay(self, past: Sequence[tuple[int, int]], now: float) -> None:
+        """Count what was sent and heard before: rows in ascending order, each with its bits."""
+        watched = [each for each in past if not each[1] & fate.EXEMPT]
+        for begin in range(0, len(watched), BUCKET_SENDS):
+            batch = watched[begin : begin + BUCKET_SENDS]
+            deaf = sum(bool(bits & fate.UNHEARD_COMPLAINTS) for _, bits in batch)
+            self.send([row for row, _ in batch], now, deaf)
+            for row, bits in batch:
+                if bits:
+                    self.hear(row, bits, bits)
+
     def room(self, now: float) -> int:
         """How many may be sent now; 0 also if the mailing is to be held."""
         return 0 if self.stop(now) else self._ramp.room(now)
@@ -141,15 +161,12 @@ class Brake:
             self._stop = self._alarm() or self._blind(now)
         return self._stop
 
-    def estimates(self) -> dict[str, Estimate]:
+    def gauges(self) -> dict[str, Gauge]:
         """Return each watched rate over all sends, by the code of its hold; for people."""
         return {
-            each.code: estimate(each.evidence.sends, each.evidence.heard) for each in self._watched
+            code: Gauge(estimate(evidence.sends, evidence.heard), evidence.limit, evidence.value)
+            for evidence, _, code, _ in self._watched
         }
-
-    def values(self) -> dict[str, float]:
-        """Return the evidence so far, by code of hold; a hold comes at 1 / `false_alarm`."""
-        return {each.code: each.evidence.value for each in self._watched}
 
     def _alarm(self) -> Hold | None:
         for evidence, _, code, text in self._watched:
@@ -174,14 +191,7 @@ def carried(limits: Limits, past: Sequence[int]) -> Hold | None:
     Complaints take hours: what a fast mailing has earned is known when the next one begins.
     """
     brake = Brake(limits)
-    row = 0
-    for begin in range(max(0, len(past) - WINDOW), len(past), BUCKET_SENDS):
-        batch = [bits for bits in past[begin : begin + BUCKET_SENDS] if not bits & fate.EXEMPT]
-        if batch:
-            rows = range(row + 1, row + 1 + len(batch))
-            brake.send(rows, 0.0, sum(bool(bits & fate.UNHEARD_COMPLAINTS) for bits in batch))
-            for row, bits in zip(rows, batch, strict=True):
-                brake.hear(row, bits, bits)
+    brake.replay(list(enumerate(past[-WINDOW:], 1)), 0.0)
     return brake.stop(0.0)
 
 
