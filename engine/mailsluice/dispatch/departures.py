@@ -7,7 +7,8 @@ the rate.
 
 Between the charge and the write the process may be stopped. Until a batch is known to be written,
 the bucket therefore fills only as far as if the batch had left this moment. In every window of t
-seconds at most `rate * t` + one batch is written, wherever the process is stopped.
+seconds at most `rate * t` + the depth (`pacer`: one batch) is written, wherever the process is
+stopped.
 """
 
 from __future__ import annotations
