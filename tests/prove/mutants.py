@@ -67,6 +67,7 @@ EVIDENCE = "tests/feedback/test_evidence.py"
 FATE = "tests/feedback/test_fate.py"
 FEEDBACK_STORE = "tests/feedback/test_feedback_store.py"
 SUPPRESSIONS = "tests/suppression/test_suppression_store.py"
+SUPPRESSING = ("tests/sim/test_suppressing.py",)
 RECORDS = "tests/feedback/test_records.py"
 RENDERING = ("tests/mailing/rendering",)
 CHECK = ("tests/cli/test_check_command.py",)
@@ -1449,6 +1450,36 @@ MUTANTS = [
         "    return scope == ALL or (to is not None and scope in (MAILINGS, to))\n",
         "    return scope in (ALL, MAILINGS, to)\n",
         (SUPPRESSIONS, "-k", "scope_says"),
+    ),
+    Mutant(
+        "the late look at suppressions comes after the intent",
+        "engine/sending.py",
+        "                suppressed = await self._screen.late(batch.entries)\n",
+        "                await self._writer.write([journal.intent(batch, at)])\n"
+        "                await self._screen.late(batch.entries)\n"
+        "                return batch\n",
+        SUPPRESSING,
+    ),
+    Mutant(
+        "who was suppressed while waiting is mailed",
+        "engine/screening.py",
+        "            if self._screening.is_as_it_was:\n",
+        "            if True:\n",
+        SUPPRESSING,
+    ),
+    Mutant(
+        "cc and bcc may be suppressed",
+        "mailing/intake.py",
+        "self._suppressed(keys)) is not None:\n",
+        "self._suppressed(keys[:1])) is not None:\n",
+        ("tests/engine/test_suppressed.py", "-k", "says_why"),
+    ),
+    Mutant(
+        "transactional mail is kept back by what holds for mailings",
+        "engine/outbox.py",
+        'None if lane == "transactional" else self._scope',
+        "self._scope",
+        ("tests/engine/test_suppressed.py", "-k", "transactional"),
     ),
     Mutant(
         "what another process suppresses is not noticed",

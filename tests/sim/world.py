@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from mailsluice import (
     ConfigurationError,
@@ -23,6 +23,7 @@ from mailsluice import (
     State,
 )
 from mailsluice.emulator import EmulatorOptions
+from mailsluice.engine.screening import Screening
 from mailsluice.journal import Intent, Record, Settlement, recovery
 from mailsluice.journal.recovery import Only
 from mailsluice.model import InDoubt
@@ -125,11 +126,23 @@ def check(life: Life) -> None:
         assert life.excess <= ROUNDING, "more than the rate and one batch in some second"
 
 
-def run(scenario: scenarios.Scenario) -> Life:
+class Suppressing(Protocol):
+    """Other processes, which suppress addresses while the mailing is being sent."""
+
+    def begin(self, loop: VirtualLoop) -> None:
+        """Plan what they do."""
+
+    def screening(self, wall: Callable[[], float]) -> Screening:
+        """Open the store for another process of the engine, which sees this time of day."""
+
+
+def run(scenario: scenarios.Scenario, suppressing: Suppressing | None = None) -> Life:
     """One life of this mailing."""
     loop = VirtualLoop(scenario.seed)
+    if suppressing is not None:
+        suppressing.begin(loop)
     try:
-        return _Life(scenario, loop).run()
+        return _Life(scenario, loop, suppressing).run()
     finally:
         loop.close()
 
@@ -137,8 +150,11 @@ def run(scenario: scenarios.Scenario) -> Life:
 class _Life:
     """The state of the world between processes."""
 
-    def __init__(self, scenario: scenarios.Scenario, loop: VirtualLoop) -> None:
+    def __init__(
+        self, scenario: scenarios.Scenario, loop: VirtualLoop, suppressing: Suppressing | None
+    ) -> None:
         self._scenario = scenario
+        self._suppressing = suppressing
         self._loop = loop
         self._random = Random(scenario.seed + 1)
         self._ses = Ses(
@@ -176,6 +192,10 @@ class _Life:
             timeout_s=TIMEOUT_S,
             submitted=self._note_submitted,
         )
+
+        def wall() -> float:
+            return EPOCH_S + loop.time()
+
         engine = Engine(
             transport=wire,
             journal=journal,
@@ -186,7 +206,8 @@ class _Life:
                 max_attempts=4,
                 timeout_s=TIMEOUT_S,
             ),
-            wall=lambda: EPOCH_S + loop.time(),
+            wall=wall,
+            screening=None if self._suppressing is None else self._suppressing.screening(wall),
             random=Random(random.random()),
             day_s=scenario.account.day_s,
             recipients=RecipientsSettings(dedupe="key" if scenario.keyed else "address"),

@@ -42,6 +42,7 @@ from mailsluice.engine.outbox import Outbox, OutboxStatistics
 from mailsluice.engine.outbox_lifetime import Delivery, aside
 from mailsluice.engine.pipeline import Pipeline
 from mailsluice.engine.run import Current, Statistics, report_of
+from mailsluice.engine.screening import Screen, Screening
 from mailsluice.engine.sending import OnEvent, Sending
 from mailsluice.journal import Event, Journal, RunHeader, recovery
 from mailsluice.journal.none import NoJournal
@@ -66,6 +67,8 @@ from mailsluice.ses.direct import Direct
 from mailsluice.ses.inspector import Inspector
 from mailsluice.sources import Source
 from mailsluice.sources.iterable import Recipients
+from mailsluice.suppression.scopes import MAILINGS
+from mailsluice.suppression.store import Suppressions
 
 logger = logging.getLogger(__name__)
 
@@ -79,8 +82,9 @@ class Engine:
     `Engine.open(settings)` builds one on the AWS SDK; the constructor takes any transport, and a
     journal: without one, each run is remembered only as long as it lasts. `wall` gives the time of
     day (seconds since the epoch) of what is recorded, `random` the jitter of back-off and the
-    run's id: a simulation gives its own. `day_s` is the length of the daily quota's window in
-    seconds, which an emulation shortens. `on_event` is called with a `BatchSettled` for every call
+    run's id: a simulation gives its own. `screening` says whom not to mail, and `scope` which
+    kind of mailing a run is. `day_s` is the length of the daily quota's window in seconds, which an
+    emulation shortens. `on_event` is called with a `BatchSettled` for every call
     that has its answer, on the event loop: it must not block.
 
     Several engines in one process are independent, except those that `beside` makes: they share
@@ -105,6 +109,8 @@ class Engine:
         account: AccountGate | None = None,
         remembers_keys: bool = True,
         inspector: Inspector | None = None,
+        screening: Screening | None = None,
+        scope: str = MAILINGS,
     ) -> None:
         """Check the arguments. Raises ArgumentError."""
         _check_parts(transport, journal, day_s)
@@ -127,6 +133,8 @@ class Engine:
         self._delivery = delivery or DeliverySettings()
         self._recipients = recipients or RecipientsSettings()
         self._dedupe = self._recipients.dedupe
+        self._screening = screening
+        self._scope = scope
         self._inspector = inspector
         self._checker = Checker(transport, inspector, self._quota, partial(ask, transport))
         self._wall = wall
@@ -146,6 +154,8 @@ class Engine:
             random=self._random,
             on_event=on_event,
             remembers_keys=remembers_keys,
+            screening=screening,
+            scope=scope,
         )
         self._entered = False
         self._paused = False
@@ -190,6 +200,7 @@ class Engine:
         delivery: DeliverySettings | None = None,
         recipients: RecipientsSettings | None = None,
         remembers_keys: bool = True,
+        scope: str | None = None,
     ) -> Engine:
         """Make another engine on the same account: for a run beside this one's, within one quota.
 
@@ -210,6 +221,8 @@ class Engine:
             account=self._account,
             remembers_keys=remembers_keys,
             inspector=self._inspector,
+            screening=self._screening,
+            scope=scope or self._scope,
         )
         engine._home = self._home  # the same event loop
         engine._checker = self._checker
@@ -606,6 +619,7 @@ class Engine:
             held_before=standing.held_before,
             random=self._random,
         )
+        screen = None if self._screening is None else Screen(self._screening, self._scope)
         sending = Sending(
             prefix=prefix,
             endpoint_id=mailing.endpoint_id,
@@ -614,6 +628,7 @@ class Engine:
             transport=self._transport,
             wall=self._wall,
             on_event=self._on_event,
+            screen=screen,
         )
         pipeline = Pipeline(
             source=source,
@@ -626,12 +641,14 @@ class Engine:
                 left_out.mailed,
                 known,
                 known_only=standing.reopened is not None and not scope.again,
+                suppressed=None if screen is None else screen.why,
             ),
             dispatcher=dispatcher,
             sending=sending,
             writer=writer,
             wall=self._wall,
             describe=partial(aside, journal.blocks, provenance.difference, journal),
+            screen=screen,
         )
         return Current(
             source=source,
@@ -673,7 +690,11 @@ async def _opened(
     settings: Settings, path: Path | None, day_s: float, on_event: OnEvent | None
 ) -> AsyncIterator[Engine]:
     journal = None if path is None else await to_thread.run_sync(SqliteJournal.open, path)
+    suppression, store = settings.suppression, None
     try:
+        if suppression is not None:
+            open_ = partial(Suppressions.open, suppression.path, suppression.keep)
+            store = await to_thread.run_sync(open_)
         client = Client(
             region=settings.ses.region,
             profile=settings.ses.profile,
@@ -699,9 +720,13 @@ async def _opened(
                 day_s=day_s,
                 on_event=on_event,
                 inspector=inspector,
+                screening=None if store is None else Screening(store, time.time),
+                scope=MAILINGS if suppression is None else suppression.scope,
             )
             async with engine:
                 yield engine
     finally:
+        if store is not None:
+            store.close()
         if journal is not None:
             journal.close()

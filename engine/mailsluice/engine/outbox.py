@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -25,6 +26,7 @@ from mailsluice.dispatch.attempts import Attempts
 from mailsluice.dispatch.dispatcher import Blame, Dispatcher
 from mailsluice.dispatch.gate import Gate
 from mailsluice.engine.pending import GivenUp, StreamKey, Waiting, check, deadline_at, resolutions
+from mailsluice.engine.screening import Screen, Screening
 from mailsluice.engine.sending import Listener, OnEvent, Sending
 from mailsluice.journal import Record, Taken
 from mailsluice.journal.writer import Writer
@@ -70,6 +72,7 @@ _ERRORS: dict[State, type[SendError]] = {
     State.REJECTED: Rejected,
     State.FAILED: Failed,
     State.IN_DOUBT: InDoubt,
+    State.SUPPRESSED: Rejected,
 }
 
 
@@ -98,6 +101,7 @@ class _Stream(Listener):
         """Messages of this stream that are being made durable."""
         self.ended = False
         self._outbox = outbox
+        self.screen = outbox.screen_of(key.lane)
         self.intake, self.dispatcher, self.sending = outbox.parts(key, mailing, self)
 
     def withdraw(self, seq: int) -> None:
@@ -133,6 +137,15 @@ class _Stream(Listener):
                 waiting.under_way = False
                 self._outbox.deferred(waiting)
 
+    def kept_back(self, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> None:
+        """Tell the callers of messages that were suppressed while they waited."""
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            self._outbox.settle(self._outbox.by_seq[entry.seq], outcome)
+
+    def current(self) -> AbstractAsyncContextManager[None]:
+        """Have all suppressions known within the block, which awaits nothing."""
+        return nullcontext() if self.screen is None else self.screen.current()
+
     def blamed(self, blames: Sequence[Blame]) -> None:
         """Resolve the futures of entries that were to blame for a refused batch."""
         for seq, outcome in blames:
@@ -167,6 +180,8 @@ class Outbox:
         wall: Callable[[], float],
         random: Random,
         on_event: OnEvent | None,
+        screening: Screening | None,
+        scope: str,
     ) -> None:
         self.by_seq: dict[int, Waiting] = {}
         self._settings = settings
@@ -180,6 +195,8 @@ class Outbox:
         self._wall = wall
         self._random = random
         self._on_event = on_event
+        self._screening = screening
+        self._scope = scope
         self._slots = anyio.Semaphore(settings.queue_max)
         self._arrivals: deque[Waiting] = deque()
         self._taking: list[Waiting] = []
@@ -396,11 +413,13 @@ class Outbox:
         remarks: list[Remark] = []
         offers: list[tuple[_Stream, list[Entry]]] = []
         for stream, members in groups.items():
-            still = [waiting for waiting in members if not waiting.ended]
-            chunk = stream.intake.number([Row(0, each.message.recipient) for each in still], last)
-            for seq, waiting in enumerate(still, last):
-                waiting.seq = seq
-                self.by_seq[seq] = waiting
+            async with stream.current():
+                still = [waiting for waiting in members if not waiting.ended]
+                rows = [Row(0, each.message.recipient) for each in still]
+                chunk = stream.intake.number(rows, last)
+                for seq, waiting in enumerate(still, last):
+                    waiting.seq = seq
+                    self.by_seq[seq] = waiting
             last = chunk.last + 1
             remarks += chunk.remarks
             offers.append((stream, chunk.entries))
@@ -411,7 +430,7 @@ class Outbox:
         for each in given_up:
             self._end(each.waiting, each.error)
         for remark in remarks:
-            refused = Rejected(REFUSED, remark.reason)
+            refused = Rejected(remark.status or REFUSED, remark.reason)
             self._end(self.by_seq[remark.seq], refused)
         for stream, entries in offers:
             stream.arriving -= 1
@@ -511,8 +530,17 @@ class Outbox:
             wall=self._wall,
             listener=listener,
             on_event=self._on_event,
+            screen=listener.screen,
         )
-        return Intake(mailing, self._run_id, "none"), dispatcher, sending
+        suppressed = None if listener.screen is None else listener.screen.why
+        intake = Intake(mailing, self._run_id, "none", suppressed=suppressed)
+        return intake, dispatcher, sending
+
+    def screen_of(self, lane: Lane) -> Screen | None:
+        """Return what keeps messages back; of the transactional lane, only what holds for all."""
+        if self._screening is None:
+            return None
+        return Screen(self._screening, None if lane == "transactional" else self._scope)
 
     def _stop(self, stream: _Stream) -> None:
         stream.dispatcher.stop()

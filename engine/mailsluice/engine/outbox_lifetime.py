@@ -13,6 +13,7 @@ from mailsluice.config.settings import DeliverySettings, MessageSettings
 from mailsluice.engine import message_keys
 from mailsluice.engine.account import AccountGate, AccountHeldError
 from mailsluice.engine.outbox import Outbox
+from mailsluice.engine.screening import Screening
 from mailsluice.engine.sending import OnEvent
 from mailsluice.journal import Journal, recovery
 from mailsluice.journal.writer import Writer
@@ -41,6 +42,8 @@ class Delivery:
         random: Random,
         on_event: OnEvent | None,
         remembers_keys: bool,
+        screening: Screening | None,
+        scope: str,
     ) -> None:
         self.outbox: Outbox | None = None
         """The outbox; None before it is open, and after its end."""
@@ -53,6 +56,8 @@ class Delivery:
         self._random = random
         self._on_event = on_event
         self._remembers_keys = remembers_keys
+        self._screening = screening
+        self._scope = scope
         self._opened: asyncio.Future[Outbox] | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -127,6 +132,8 @@ class Delivery:
                     wall=self._wall,
                     random=self._random,
                     on_event=self._on_event,
+                    screening=self._screening,
+                    scope=self._scope,
                 )
                 outbox.pause(paused=self._paused)
                 self.outbox = outbox
