@@ -7,15 +7,19 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
-from mailsluice import Engine, Mailing, Message, Recipient, Rejected, Settings
+from mailsluice import ConfigurationError, Engine, Mailing, Message, Recipient, Rejected, Settings
+from mailsluice.config import loading
 from mailsluice.config.settings import QuotaSettings, SesSettings, SuppressionSettings
 from mailsluice.emulator import CallFault, Emulator
 from mailsluice.journal import Intent
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.reports import export, history
+from mailsluice.suppression import links
 from mailsluice.suppression.scopes import ALL, MAILINGS, Reason, Suppression
 from mailsluice.suppression.store import Suppressions
 from tests.support.messages import until
@@ -231,3 +235,73 @@ async def test_a_message_that_waits_while_its_address_is_suppressed_is_refused(
     assert not isinstance(ended[1], BaseException)
     assert lines(path)[ANN].state == "suppressed"
     assert ANN not in fast.ledger.by_address()
+
+
+WITH_LINKS = """\
+[mailing]
+from = "news@example.com"
+template = "welcome"
+[suppression]
+path = "suppressions.db"
+scope = "news"
+[unsubscribe]
+url = "https://u.example.com/u/{token}"
+"""
+
+
+def entries(emulator: Emulator) -> list[dict[str, Any]]:
+    """All entries of all calls, as they came."""
+    return [each for body in emulator.requests for each in body["BulkEmailEntries"]]
+
+
+def headers_and_data(entry: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    template = entry["ReplacementEmailContent"]["ReplacementTemplate"]
+    headers = {each["Name"]: each["Value"] for each in entry["ReplacementHeaders"]}
+    return headers, orjson.loads(template["ReplacementTemplateData"])
+
+
+async def test_each_recipient_has_a_signed_link_of_its_own(
+    fast: Emulator, tmp_path: Path, elsewhere: Suppressions
+) -> None:
+    (tmp_path / "mailing.toml").write_text(WITH_LINKS)
+    mailing, loaded = loading.load(tmp_path / "mailing.toml")
+    loaded = loaded.model_copy(update={"ses": SesSettings(endpoint_url=fast.url)})
+    own = {"List-Unsubscribe": "<mailto:own@example.com>"}
+    everybody = [Recipient(to=ANN), Recipient(to=BOB, data={"unsubscribe_url": "x"}, headers=own)]
+    path = tmp_path / "run.journal"
+    async with Engine.open(loaded, journal=path) as engine:
+        await engine.run(mailing, everybody)
+    (ann, ann_data), (bob, bob_data) = map(headers_and_data, entries(fast))
+    url = ann_data["unsubscribe_url"]
+    assert ann["List-Unsubscribe"] == f"<{url}>"
+    assert ann["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    asked = links.read(elsewhere.keys.links, url.removeprefix("https://u.example.com/u/"))
+    assert asked == (elsewhere.hash(ANN), "news", fast.ledger.to(ANN)[0].tags["mailsluice-id"])
+    assert bob_data["unsubscribe_url"] == "x", "what a row has of its own counts"
+    assert bob["List-Unsubscribe"] == own["List-Unsubscribe"]
+    elsewhere.add_hash(asked.hash, asked.scope, time.time(), asked.source)
+    async with Engine.open(loaded, journal=tmp_path / "next.journal") as engine:
+        report = await engine.run(mailing, everybody[:1])
+    assert report.counts.suppressed == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "why"),
+    [
+        ("https://", "http://", "url: it must begin with https://"),
+        ("/{token}", "", "url: it must have {token} in it"),
+        ('[suppression]\npath = "suppressions.db"\nscope = "news"\n', "", "needs a [suppression]"),
+        (
+            "[suppression]",
+            '[mailing.headers]\nList-Unsubscribe = "<https://own.example>"\n[suppression]',
+            "headers has List-Unsubscribe, too",
+        ),
+    ],
+)
+def test_a_link_that_cannot_work_is_refused(
+    tmp_path: Path, was: str, becomes: str, why: str
+) -> None:
+    (tmp_path / "mailing.toml").write_text(WITH_LINKS.replace(was, becomes))
+    with pytest.raises(ConfigurationError) as refused:
+        loading.load(tmp_path / "mailing.toml")
+    assert why in str(refused.value)

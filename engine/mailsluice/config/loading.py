@@ -28,6 +28,7 @@ from mailsluice.mailing.mailing import Content, Mailing
 from mailsluice.model.complaints import complaints, keys_of, model_in, suggestion
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.sources import reading
+from mailsluice.suppression import links
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,33 @@ def load(
         mailing = Mailing.model_validate(file.mailing, context=context)
     except ValidationError as error:
         raise layers.refused(error, Mailing, "mailing") from error
+    if file.unsubscribe is not None:
+        mailing = _with_link(mailing, file, layers, within)
     tables = {name: getattr(file, name) for name in Settings.model_fields}
     tables |= _beside(file, path.parent)
     return mailing, Settings.model_construct(**tables)
+
+
+def _with_link(
+    mailing: Mailing, file: MailingFile, layers: _Layers, within: Path | None
+) -> Mailing:
+    """Give the mailing an example of the link that each recipient's own one will replace.
+
+    So whoever looks at the mailing alone (checks, previews) knows its variable and its headers.
+    """
+    assert file.unsubscribe is not None
+    if file.suppression is None and within is None:  # a worker has a store of its own
+        raise layers.wrong(
+            ("unsubscribe", "url"), "it needs a [suppression] table: its store has the links' key"
+        )
+    if any(name.lower() == links.LINK_HEADER for name in mailing.headers):
+        raise layers.wrong(
+            ("unsubscribe", "url"), "[mailing] headers has List-Unsubscribe, too; leave one out"
+        )
+    url = file.unsubscribe.url.replace(links.PLACE, links.EXAMPLE)
+    data = {links.VARIABLE: url, **mailing.data}
+    headers = {**links.headers(url), **mailing.headers}
+    return mailing.model_copy(update={"data": data, "headers": headers})
 
 
 def load_worker(path: Path, overrides: Iterable[str] = ()) -> WorkerSettings:

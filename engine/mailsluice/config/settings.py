@@ -25,6 +25,7 @@ from pydantic_settings import (
 from mailsluice.model import LANE_SHARES, Dedupe, InDoubt, Lane
 from mailsluice.sources import Fields
 from mailsluice.sources.blocks import S3_SCHEME
+from mailsluice.suppression import links
 from mailsluice.suppression.scopes import ALL, MAILINGS, is_scope
 
 ASK_INTERVAL_S = 1.0
@@ -222,6 +223,20 @@ class SuppressionSettings(Table):
         return self.model_copy(update={"path": folder / self.path})
 
 
+class UnsubscribeSettings(Table):
+    """`[unsubscribe]`: a signed link for each recipient, as headers and as a template variable."""
+
+    url: str
+    """With {token} in it, where the recipient's token goes."""
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_a_link(cls, url: str) -> str:
+        if (why := links.why_unusable(url)) is not None:
+            raise ValueError(why)
+        return url
+
+
 class SesSettings(Table):
     """`[ses]`: None leaves it to the AWS SDK's own resolution."""
 
@@ -252,6 +267,8 @@ class Settings(BaseSettings):
     """None: SES's events are not read."""
     suppression: SuppressionSettings | None = None
     """None: nobody is suppressed."""
+    unsubscribe: UnsubscribeSettings | None = None
+    """None: mailsluice makes no links."""
     ses: SesSettings = SesSettings()
 
 

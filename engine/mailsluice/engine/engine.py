@@ -29,6 +29,7 @@ from mailsluice.config.settings import (
     QuotaSettings,
     RecipientsSettings,
     Settings,
+    UnsubscribeSettings,
 )
 from mailsluice.dispatch.attempts import Attempts
 from mailsluice.dispatch.dispatcher import Dispatcher
@@ -50,12 +51,18 @@ from mailsluice.journal.recovery import Only, Scope
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import FINISHED, HELD, STOPPED, Standing
 from mailsluice.journal.writer import Writer
-from mailsluice.mailing.intake import Intake
+from mailsluice.mailing.intake import Intake, Link
 from mailsluice.mailing.mailing import Mailing
 from mailsluice.mailing.message import Message, Receipt
 from mailsluice.mailing.recognition import Recogniser
 from mailsluice.model import Lane
-from mailsluice.model.errors import ArgumentTypeError, JournalError, UsageError, root_of
+from mailsluice.model.errors import (
+    ArgumentTypeError,
+    ConfigurationError,
+    JournalError,
+    UsageError,
+    root_of,
+)
 from mailsluice.model.hold import Hold
 from mailsluice.model.rolling_window import DAY_S
 from mailsluice.model.shown import shown
@@ -111,6 +118,7 @@ class Engine:
         inspector: Inspector | None = None,
         screening: Screening | None = None,
         scope: str = MAILINGS,
+        unsubscribe: UnsubscribeSettings | None = None,
     ) -> None:
         """Check the arguments. Raises ArgumentError."""
         _check_parts(transport, journal, day_s)
@@ -126,6 +134,11 @@ class Engine:
         )
         for name, hook in (("wall", wall), ("on_event", on_event)):
             arguments.function(name, hook)
+        if unsubscribe is not None and screening is None:
+            raise ConfigurationError(
+                "[unsubscribe] needs [suppression], in the worker's file if there is a worker: its "
+                "store has the key of the links"
+            )
         self._home = Home()
         self._transport = transport
         self._journal = journal
@@ -135,6 +148,7 @@ class Engine:
         self._dedupe = self._recipients.dedupe
         self._screening = screening
         self._scope = scope
+        self._unsubscribe = unsubscribe
         self._inspector = inspector
         self._checker = Checker(transport, inspector, self._quota, partial(ask, transport))
         self._wall = wall
@@ -193,7 +207,7 @@ class Engine:
         path = arguments.path("journal", journal)
         return _opened(settings or Settings(), path, day_s, on_event)
 
-    def beside(
+    def beside(  # noqa: PLR0913  # each once, by name
         self,
         *,
         journal: Journal | None = None,
@@ -201,6 +215,7 @@ class Engine:
         recipients: RecipientsSettings | None = None,
         remembers_keys: bool = True,
         scope: str | None = None,
+        unsubscribe: UnsubscribeSettings | None = None,
     ) -> Engine:
         """Make another engine on the same account: for a run beside this one's, within one quota.
 
@@ -223,6 +238,7 @@ class Engine:
             inspector=self._inspector,
             screening=self._screening,
             scope=scope or self._scope,
+            unsubscribe=unsubscribe,
         )
         engine._home = self._home  # the same event loop
         engine._checker = self._checker
@@ -591,6 +607,13 @@ class Engine:
             excepted.read, scope.excepted, self._dedupe, SqliteJournal.read, journal.name
         )
 
+    @property
+    def _link(self) -> Link | None:
+        """What makes a recipient's link to unsubscribe."""
+        if self._unsubscribe is None or self._screening is None:
+            return None
+        return self._screening.links(self._unsubscribe.url, self._scope)
+
     def _wire(  # noqa: PLR0913, PLR0917  # the run's parts, each once
         self,
         mailing: Mailing,
@@ -642,6 +665,7 @@ class Engine:
                 known,
                 known_only=standing.reopened is not None and not scope.again,
                 suppressed=None if screen is None else screen.why,
+                link=self._link,
             ),
             dispatcher=dispatcher,
             sending=sending,
@@ -722,6 +746,7 @@ async def _opened(
                 inspector=inspector,
                 screening=None if store is None else Screening(store, time.time),
                 scope=MAILINGS if suppression is None else suppression.scope,
+                unsubscribe=settings.unsubscribe,
             )
             async with engine:
                 yield engine

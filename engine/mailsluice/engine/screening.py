@@ -16,6 +16,7 @@ from anyio import to_thread
 
 from mailsluice.mailing import addresses
 from mailsluice.model import Entry
+from mailsluice.suppression.links import Links
 from mailsluice.suppression.scopes import Suppression
 from mailsluice.suppression.store import Suppressions
 
@@ -47,6 +48,10 @@ class Screening:
                 if self._changed is not None and news:
                     self._changed |= news
             yield
+
+    def links(self, url: str, scope: str) -> Links:
+        """Return what makes the links of one kind of mailing; `url` has their place in it."""
+        return Links(url, self._store.keys.links, self._store.hash, scope)
 
     def find(self, key: str, to: str | None) -> Suppression | None:
         """Return what keeps mail to an address back; within `current`. Raises StoreError."""

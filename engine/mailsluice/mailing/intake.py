@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,10 +19,14 @@ from mailsluice.model.bitmap import Bitmap
 from mailsluice.model.codes import EXCEPTED_TEXT
 from mailsluice.model.errors import StoreError
 from mailsluice.sources import Row
+from mailsluice.suppression import links
 
 Suppressed = Callable[[Sequence[str]], str | None]
 """Says why a recipient with these addresses, as they are compared, is suppressed; None: it is not.
 Raises StoreError if nobody can say."""
+
+Link = Callable[[str, str], str]
+"""Makes the link by which a recipient unsubscribes, of its first address and its id tag."""
 
 SHOWN_CHARACTERS_MAX = 320
 """Characters of an address in a remark: the longest valid one and a display name."""
@@ -82,6 +86,7 @@ class Intake:
         *,
         known_only: bool = False,
         suppressed: Suppressed | None = None,
+        link: Link | None = None,
     ) -> None:
         if not _run_id(run_id):
             raise ValueError("run_id may hold 1 to 200 of A-Z a-z 0-9 _ - and nothing else")
@@ -92,6 +97,7 @@ class Intake:
         self._seen = _NOTHING_SEEN if dedupe == "none" else Seen()
         self._mailed = mailed
         self._suppressed = suppressed
+        self._link = link
         self.rows: Recogniser = rows or InOrder()
         """Numbers the rows, and knows which rows have come."""
         self._known_only = known_only
@@ -178,15 +184,16 @@ class Intake:
         else:
             weight, to, cc, bcc, keys, destination = _destination(to, cc, bcc)
             address = keys[0]
+        if self._link is not None:
+            url = self._link(address, f"{self._run_id}-{seq}")
+            data, headers = _with_link(url, data, headers)
         data_text = "{}" if data is None else _data(data)
         template = self._body_with(self._tags | self._own(tags)) if tags else self._body
         headers_json = _headers(headers) if headers else b""
         if key:
             key = _key(key)
-        if self._mailed is not None and self._mailed.has(address, key or None):
-            raise _NotAcceptedError(EXCEPTED_TEXT, State.SUPPRESSED)
-        if self._suppressed is not None and (why := self._suppressed(keys)) is not None:
-            raise _NotAcceptedError(why, State.SUPPRESSED)
+        if self._mailed is not None or self._suppressed is not None:
+            self._require_mailable(keys, key or None)
         # Only after all that can refuse it: a refused recipient makes no later one a duplicate.
         if self._by_address:
             if not self._seen.add(address):
@@ -200,6 +207,13 @@ class Intake:
             body = template % (destination, data_json, headers_json)
         # A call of a NamedTuple takes twice as long, here as below.
         return _new(Entry, (seq, weight, to, cc, bcc, key or None, body))
+
+    def _require_mailable(self, keys: tuple[str, ...], key: str | None) -> None:
+        """Raise _NotAcceptedError for whom another run has mailed, or who is suppressed."""
+        if self._mailed is not None and self._mailed.has(keys[0], key):
+            raise _NotAcceptedError(EXCEPTED_TEXT, State.SUPPRESSED)
+        if self._suppressed is not None and (why := self._suppressed(keys)) is not None:
+            raise _NotAcceptedError(why, State.SUPPRESSED)
 
     def _own(self, tags: Mapping[str, str]) -> dict[str, str]:
         own = _checked("tags", tags, wire.check_tags)
@@ -260,6 +274,17 @@ def _normalised(field: str, texts: Sequence[object]) -> list[addresses.Address]:
         except addresses.AddressError as error:
             raise _NotAcceptedError(f"{where}: {error}") from error
     return found
+
+
+def _with_link(url: str, data: Any, headers: Any) -> tuple[Any, Any]:
+    """Add a recipient's link to its data and headers; what it has of its own counts."""
+    if data is None or isinstance(data, Mapping):
+        data = {links.VARIABLE: url, **(data or {})}
+    if not headers:
+        headers = links.headers(url)
+    elif isinstance(headers, Mapping) and links.LINK_HEADER not in map(str.lower, headers):
+        headers = {**links.headers(url), **headers}
+    return data, headers
 
 
 def _data(data: object) -> str:

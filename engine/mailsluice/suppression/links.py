@@ -11,9 +11,18 @@ import base64
 import binascii
 import hmac
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from mailsluice.suppression.scopes import is_scope
+
+VARIABLE = "unsubscribe_url"
+"""The template's name for a recipient's link."""
+
+EXAMPLE = "example"
+"""Stands for the token where no recipient is meant: checks, previews, a mailing's defaults."""
+
+LINK_HEADER = "list-unsubscribe"
 
 PLACE = "{token}"
 """Placeholder of the token in a user's URL."""
@@ -30,6 +39,21 @@ _SIGNATURE_BYTES = 16
 _VERSION = 1
 _HEAD = struct.Struct(">BqB")
 """Version, hash, length of the scope."""
+
+
+class Links:
+    """Makes the links of one kind of mailing; `url` has `PLACE` in it, `key` is `Keys.links`."""
+
+    def __init__(self, url: str, key: bytes, hash_: Callable[[str], int], scope: str) -> None:
+        self._before, _, self._after = url.partition(PLACE)
+        self._key = key
+        self._hash = hash_
+        self._scope = scope
+
+    def __call__(self, address: str, source: str) -> str:
+        """Return the link in a recipient's mail; `source` is the mail's `mailsluice-id`."""
+        asked = Unsubscription(self._hash(address), self._scope, source)
+        return f"{self._before}{token(self._key, asked)}{self._after}"
 
 
 class Unsubscription(NamedTuple):

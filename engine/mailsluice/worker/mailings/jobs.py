@@ -338,7 +338,11 @@ class Mailings:
                 return
             job.counts = None
             job.engine = self._engine.beside(
-                journal=journal, delivery=settings.delivery, recipients=settings.recipients
+                journal=journal,
+                delivery=settings.delivery,
+                recipients=settings.recipients,
+                scope=settings.suppression.scope if settings.suppression else None,
+                unsubscribe=settings.unsubscribe,
             )
             if self.paused:
                 job.engine.pause()
