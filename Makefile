@@ -89,6 +89,7 @@ bench-send: $(READY) ## Print what single messages cost, and the lanes
 bench-feedback: $(READY) ## Print what SES's events, the brake and suppressions cost, ten minutes
 	$(BIN)/python -m benchmarks.feedback
 	$(BIN)/python -m benchmarks.suppression
+	$(BIN)/python -m benchmarks.screening
 
 .PHONY: bench-quota
 bench-quota: $(READY) ## Print how much of the quota is used, a quarter of an hour

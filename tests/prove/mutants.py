@@ -1468,6 +1468,20 @@ MUTANTS = [
         SUPPRESSING,
     ),
     Mutant(
+        "a link that is only opened unsubscribes",
+        "worker/http/unsubscribing.py",
+        "web.get(path, self._ask)",
+        "web.get(path, self._unsubscribe)",
+        ("tests/worker/test_unsubscribing.py", "-k", "only_post"),
+    ),
+    Mutant(
+        "a bounce suppresses whom the remote server names",
+        "feedback/suppressing.py",
+        "    if len(sent_to) == 1:\n",
+        "    if not sent_to:\n",
+        ("tests/feedback/test_suppressing.py", "-k", "who_it_is_about"),
+    ),
+    Mutant(
         "cc and bcc may be suppressed",
         "mailing/intake.py",
         "self._suppressed(keys)) is not None:\n",
