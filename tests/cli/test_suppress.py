@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
+from mailsluice.journal import Intent
 from mailsluice.suppression.scopes import ALL, MAILINGS, Reason
 from mailsluice.suppression.store import Suppressions
 
@@ -191,6 +193,25 @@ def test_what_cannot_be_done_is_said_with_a_remedy(
     ended = folder.run("suppress", *arguments)
     assert ended.code == 2
     assert why in " ".join(ended.err.replace("│", " ").split())
+
+
+@pytest.mark.ses_emulator(account={"rate_per_s": 50, "daily_max": -1})
+def test_s1_a_running_mailing_leaves_out_who_is_suppressed_meanwhile(folder: Folder) -> None:
+    """By another process; everybody has been read when it is."""
+    folder.write_mailing("[recipients]", '[suppression]\npath = "suppressions.db"\n[recipients]')
+    folder.write_list(300)
+    with folder.started() as process:
+        folder.until(process, accepted=1)
+        [told] = suppress(folder, "add", *(f"user{number}@example.com" for number in (299, 300)))
+        added_at = time.time()
+        folder.end(process)
+    assert told["new"] == 2
+    assert folder.counts() == {"read": 300, "suppressed": 2, "sent": 298}
+    assert folder.states()["user300@example.com"] == "suppressed"
+    late = [each for each in folder.records() if isinstance(each, Intent) and each.at > added_at]
+    assert late, "the mailing had not been sent when they were suppressed"
+    assert not {299, 300} & {seq for each in late for seq in each.seqs}
+    assert folder.audit().agree
 
 
 # --- SES's list of the account --------------------------------------------------------------------
