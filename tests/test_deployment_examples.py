@@ -134,10 +134,15 @@ def test_a_policy_allows_what_the_documentation_names_and_nothing_else(
     assert not any("*" in action for action in allowed)
 
 
-def test_the_policy_for_checks_allows_what_a_check_calls_and_nothing_else() -> None:
-    [statement] = json.loads((CONFIGS / "iam-policy-check.json").read_text())["Statement"]
+def test_the_policies_allow_what_checks_and_suppressions_call_and_nothing_else() -> None:
     source = Path(control_plane.__file__).read_text(encoding="utf-8")
-    called = set(re.findall(r'\(?"((?:Get|List|TestRender)[A-Z]\w+)",', source))
-    assert {f"ses:{operation}" for operation in called} == set(statement["Action"])
-    said = Path("docs/before-you-send.md").read_text(encoding="utf-8")
-    assert [operation for operation in called if operation not in said] == []
+    called = set(re.findall(r'\(?"((?:Get|List|TestRender|Put|Delete)[A-Z]\w+)",', source))
+    allowed: set[str] = set()
+    for name, page in (("check", "before-you-send"), ("suppress", "suppression")):
+        [statement] = json.loads((CONFIGS / f"iam-policy-{name}.json").read_text())["Statement"]
+        actions = {action.partition(":")[2] for action in statement["Action"]}
+        said = Path(f"docs/{page}.md").read_text(encoding="utf-8")
+        assert [action for action in actions if action not in said] == []
+        assert not actions & allowed
+        allowed |= actions
+    assert allowed == called
