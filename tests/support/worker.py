@@ -87,6 +87,12 @@ class Running:
             error.close()
             return False
 
+    def has_begun(self) -> bool:
+        """Return True if it is ready, or SES has held it already: a held worker is not ready."""
+        status = self.get("/status")
+        calls_made = status["calls"] > 0
+        return bool(status["ready"] or (calls_made and status["why"] is not None))
+
     def states(self) -> dict[str, str]:
         return {each["name"]: each["state"] for each in self.get("/status")["mailings"]}
 
@@ -120,7 +126,7 @@ def worker(  # noqa: PLR0913  # what a test of a worker may choose
     try:
         running.until(lambda: running.url != "")
         if becomes_ready:
-            running.until(running.is_ready)
+            running.until(running.has_begun)
         yield running
     finally:
         if process.poll() is None:
