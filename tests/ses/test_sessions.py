@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ProfileNotFound
+from aiobotocore.session import AioSession
+from botocore.exceptions import ParamValidationError, ProfileNotFound
 
 from mailsluice.ses import aws
 
@@ -22,6 +23,20 @@ def model(service: str) -> Any:
 
 def test_a_model_is_parsed_once_per_process() -> None:
     assert model("sesv2") is model("sesv2")
+
+
+async def test_each_session_has_the_sdk_s_handlers_and_keeps_its_own() -> None:
+    one, other = (aws.session(None, None)._session for _ in range(2))
+    told: list[str] = []
+    one.register("ours", lambda event_name, **_: told.append(event_name))
+    for session in (one, other):
+        await session.get_component("event_emitter").emit("ours")
+    assert told == ["ours"]
+    fresh = AioSession()
+    for session in (one, fresh):
+        emit = session.get_component("event_emitter").emit
+        with pytest.raises(ParamValidationError, match="a/b"):
+            await emit("before-parameter-build.s3.PutObject", params={"Bucket": "a/b"})
 
 
 def test_models_of_another_search_path_are_found(

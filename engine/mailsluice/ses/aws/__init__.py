@@ -10,12 +10,15 @@ without losing what has arrived (docs/adr/0009, 0017). `private` has all private
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from aiobotocore.hooks import AioHierarchicalEmitter
+from aiobotocore.session import AioSession
 from botocore.loaders import Loader, create_loader
 
 from mailsluice.model.errors import ConfigurationError
@@ -86,8 +89,19 @@ def _loader(data_path: str | None) -> Loader:
     return create_loader(data_path)
 
 
+@cache
+def _handlers() -> AioHierarchicalEmitter:
+    """Return what the SDK does at its events; to register that is most of making a session."""
+    handlers = AioHierarchicalEmitter()
+    AioSession(event_hooks=handlers)
+    return handlers
+
+
 class _Session(SessionBase):
     """The SDK's session: all its HTTP goes through ours."""
+
+    def __init__(self) -> None:
+        super().__init__(event_hooks=copy(_handlers()), include_builtin_handlers=False)
 
     def create_client(self, service_name: str, **options: Any) -> Any:
         """Make a client as the SDK does. Credential providers make theirs here, too."""
