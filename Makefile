@@ -37,7 +37,7 @@ test: $(READY) ## Run the tests, two minutes on two cores
 
 .PHONY: quick
 quick: $(READY) ## Run the tests that take no process of their own, under a minute
-	$(BIN)/python -m pytest -m "not (proof or process or browser or slow)"
+	$(BIN)/python -m pytest --numprocesses=3 -m "not (proof or process or browser or slow)"
 
 .PHONY: test-newest-sdk
 test-newest-sdk: $(READY) ## Run the tests of the border to the SDK against the newest aiobotocore 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -26,7 +27,7 @@ settings.register_profile("ci", settings.get_profile("test"), max_examples=100)
 settings.register_profile("prove", settings.get_profile("ci"), derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
-STARTS_PROCESSES = ("cli/", "worker/", "test_embedding_examples")
+STARTS_PROCESSES = ("cli/", "engine/test_shutdown", "worker/", "test_embedding_examples")
 """Beginnings of paths in tests/: all tests there start processes."""
 
 STARTS_NONE = (
@@ -46,6 +47,9 @@ MARKS = {
     "browser": "opens a page in Chromium; not in `make quick`",
     "slow": "takes more than 2 s of CPU; not in `make quick`",
 }
+
+
+gc.disable()  # until all tests are collected: nothing of that is garbage
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,6 +72,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if by_path or fixtures & PROCESS_FIXTURES:
             item.add_marker("process")
     items[:] = _side_by_side(items)
+
+
+def pytest_collection_finish() -> None:
+    """Have no later collection of garbage look at all tests and modules."""
+    gc.freeze()
+    gc.enable()
 
 
 def _side_by_side(items: list[pytest.Item]) -> list[pytest.Item]:
