@@ -323,7 +323,6 @@ def test_the_feedback_store_lies_beside_the_file(file: Path) -> None:
     feedback = loading.load(file)[1].feedback
     assert feedback is not None
     assert (feedback.queue, feedback.store) == (QUEUE, file.parent / "feedback.db")
-    assert (feedback.required, feedback.settle_doubt, feedback.wait_s) == (False, True, 900)
     file.write_text(MINIMAL)
     assert loading.load(file)[1].feedback is None
 
@@ -352,8 +351,6 @@ def test_event_files_lie_beside_the_file_or_in_s3(tmp_path: Path, named: str, op
         ("files = 's3://'", r"\[feedback\] files: it must be a folder, or s3://bucket/prefix$"),
         ("store = 'a\\u0000'", r"\[feedback\] store: a path has no NUL character$"),
         ("store = 5", r"\[feedback\] store: it must be a path, in double quotes$"),
-        ("wait_s = -1", r"\[feedback\] wait_s: it must be 0 or more$"),
-        ("required = 'x'", r"\[feedback\] required: it must be true or false$"),
         (f"queue = '{QUEUE}'\nfiles = 'x'", r"\[feedback\]: queue and files exclude each other"),
     ],
 )

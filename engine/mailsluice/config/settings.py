@@ -154,12 +154,6 @@ class FeedbackSettings(Table):
     Without this and `queue`, another process fills the store."""
     store: Path = Path("feedback.db")
     """Relative to the file. Any number of processes may share it."""
-    required: bool = False
-    """True to send nothing that no event would be heard of."""
-    settle_doubt: bool = True
-    """True to settle recipients in doubt by what events prove of them."""
-    wait_s: float = Field(default=900, ge=0, le=86_400)
-    """Seconds after the last call for which `send` waits for events of recipients in doubt."""
 
     @field_validator("files")
     @classmethod
