@@ -84,6 +84,7 @@ def test_a_finished_journal_is_never_sent_again(folder: Folder) -> None:
         (["send", "mailing"], "mailing: there is no such file; did you mean mailing.toml?"),
         (["send", "."], "cannot be read"),
         (["send", "recipients.csv"], "a list of recipients goes to --recipients"),
+        ([*SEND, "recipients.csv"], "recipients.csv; a list of recipients goes to"),
         ([*SEND, "--only", "failed"], "send without --only first"),
         ([*SEND, "--set", "quota.rat=5"], '--set quota.rat: unknown key; did you mean "rate"?'),
         ([*SEND, "--set", "quota"], "write it as table.key=value"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mailsluice.cli import (
     check,
@@ -21,6 +22,23 @@ from mailsluice.cli import (
     why,
     worker,
 )
+
+
+class _OneMailing(TyperCommand):
+    """A command whose only argument is a mailing file; says where a list goes."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises UsageError if there are more than one."""
+        left = super().parse_args(ctx, args)
+        if ctx.args:
+            ctx.fail(
+                f"unexpected argument: {' '.join(ctx.args)}; a list of recipients goes to "
+                "--recipients, or into [recipients] path of the mailing file"
+            )
+        return left
+
 
 app = typer.Typer(
     name="mailsluice",
@@ -54,9 +72,9 @@ def _options(
     """
 
 
-app.command("check")(check.check)
-app.command("preview")(preview.preview)
-app.command("send")(send.send)
+app.command("check", cls=_OneMailing)(check.check)
+app.command("preview", cls=_OneMailing)(preview.preview)
+app.command("send", cls=_OneMailing)(send.send)
 app.command("status")(status.status)
 app.command("why")(why.why)
 app.command("export")(export.export)
