@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from mailsluice.config.settings import RecipientsSettings as RecipientsSettings
     from mailsluice.config.settings import SesSettings as SesSettings
     from mailsluice.config.settings import Settings as Settings
+    from mailsluice.config.settings import SuppressionSettings as SuppressionSettings
+    from mailsluice.config.settings import UnsubscribeSettings as UnsubscribeSettings
     from mailsluice.engine.engine import Engine as Engine
+    from mailsluice.engine.fates import MailFate as MailFate
     from mailsluice.engine.outbox import OutboxStatistics as OutboxStatistics
     from mailsluice.engine.run import Statistics as Statistics
     from mailsluice.engine.sending import BatchSettled as BatchSettled
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from mailsluice.model.errors import RunFinishedError as RunFinishedError
     from mailsluice.model.errors import SourceChangedError as SourceChangedError
     from mailsluice.model.errors import SourceError as SourceError
+    from mailsluice.model.errors import StoreError as StoreError
     from mailsluice.model.errors import UsageError as UsageError
     from mailsluice.model.hold import Hold as Hold
     from mailsluice.reports.report import ExitCode as ExitCode
@@ -89,8 +93,11 @@ _NAMES = {
         "RecipientsSettings",
         "SesSettings",
         "Settings",
+        "SuppressionSettings",
+        "UnsubscribeSettings",
     ),
     "engine.engine": ("Engine",),
+    "engine.fates": ("MailFate",),
     "engine.outbox": ("OutboxStatistics",),
     "engine.run": ("Statistics",),
     "engine.sending": ("BatchSettled",),
@@ -132,6 +139,7 @@ _NAMES = {
         "RunFinishedError",
         "SourceChangedError",
         "SourceError",
+        "StoreError",
         "UsageError",
     ),
     "model.hold": ("Hold",),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from pathlib import Path
 
 import pytest
 
+from mailsluice import ArgumentTypeError, Engine, Settings, SuppressionSettings
 from mailsluice.config.settings import FeedbackSettings, SesSettings
 from mailsluice.engine.fates import Fates
 from mailsluice.model.errors import ConfigurationError
+from mailsluice.suppression.scopes import Reason
+from mailsluice.suppression.store import Suppressions
 from tests.feedback import shapes
 from tests.feedback.test_listener import event, lines
 
@@ -64,3 +67,27 @@ async def test_without_a_stream_there_is_nothing_to_follow(tmp_path: Path) -> No
     assert await stored.of("id") is None
     with pytest.raises(ConfigurationError, match="there is nothing to follow"):
         await anext(stored.follow())
+
+
+async def test_an_engine_suppresses_what_bounces_while_a_program_follows(place: Path) -> None:
+    (place / "a").write_bytes(shapes.firehose(event(1, "Bounce")))
+    settings = Settings(
+        ses=SesSettings(region="eu-west-1"),
+        feedback=FeedbackSettings(files=str(place), store=place.parent / "feedback.db"),
+        suppression=SuppressionSettings(path=place.parent / "suppressions.db"),
+    )
+    async with Engine.open(settings) as engine:
+        async with aclosing(engine.feedback()) as following:
+            bounced = await anext(following)
+        assert bounced.fate == "bounced"
+        assert await engine.fate(bounced.message_id) is not None
+    with closing(Suppressions.open(place.parent / "suppressions.db", "address")) as store:
+        assert [each.reason for each in store.entries()] == [Reason.BOUNCE]
+
+
+async def test_an_engine_without_feedback_says_what_is_missing() -> None:
+    async with Engine.open(Settings(ses=SesSettings(region="eu-west-1"))) as engine:
+        with pytest.raises(ConfigurationError, match=r"^\[feedback\]: it is missing"):
+            await anext(engine.feedback())
+        with pytest.raises(ArgumentTypeError, match="message_id"):
+            await engine.fate(7)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from mailsluice.config.settings import (
     MessageSettings,
     QuotaSettings,
     RecipientsSettings,
+    SesSettings,
     Settings,
     UnsubscribeSettings,
 )
@@ -38,6 +39,7 @@ from mailsluice.dispatch.pacer import PacerStatistics
 from mailsluice.engine import arguments, excepted, provenance
 from mailsluice.engine.account import AccountGate, AccountHeldError, ask
 from mailsluice.engine.excepted import Excepted
+from mailsluice.engine.fates import Fates, MailFate
 from mailsluice.engine.home import Home
 from mailsluice.engine.outbox import Outbox, OutboxStatistics
 from mailsluice.engine.outbox_lifetime import Delivery, aside
@@ -119,6 +121,7 @@ class Engine:
         screening: Screening | None = None,
         scope: str = MAILINGS,
         unsubscribe: UnsubscribeSettings | None = None,
+        fates: Fates | None = None,
     ) -> None:
         """Check the arguments. Raises ArgumentError."""
         _check_parts(transport, journal, day_s)
@@ -149,6 +152,7 @@ class Engine:
         self._screening = screening
         self._scope = scope
         self._unsubscribe = unsubscribe
+        self._fates = fates or Fates(None, SesSettings())
         self._inspector = inspector
         self._checker = Checker(transport, inspector, self._quota, partial(ask, transport))
         self._wall = wall
@@ -236,6 +240,7 @@ class Engine:
             account=self._account,
             remembers_keys=remembers_keys,
             inspector=self._inspector,
+            fates=self._fates,
             screening=self._screening,
             scope=scope or self._scope,
             unsubscribe=unsubscribe,
@@ -533,6 +538,27 @@ class Engine:
         outbox = self._delivering.outbox
         return None if outbox is None else outbox.statistics()
 
+    def feedback(self, run: str | None = None) -> AsyncGenerator[MailFate, None]:
+        """Take SES's events in, and yield what they change: `async for fate in engine.feedback()`.
+
+        `run` is the id of one run; default: all. A change is durable in `feedback.db` before it is
+        yielded, and its event is deleted then. Processes that follow one queue
+        share its events; `fate` looks up what any of them has taken in. Raises ConfigurationError
+        if the settings have no `feedback` with a queue or files, and StoreError.
+        """
+        self._home.require()
+        arguments.all_of({"run": (run, str)})
+        return self._fates.follow(run)
+
+    async def fate(self, message_id: str) -> MailFate | None:
+        """Return what has become of a mail; None if nothing was heard of it, which proves nothing.
+
+        Raises ConfigurationError if the settings have no `feedback`, and StoreError.
+        """
+        self._home.require()
+        arguments.instance("message_id", message_id, str)
+        return await self._fates.of(message_id)
+
     def pause(self) -> None:
         """Start no call until `resume`; calls under way end. `send` and `run` wait."""
         self._pause(paused=True)
@@ -744,6 +770,7 @@ async def _opened(
                 day_s=day_s,
                 on_event=on_event,
                 inspector=inspector,
+                fates=Fates(settings.feedback, settings.ses, suppression),
                 screening=None if store is None else Screening(store, time.time),
                 scope=MAILINGS if suppression is None else suppression.scope,
                 unsubscribe=settings.unsubscribe,

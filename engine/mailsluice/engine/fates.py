@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from anyio import to_thread
 
-from mailsluice.config.settings import FeedbackSettings, SesSettings
+from mailsluice.config.settings import FeedbackSettings, SesSettings, SuppressionSettings
 from mailsluice.engine.pulse import Pulse
-from mailsluice.engine.streams import stream_of
+from mailsluice.engine.streams import acts_of, stream_of
 from mailsluice.feedback import fate
-from mailsluice.feedback.ingest import Act, Heard, Ingest
+from mailsluice.feedback.ingest import Heard, Ingest
 from mailsluice.feedback.listener import Listener, Stream, Taken
 from mailsluice.feedback.store import FeedbackStore
 from mailsluice.model.errors import ConfigurationError
@@ -88,9 +88,15 @@ class _Paced:
 class Fates:
     """Reads `feedback.db`, and fills it while a program follows it."""
 
-    def __init__(self, feedback: FeedbackSettings | None, ses: SesSettings) -> None:
+    def __init__(
+        self,
+        feedback: FeedbackSettings | None,
+        ses: SesSettings,
+        suppression: SuppressionSettings | None = None,
+    ) -> None:
         self._feedback = feedback
         self._ses = ses
+        self._suppression = suppression
 
     async def of(self, message_id: str) -> MailFate | None:
         """Return what has become of a mail; None if nothing was heard of it, which proves nothing.
@@ -100,13 +106,13 @@ class Fates:
         settings = self._required()
         return await to_thread.run_sync(_fate_in, settings, message_id)
 
-    async def follow(
-        self, run: str | None = None, acts: tuple[Act, ...] = ()
-    ) -> AsyncGenerator[MailFate, None]:
+    async def follow(self, run: str | None = None) -> AsyncGenerator[MailFate, None]:
         """Take events in, and yield what they change, of one run or of all.
 
         A change is durable before it is yielded, and yielded once: what a program has not done
-        about it when it is killed is found by `of`. `acts` are called before events are deleted.
+        about it when it is killed is found by `of`. With `[suppression]`, hard bounces and
+        complaints are suppressed before their events are deleted.
+
         Raises ConfigurationError without a stream, and StoreError.
         """
         settings = self._required()
@@ -115,7 +121,10 @@ class Fates:
             raise ConfigurationError(
                 "[feedback] queue: it is missing, and so is files: there is nothing to follow"
             )
-        with closing(await to_thread.run_sync(FeedbackStore.open, settings.store)) as store:
+        with ExitStack() as stores:
+            store = await to_thread.run_sync(FeedbackStore.open, settings.store)
+            stores.callback(store.close)
+            acts = await to_thread.run_sync(stores.enter_context, acts_of(self._suppression))
             waiting = _Waiting(run)
             ingest = Ingest(store, acts=acts)
             ingest.tell(waiting.add)
