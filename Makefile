@@ -32,7 +32,7 @@ demo: $(RUNTIME) ## Send 20,000 recipients to an emulated SES on loopback; no AW
 	$(BIN)/mailsluice demo
 
 .PHONY: test
-test: $(READY) ## Run the tests, two minutes on two cores
+test: $(READY) ## Run the tests, three to four minutes on two cores
 	$(BIN)/python -m pytest -m "not proof"
 
 .PHONY: quick

@@ -278,21 +278,34 @@ def test_a_dry_run_says_what_looks_wrong_with_the_list(folder: Folder) -> None:
 
 
 def test_a_dry_run_warns_of_a_placeholder_that_no_column_fills(folder: Folder) -> None:
-    inline = '[mailing.content]\nsubject = "Hello {{first_name}}"\ntext = "To {{name}}"\n'
+    inline = '[mailing.content]\nsubject = "Hello {{firstname}}"\ntext = "To {{name}}"\n'
     folder.write_mailing('template = "welcome"', "")
     mailing = (folder.path / "mailing.toml").read_text()
     folder.write("mailing.toml", f"{mailing}\n{inline}")
-    folder.write("recipients.csv", "email,First Name,name\nann@example.com,Ann,Ann Lee\n")
-    warned = folder.run(*SEND, "--dry-run").out
-    assert re.search(
-        r"^warning .*\{\{first_name\}\}, which .* First Name, name\b", warned, re.MULTILINE
+    folder.write(
+        "recipients.csv",
+        "email,First Name,name\na@example.com,Ann,Ann Lee\nb@example.com,Bo,Bo Ek\n",
     )
-    assert "{{name}}," not in warned
+    warned = folder.run(*SEND, "--dry-run").out
+    missing = r'^warning +the template prints "firstname", which is missing in 2 rows \(rows 1, 2;'
+    assert re.search(missing, warned, re.MULTILINE)
+    assert 'prints "name"' not in warned
     renamed = mailing.replace(
-        "[recipients]", '[recipients]\nrename = { "First Name" = "first_name" }'
+        "[recipients]", '[recipients]\nrename = { "First Name" = "firstname" }'
     )
     folder.write("mailing.toml", f"{renamed}\n{inline}")
     assert "warning" not in folder.run(*SEND, "--dry-run").out
+
+
+def test_a_dry_run_warns_of_content_that_cannot_be_parsed(folder: Folder) -> None:
+    folder.write_mailing('template = "welcome"', "")
+    mailing = (folder.path / "mailing.toml").read_text()
+    inline = '[mailing.content]\nsubject = "Hello"\ntext = "To {{name"\n'
+    folder.write("mailing.toml", f"{mailing}\n{inline}")
+    planned = folder.run(*SEND, "--dry-run").out
+    assert re.search(
+        r"^warning +the template cannot be parsed: text, line 1", planned, re.MULTILINE
+    )
 
 
 def test_a_dry_run_of_a_good_list_is_0_and_needs_no_credentials(folder: Folder) -> None:

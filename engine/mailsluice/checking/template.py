@@ -35,7 +35,7 @@ _WHAT = {
     Fault.PARTIAL: 'the template does not define the partial "{name}": {rows} would not be '
     "rendered",
     Fault.FORM: '"{name}"{block} in {rows}: {note}',
-    Fault.UNKNOWN: 'nobody knows what SES makes of "{name}" in {rows}{note}',
+    Fault.UNKNOWN: 'SES does not document what it makes of "{name}" in {rows}{note}',
 }
 
 _tag = re.compile(r"\{\{(.*?)\}\}", re.DOTALL).findall

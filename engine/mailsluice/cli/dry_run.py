@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from mailsluice.checking import recipients
+from mailsluice.checking import template as templates
+from mailsluice.checking.findings import Finding, finding
+from mailsluice.checking.rows import Quick
 from mailsluice.cli import forecast_text, list_text, output
 from mailsluice.config.settings import QuotaSettings, Settings
 from mailsluice.dispatch.daily_quota import DailyQuota, Outlook
@@ -21,10 +23,11 @@ from mailsluice.journal.memory import MemoryJournal
 from mailsluice.journal.recovery import Scope
 from mailsluice.journal.sqlite import SqliteJournal
 from mailsluice.journal.standing import Standing
-from mailsluice.mailing import placeholders
 from mailsluice.mailing.intake import Intake
 from mailsluice.mailing.mailing import Mailing
 from mailsluice.mailing.recognition import DifferentRowError, Recogniser
+from mailsluice.mailing.rendering.template import Template
+from mailsluice.mailing.rendering.template_error import TemplateError
 from mailsluice.model import Account
 from mailsluice.model.errors import ConfigurationError
 from mailsluice.model.rolling_window import DAY_S, RollingDay
@@ -33,7 +36,7 @@ from mailsluice.reports import plan as plans
 from mailsluice.reports.report import ExitCode
 from mailsluice.ses import AccountUnavailableError
 from mailsluice.ses.client import Client
-from mailsluice.sources import Source
+from mailsluice.sources import Row, Source
 
 ENTRIES_SHOWN = 2
 """Recipients shown of the first request: fifty would fill several screens."""
@@ -65,6 +68,13 @@ async def show(
             known_only=scope.only is not None and not scope.again,
         )
         impressions = recipients.Impressions(recipients.disposable_domains())
+        template, broken = _template(mailing)
+        judged = Quick(mailing, template)
+
+        def see(rows: Sequence[Row]) -> None:
+            impressions.add(rows)
+            judged.add(rows)
+
         try:
             plan = await plans.build_plan(
                 mailing.prefix(),
@@ -74,7 +84,7 @@ async def show(
                 calls_per_s=settings.quota.calls_per_second,
                 account=account,
                 price_per_1000=settings.quota.price_per_1000,
-                see=impressions.add,
+                see=see,
             )
         except DifferentRowError as error:
             what = provenance.difference(opened, error)
@@ -88,9 +98,21 @@ async def show(
     if seen.columns:
         output.write(list_text.columns_line(seen, settings.recipients))
     outlook = _outlook(settings.quota, account, standing.sends.day(now, now, DAY_S), now)
-    odd = [f"{each.text}; {each.remedy}" for each in recipients.judge(seen, 0)]
+    found = (*broken, *templates.judge(judged.end()), *recipients.judge(seen, 0))
+    odd = [f"{each.text}; {each.remedy}" for each in found]
     _print(plan, outlook, now, odd if plan.read else [remedies.NO_RECIPIENTS])
     return ExitCode.SOME_NOT_SENT if plan.refused else ExitCode.FINISHED
+
+
+def _template(mailing: Mailing) -> tuple[Template | None, list[Finding]]:
+    """Compile inline content; None for a template in SES, whose text a dry run does not fetch."""
+    source = templates.source_of(mailing, None)
+    if source is None:
+        return None, []
+    try:
+        return templates.compiled(mailing, source), []
+    except TemplateError as error:
+        return None, [finding("TEMPLATE_BROKEN", f"the template cannot be parsed: {error}")]
 
 
 def _journal(path: Path) -> Journal:
@@ -171,7 +193,6 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float, warnings: Sequence[st
         say(f"row {remark.seq}", f"{remark.state.value}: {remark.reason}")
     if plan.first_body is not None:
         request = orjson.loads(plan.first_body)
-        _warn_of_missing(request)
         output.write("")
         entries = request["BulkEmailEntries"]
         shown = request["BulkEmailEntries"] = entries[:ENTRIES_SHOWN]
@@ -179,18 +200,6 @@ def _print(plan: plans.Plan, outlook: Outlook, now: float, warnings: Sequence[st
         more = f", without {left_out} of its {len(entries)} recipients" if left_out else ""
         output.write(f"the first request{more}:")
         output.write_json(orjson.dumps(request, option=orjson.OPT_INDENT_2))
-
-
-def _warn_of_missing(request: dict[str, Any]) -> None:
-    names, given = placeholders.missing(request)
-    if names:
-        wanted = ", ".join(f"{{{{{name}}}}}" for name in names)
-        _say(
-            "warning",
-            f"the content uses {wanted}, which the first recipient has no value for (there are: "
-            f"{', '.join(given) or 'none'}). SES would accept such a mail and never deliver it: "
-            "rename a column ([recipients] rename), or give a default ([mailing] data)",
-        )
 
 
 def _print_account(account: Account) -> None:
