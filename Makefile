@@ -36,7 +36,7 @@ test: $(READY) ## Run the tests, three to four minutes on two cores
 	$(BIN)/python -m pytest -m "not proof"
 
 .PHONY: quick
-quick: $(READY) ## Run the tests that take no process of their own, under a minute
+quick: $(READY) ## Run the tests that take no process of their own, a minute or so
 	$(BIN)/python -m pytest --numprocesses=3 -m "not (proof or process or browser or slow)"
 
 .PHONY: test-newest-sdk
